@@ -1,0 +1,1 @@
+//! The SlotMesh protocol without I/O.

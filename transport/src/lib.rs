@@ -1,0 +1,1 @@
+//! QUIC and mutual TLS under the mesh.
