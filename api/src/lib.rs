@@ -1,1 +1,30 @@
-//! Kubernetes types of SlotMesh.
+//! The Kubernetes surface of SlotMesh: `GossipCluster` (what a user asks for), `GossipCell` (the
+//! record of what the operator decided), their validation rules, the names of children, and the
+//! words of conditions and events.
+//!
+//! Only fields that work today are in the schema; a capability brings its fields with it. This
+//! crate knows Kubernetes and nothing of the mesh protocol.
+
+pub mod cell;
+pub mod cluster;
+pub mod conditions;
+pub mod crds;
+pub mod names;
+
+pub use cell::{
+    CellMember, CellMode, CellOwner, CellProtocol, ClusterReference, GossipCell, GossipCellSpec,
+    MEMBERS_MAX, OWNERS_PER_MEMBER_MAX,
+};
+pub use cluster::{
+    AgentSpec, CellSummary, GossipCluster, GossipClusterSpec, GossipClusterStatus,
+    HEARTBEAT_INTERVAL_MILLISECONDS_DEFAULT, HEARTBEAT_INTERVAL_MILLISECONDS_MAX,
+    HEARTBEAT_INTERVAL_MILLISECONDS_MIN, HealthSpec,
+};
+
+/// API group of every kind.
+pub const GROUP: &str = "slotmesh.dev";
+/// Version of every kind.
+pub const VERSION: &str = "v1alpha1";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,59 @@
+//! The words of conditions and events. One sentence to teach: at rest, everything but `Ready` is
+//! False.
+
+/// Types of conditions on a `GossipCluster`.
+pub mod types {
+    /// Every slot has a live owner.
+    pub const READY: &str = "Ready";
+    /// The spec is not yet carried out. A change of the map never sets it.
+    pub const RECONCILING: &str = "Reconciling";
+    /// Needs a human.
+    pub const STALLED: &str = "Stalled";
+    /// Works, but something is missing.
+    pub const DEGRADED: &str = "Degraded";
+    /// The operator refuses to plan.
+    pub const FROZEN: &str = "Frozen";
+
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [&str; 5] = [READY, RECONCILING, STALLED, DEGRADED, FROZEN];
+}
+
+/// Reasons of conditions.
+pub mod reasons {
+    // Ready
+    pub const ALL_SLOTS_SERVED: &str = "AllSlotsServed";
+    pub const BOOTSTRAPPING: &str = "Bootstrapping";
+    pub const WAITING_FOR_OLD_PODS: &str = "WaitingForOldPods";
+    pub const SLOTS_UNSERVED: &str = "SlotsUnserved";
+    pub const NO_OWNERS: &str = "NoOwners";
+    pub const MEMBERS_MISSING: &str = "MembersMissing";
+    // Reconciling
+    pub const SPEC_NOT_APPLIED: &str = "SpecNotApplied";
+    pub const ROLLING_OUT: &str = "RollingOut";
+    // Stalled
+    pub const NAME_CONFLICT: &str = "NameConflict";
+    pub const FORBIDDEN_BY_RBAC: &str = "ForbiddenByRBAC";
+    pub const KEYS_LOST: &str = "KeysLost";
+    // Degraded
+    pub const MEMBERS_FAILED: &str = "MembersFailed";
+    pub const NO_FAILOVER: &str = "NoFailover";
+    pub const MESH_UNREACHABLE: &str = "MeshUnreachable";
+    // Frozen
+    pub const RECORD_TAMPERED: &str = "RecordTampered";
+    pub const EPOCH_REGRESSION: &str = "EpochRegression";
+    pub const MAP_CONFLICT: &str = "MapConflict";
+    /// Reason of a condition that is False at rest.
+    pub const AS_EXPECTED: &str = "AsExpected";
+}
+
+/// Reasons of events, beside those of conditions.
+pub mod events {
+    pub const MEMBERS_JOINED: &str = "MembersJoined";
+    pub const MEMBERS_RECOVERED: &str = "MembersRecovered";
+    pub const MEMBERS_LEFT: &str = "MembersLeft";
+    pub const MEMBERS_FAILED: &str = "MembersFailed";
+    pub const SLOTS_FAILED_OVER: &str = "SlotsFailedOver";
+    pub const REBALANCE_COMPLETED: &str = "RebalanceCompleted";
+    pub const JOIN_REFUSED: &str = "JoinRefused";
+    pub const APPLY_FAILED: &str = "ApplyFailed";
+}
