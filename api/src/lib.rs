@@ -5,8 +5,8 @@
 //! Only fields that work today are in the schema; a capability brings its fields with it. This
 //! crate knows Kubernetes and nothing of the mesh protocol.
 
-pub mod cell;
-pub mod cluster;
+mod cell;
+mod cluster;
 pub mod conditions;
 pub mod crds;
 pub mod names;
