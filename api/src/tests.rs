@@ -14,10 +14,16 @@ const CRD_BYTES_MAX: usize = 200 * 1024;
 
 #[test]
 fn committed_crds_are_current_and_small() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     for (file, crd) in crds::all() {
         let expected = serde_saphyr::to_string(&crd).unwrap();
-        let found = std::fs::read_to_string(folder.join(file)).unwrap_or_default();
+        let of_chart = root.join("charts/slotmesh/files/crds").join(file);
+        assert_eq!(
+            std::fs::read_to_string(of_chart).unwrap_or_default(),
+            expected,
+            "the chart's {file} is stale: run `make crds`"
+        );
+        let found = std::fs::read_to_string(root.join("crds").join(file)).unwrap_or_default();
         assert_eq!(found, expected, "crds/{file} is stale: run `make crds`");
         assert!(
             serde_json::to_vec(&crd).unwrap().len() < CRD_BYTES_MAX,

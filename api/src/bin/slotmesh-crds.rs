@@ -1,15 +1,16 @@
-//! Writes the CustomResourceDefinitions as YAML into a folder (`crds/` of the repository).
+//! Writes the CustomResourceDefinitions as YAML into the folders named (`make crds` names those of
+//! the repository).
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let Some(folder) = std::env::args_os().nth(1).map(PathBuf::from) else {
-        eprintln!("usage: slotmesh-crds FOLDER   (for example: slotmesh-crds crds)");
+    let folders: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    if folders.is_empty() {
+        eprintln!("usage: slotmesh-crds FOLDER...   (for example: slotmesh-crds crds)");
         return ExitCode::from(2);
-    };
+    }
     for (file, crd) in slotmesh_api::crds::all() {
-        let path = folder.join(file);
         let yaml = match serde_saphyr::to_string(&crd) {
             Ok(yaml) => yaml,
             Err(error) => {
@@ -17,11 +18,14 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
-        if let Err(error) = std::fs::write(&path, yaml) {
-            eprintln!("cannot write {}: {error}", path.display());
-            return ExitCode::FAILURE;
+        for folder in &folders {
+            let path = folder.join(file);
+            if let Err(error) = std::fs::write(&path, &yaml) {
+                eprintln!("cannot write {}: {error}", path.display());
+                return ExitCode::FAILURE;
+            }
+            println!("{}", path.display());
         }
-        println!("{}", path.display());
     }
     ExitCode::SUCCESS
 }

@@ -1,0 +1,47 @@
+# `make` prints what there is to do. Everything a target needs beyond the toolchains (Rust, Go, a C
+# compiler, make) it fetches or builds itself; caches lie outside the repository.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: help demo test build lint unit scenarios crds bench-main assets up clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build ## watch SlotMesh on a real Kubernetes: install, form, kill, recover (KEEP=1 leaves it running)
+	@target/release/slotmesh-e2e demo $(if $(KEEP),--keep)
+
+test: lint unit scenarios ## everything CI runs: format, lints, unit, property and simulator tests, scenarios
+
+build: ## build the binaries (release)
+	@$(CARGO) build --release --locked -p slotmesh-agent -p slotmesh-operator -p slotmesh-e2e
+
+lint: ## formatting and clippy
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
+
+unit: ## unit, property and simulator tests
+	$(CARGO) test --workspace --locked --exclude slotmesh-e2e --all-features
+	$(CARGO) test --locked -p slotmesh-e2e --lib --bins
+
+scenarios: build ## stories on a real Kubernetes API, one control plane for all
+	@target/release/slotmesh-e2e assets
+	$(CARGO) test --release --locked -p slotmesh-e2e --test '*' -- --nocapture --test-threads=1
+
+crds: ## regenerate crds/ and the chart's copy from the types
+	$(CARGO) run -q --locked -p slotmesh-api --bin slotmesh-crds crds charts/slotmesh/files/crds
+
+bench-main: build ## measure what SlotMesh promises; writes target/report/main.json (about 40 min)
+	@target/release/slotmesh-e2e bench
+
+assets: build ## build or find etcd, kube-apiserver and their companions (once, about 7 min on 2 cores)
+	@target/release/slotmesh-e2e assets
+
+up: build ## a control plane to play with, until Ctrl-C
+	@target/release/slotmesh-e2e up
+
+clean: build ## end and remove what a crashed run left behind
+	@target/release/slotmesh-e2e clean
