@@ -1,0 +1,337 @@
+//! Evidence: signed statements of one member about another, and the store of those in force.
+//!
+//! A statement is first-hand, about one edge of the monitoring graph, and the newest of an edge wins.
+//! Cluster and cell are part of what is signed and not sent: both sides know them.
+
+use std::collections::BTreeMap;
+use std::hash::Hasher;
+
+use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher13;
+use thiserror::Error;
+
+use crate::graph::Graph;
+use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Signature};
+use crate::limits;
+use crate::map::Map;
+
+const DOMAIN: &str = "slotmesh evidence v1";
+
+/// What is stated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Claim {
+    /// The subject's beats stopped and it answers no probe.
+    Suspect,
+    /// The subject's beats arrive again.
+    Clear,
+    /// The signer leaves by itself; signer and subject are the same.
+    Leave,
+}
+
+/// A signed statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Who states it; [`MemberId::OPERATOR`] where the operator observes.
+    pub signer: MemberId,
+    /// Whom it is about.
+    pub subject: MemberId,
+    /// What is stated.
+    pub claim: Claim,
+    /// Epoch at which the signer stated it.
+    pub epoch: Epoch,
+    /// Grows with each statement of the signer.
+    pub sequence: u64,
+    /// Over all of it, cluster and cell.
+    pub signature: Signature,
+}
+
+/// Why evidence is refused.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum EvidenceError {
+    /// The map does not list the signer.
+    #[error("the signer is not a member")]
+    UnknownSigner,
+    /// The map does not list the subject.
+    #[error("the subject is not a member")]
+    UnknownSubject,
+    /// The signer does not observe the subject.
+    #[error("the signer does not observe the subject")]
+    NoSuchEdge,
+    /// The signature does not hold.
+    #[error("the signature does not hold")]
+    BadSignature,
+    /// The store is full.
+    #[error("too much evidence")]
+    Full,
+}
+
+impl EvidenceError {
+    /// Stable category: metric label.
+    #[must_use]
+    pub fn category(self) -> &'static str {
+        match self {
+            Self::UnknownSigner => "EvidenceUnknownSigner",
+            Self::UnknownSubject => "EvidenceUnknownSubject",
+            Self::NoSuchEdge => "EvidenceNoSuchEdge",
+            Self::BadSignature => "EvidenceBadSignature",
+            Self::Full => "EvidenceFull",
+        }
+    }
+}
+
+impl Evidence {
+    /// Signs a statement.
+    #[must_use]
+    pub fn sign(
+        map: &Map,
+        signer: MemberId,
+        subject: MemberId,
+        claim: Claim,
+        sequence: u64,
+        key: &Keypair,
+    ) -> Self {
+        let mut evidence = Self {
+            signer,
+            subject,
+            claim,
+            epoch: map.epoch,
+            sequence,
+            signature: Signature::from_bytes([0; 64]),
+        };
+        evidence.signature = key.sign(DOMAIN, &evidence.parts(map, &evidence.body()));
+        evidence
+    }
+
+    /// Checks signer, subject, edge and signature against a map.
+    ///
+    /// # Errors
+    /// Names the first check that fails.
+    pub fn check(
+        &self,
+        map: &Map,
+        graph: &Graph,
+        operator: &[PublicKey],
+    ) -> Result<(), EvidenceError> {
+        if !map.lists(self.subject) {
+            return Err(EvidenceError::UnknownSubject);
+        }
+        let body = self.body();
+        let parts = self.parts(map, &body);
+        if self.signer == MemberId::OPERATOR {
+            if !graph.operator_may_observe() || self.claim == Claim::Leave {
+                return Err(EvidenceError::NoSuchEdge);
+            }
+            let signed = operator
+                .iter()
+                .any(|key| key.verify(DOMAIN, &parts, &self.signature));
+            return if signed {
+                Ok(())
+            } else {
+                Err(EvidenceError::BadSignature)
+            };
+        }
+        let signer = map
+            .member(self.signer.uid)
+            .filter(|member| member.id() == self.signer);
+        let signer = signer.ok_or(EvidenceError::UnknownSigner)?;
+        let edge_exists = match self.claim {
+            Claim::Leave => self.signer == self.subject,
+            Claim::Suspect | Claim::Clear => graph.observes(self.signer.uid, self.subject.uid),
+        };
+        if !edge_exists {
+            return Err(EvidenceError::NoSuchEdge);
+        }
+        if signer.key.verify(DOMAIN, &parts, &self.signature) {
+            Ok(())
+        } else {
+            Err(EvidenceError::BadSignature)
+        }
+    }
+
+    /// The edge that it speaks of.
+    #[must_use]
+    pub fn edge(&self) -> Edge {
+        (self.signer, self.subject)
+    }
+
+    fn body(&self) -> Vec<u8> {
+        postcard::to_stdvec(&(
+            self.signer,
+            self.subject,
+            self.claim,
+            self.epoch,
+            self.sequence,
+        ))
+        .unwrap_or_default()
+    }
+
+    fn parts<'a>(&self, map: &'a Map, body: &'a [u8]) -> [&'a [u8]; 3] {
+        [map.cluster.as_bytes(), map.cell.as_bytes(), body]
+    }
+}
+
+/// An edge of the monitoring graph: (observer, subject).
+pub type Edge = (MemberId, MemberId);
+
+/// One line of a summary: which statement of an edge a store holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SummaryEntry {
+    /// Who stated it.
+    pub signer: MemberId,
+    /// Whom it is about.
+    pub subject: MemberId,
+    /// Its sequence.
+    pub sequence: u64,
+}
+
+/// The evidence in force: the newest statement of each edge.
+#[derive(Clone, Debug, Default)]
+pub struct EvidenceStore {
+    newest: BTreeMap<Edge, Evidence>,
+    digest: u64,
+}
+
+impl EvidenceStore {
+    /// Whether a statement is newer than what the store holds of its edge.
+    #[must_use]
+    pub fn is_news(&self, evidence: &Evidence) -> bool {
+        self.newest
+            .get(&evidence.edge())
+            .is_none_or(|held| held.sequence < evidence.sequence)
+    }
+
+    /// Takes in a checked statement, if it is news.
+    ///
+    /// # Errors
+    /// When the store is full.
+    pub fn insert(&mut self, evidence: Evidence) -> Result<bool, EvidenceError> {
+        if !self.is_news(&evidence) {
+            return Ok(false);
+        }
+        let edge = evidence.edge();
+        if self.newest.len() >= limits::EVIDENCE_MAX && !self.newest.contains_key(&edge) {
+            return Err(EvidenceError::Full);
+        }
+        self.digest ^= fingerprint(&evidence);
+        if let Some(older) = self.newest.insert(edge, evidence) {
+            self.digest ^= fingerprint(&older);
+        }
+        Ok(true)
+    }
+
+    /// Drops what no longer speaks of an edge between listed members.
+    pub fn retain_for(&mut self, map: &Map, graph: &Graph) {
+        self.newest.retain(|(signer, subject), evidence| {
+            let operator = *signer == MemberId::OPERATOR && graph.operator_may_observe();
+            let member = map.lists(*signer)
+                && (evidence.claim == Claim::Leave || graph.observes(signer.uid, subject.uid));
+            map.lists(*subject) && (operator || member)
+        });
+        self.digest = self
+            .newest
+            .values()
+            .fold(0, |digest, evidence| digest ^ fingerprint(evidence));
+    }
+
+    /// Equal stores have equal digests, in whatever order they were filled.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// Edges whose newest statement is a report.
+    pub fn reports(&self) -> impl Iterator<Item = Edge> + '_ {
+        self.with(Claim::Suspect)
+    }
+
+    /// Members that said they leave.
+    pub fn leaving(&self) -> impl Iterator<Item = MemberId> + '_ {
+        self.with(Claim::Leave).map(|(signer, _)| signer)
+    }
+
+    fn with(&self, claim: Claim) -> impl Iterator<Item = Edge> + '_ {
+        self.newest
+            .values()
+            .filter(move |held| held.claim == claim)
+            .map(Evidence::edge)
+    }
+
+    /// The newest statement of an edge.
+    #[must_use]
+    pub fn get(&self, edge: Edge) -> Option<&Evidence> {
+        self.newest.get(&edge)
+    }
+
+    /// Every statement in force.
+    pub fn iter(&self) -> impl Iterator<Item = &Evidence> {
+        self.newest.values()
+    }
+
+    /// How many statements are in force.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.newest.len()
+    }
+
+    /// Whether nothing is stated.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.newest.is_empty()
+    }
+
+    /// What the store holds, in brief.
+    #[must_use]
+    pub fn summary(&self) -> Vec<SummaryEntry> {
+        self.newest
+            .values()
+            .take(limits::SUMMARY_ENTRIES_MAX)
+            .map(|held| SummaryEntry {
+                signer: held.signer,
+                subject: held.subject,
+                sequence: held.sequence,
+            })
+            .collect()
+    }
+
+    /// What the holder of that summary lacks.
+    #[must_use]
+    pub fn missing_from(&self, summary: &[SummaryEntry]) -> Vec<Evidence> {
+        let theirs: BTreeMap<Edge, u64> = summary
+            .iter()
+            .map(|entry| ((entry.signer, entry.subject), entry.sequence))
+            .collect();
+        self.newest
+            .iter()
+            .filter(|(edge, held)| {
+                theirs
+                    .get(edge)
+                    .is_none_or(|sequence| *sequence < held.sequence)
+            })
+            .map(|(_, held)| *held)
+            .take(limits::EVIDENCE_PER_FRAME_MAX)
+            .collect()
+    }
+
+    /// Whether the summary names something that this store lacks.
+    #[must_use]
+    pub fn lacks_something_of(&self, summary: &[SummaryEntry]) -> bool {
+        summary.iter().any(|entry| {
+            self.newest
+                .get(&(entry.signer, entry.subject))
+                .is_none_or(|held| held.sequence < entry.sequence)
+        })
+    }
+}
+
+fn fingerprint(evidence: &Evidence) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(0x736c_6f74, 0x6d65_7368);
+    for id in [evidence.signer, evidence.subject] {
+        hasher.write(id.uid.as_bytes());
+        hasher.write(&id.incarnation.to_be_bytes());
+    }
+    hasher.write(&evidence.sequence.to_be_bytes());
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests;

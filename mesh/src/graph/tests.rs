@@ -1,0 +1,88 @@
+#![allow(clippy::indexing_slicing)]
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::map::tests::{map, uid};
+
+#[test]
+fn everybody_has_its_number_of_distinct_observers() {
+    for count in [1_u16, 2, 3, 5, 10, 11, 12, 30, 100, 300] {
+        let graph = Graph::of(&map(count));
+        let expected = 10.min(usize::from(count) - 1);
+        for member in graph.members() {
+            let observers: BTreeSet<_> = graph.observers(member).iter().collect();
+            assert_eq!(observers.len(), expected, "n = {count}");
+            assert!(!observers.contains(&member));
+            for observer in graph.observers(member) {
+                assert!(graph.subjects(*observer).contains(&member));
+            }
+        }
+    }
+}
+
+#[test]
+fn connections_stay_within_the_limit() {
+    for count in [30_u16, 100, 300, 1000] {
+        let graph = Graph::of(&map(count));
+        for member in graph.members() {
+            let mut peers: BTreeSet<Uid> = graph.observers(member).iter().copied().collect();
+            peers.extend(graph.subjects(member));
+            assert!(
+                peers.len() <= limits::CONNECTIONS_MAX,
+                "n = {count}: {}",
+                peers.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_graph_does_not_depend_on_slots_epoch_or_failed_members() {
+    let mut changed = map(30);
+    changed.epoch = 777;
+    changed.members[3].owners.clear();
+    assert_eq!(Graph::of(&map(30)).observers, Graph::of(&changed).observers);
+    changed.members[4].failed = true;
+    let graph = Graph::of(&changed);
+    assert_eq!(graph.len(), 29);
+    assert!(
+        graph
+            .members()
+            .all(|member| !graph.observers(member).contains(&uid(4)))
+    );
+}
+
+#[test]
+fn voters_are_odd_and_at_most_seven() {
+    for (count, voters) in [
+        (1, 1),
+        (2, 1),
+        (3, 3),
+        (4, 3),
+        (5, 5),
+        (6, 5),
+        (7, 7),
+        (100, 7),
+    ] {
+        assert_eq!(Graph::of(&map(count)).voters().len(), voters, "n = {count}");
+    }
+}
+
+#[test]
+fn news_reach_everybody_over_four_successors() {
+    for count in [2_u16, 8, 30, 300, 1000] {
+        let graph = Graph::of(&map(count));
+        let mut reached = BTreeSet::from([uid(0)]);
+        let mut fresh = vec![uid(0)];
+        while let Some(next) = fresh.pop() {
+            fresh.extend(
+                graph
+                    .successors(next, 4)
+                    .into_iter()
+                    .filter(|peer| reached.insert(*peer)),
+            );
+        }
+        assert_eq!(reached.len(), usize::from(count));
+    }
+}

@@ -1,0 +1,84 @@
+//! Every limit of the protocol, in one place. Whoever exceeds one is refused; nothing grows beyond.
+
+use std::time::Duration;
+
+/// Members that one map can list.
+pub const MEMBERS_MAX: usize = 1000;
+/// Owners on one member.
+pub const OWNERS_PER_MEMBER_MAX: usize = 64;
+/// Characters in a name, node or zone (a Kubernetes name has at most 253).
+pub const NAME_BYTES_MAX: usize = 253;
+/// Weight of an owner; 100 is usual, 0 drains it.
+pub const CAPACITY_MAX: u16 = 10_000;
+/// Bytes of a canonical map (the record's own limit is 768 KiB of JSON).
+pub const MAP_BYTES_MAX: usize = 1 << 20;
+/// Bytes of one message on a stream.
+pub const FRAME_BYTES_MAX: usize = MAP_BYTES_MAX + 4096;
+/// Bytes of one datagram: the first budget of a QUIC connection is 1162 bytes.
+pub const DATAGRAM_BYTES_MAX: usize = 1162;
+/// Bytes of a beat.
+pub const BEAT_BYTES_MAX: usize = 30;
+
+/// Rings on which members are sorted; a member has that many observers at most.
+pub const RINGS: usize = 10;
+/// Most observers a map may ask for.
+pub const OBSERVERS_MAX: u8 = 16;
+/// Voters of a cell.
+pub const VOTERS_MAX: usize = 7;
+/// Warm connections of a member to others.
+pub const CONNECTIONS_MAX: usize = 32;
+/// Connections of peers that the map does not list, at once.
+pub const STRANGERS_MAX: usize = 8;
+/// Largest cell in which the operator observes members itself.
+pub const OPERATOR_OBSERVES_MAX: usize = 3;
+/// Reporters that the operator listens to in larger cells.
+pub const REPORTERS: usize = 3;
+
+/// Shortest heartbeat interval.
+pub const HEARTBEAT_INTERVAL_MS_MIN: u32 = 100;
+/// Longest heartbeat interval.
+pub const HEARTBEAT_INTERVAL_MS_MAX: u32 = 5000;
+
+/// Evidence kept per cell: each member can report each of its subjects, and leave.
+pub const EVIDENCE_MAX: usize = MEMBERS_MAX * (OBSERVERS_MAX as usize + 1);
+/// Items of evidence in one frame.
+pub const EVIDENCE_PER_FRAME_MAX: usize = 512;
+/// Lines in one summary of evidence.
+pub const SUMMARY_ENTRIES_MAX: usize = 4096;
+/// Frames that wait for one peer.
+pub const FRAMES_QUEUED_MAX: usize = 64;
+/// Members whose end is remembered for display.
+pub const DEPARTED_MAX: usize = 64;
+
+/// Bytes of a projected token.
+pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a certificate signing request, and of one certificate.
+pub const CERTIFICATE_BYTES_MAX: usize = 4096;
+/// Certificates in a chain.
+pub const CHAIN_MAX: usize = 3;
+/// Bytes of a join request.
+pub const JOIN_REQUEST_BYTES_MAX: usize = TOKEN_BYTES_MAX + CERTIFICATE_BYTES_MAX + 256;
+/// Characters of a reason that travels.
+pub const REASON_BYTES_MAX: usize = 512;
+
+/// Probe datagrams before a silent subject counts as failed.
+pub const PROBES: u8 = 3;
+/// Time between two probe datagrams, and after the last one.
+pub const PROBE_INTERVAL: Duration = Duration::from_millis(40);
+/// Beats that must have been missed before a subject is probed, at least and at most.
+pub const SILENCE_BEATS_MIN: u32 = 3;
+/// See [`SILENCE_BEATS_MIN`].
+pub const SILENCE_BEATS_MAX: u32 = 5;
+/// Beats to hear, at most one of them lost, before an edge that failed is clear again.
+pub const CLEAR_BEATS: u32 = 10;
+/// Time for which a member goes on beating the observers of its last epoch.
+pub const OLD_EDGE_LINGER: Duration = Duration::from_secs(2);
+/// Time for which a stranger may stay connected.
+pub const STRANGER_LINGER: Duration = Duration::from_secs(5);
+
+const _: () = assert!(RINGS <= OBSERVERS_MAX as usize);
+const _: () = assert!(2 * RINGS + VOTERS_MAX <= CONNECTIONS_MAX);
+const _: () = assert!(BEAT_BYTES_MAX <= DATAGRAM_BYTES_MAX);
+const _: () = assert!(MAP_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(SILENCE_BEATS_MIN <= SILENCE_BEATS_MAX);
+const _: () = assert!(VOTERS_MAX % 2 == 1);

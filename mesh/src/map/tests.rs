@@ -1,0 +1,136 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::net::Ipv4Addr;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::identity::Keypair;
+
+/// Key pair of the n-th member of a fixture.
+pub(crate) fn keypair(n: u16) -> Keypair {
+    let mut seed = [1; 32];
+    seed[..2].copy_from_slice(&n.to_be_bytes());
+    Keypair::from_seed(seed)
+}
+
+/// UID of the n-th member of a fixture.
+pub(crate) fn uid(n: u16) -> Uid {
+    let mut bytes = [9; 16];
+    bytes[..2].copy_from_slice(&n.to_be_bytes());
+    Uid::from_bytes(bytes)
+}
+
+/// The n-th member, admitted at epoch 100, owning `slots`.
+pub(crate) fn member(n: u16, slots: &str) -> Member {
+    let [high, low] = n.to_be_bytes();
+    let address = |port| SocketAddr::new(Ipv4Addr::new(127, 9, high, low).into(), port);
+    Member {
+        name: format!("agent-{n:04}"),
+        uid: uid(n),
+        incarnation: 100,
+        key: keypair(n).public(),
+        node: format!("node-{n:04}"),
+        zone: String::new(),
+        address: address(7400),
+        failed: false,
+        owners: vec![Owner {
+            name: format!("agent-{n:04}"),
+            uid: uid(n),
+            address: address(7402),
+            capacity: 100,
+            slots: slots.parse().unwrap(),
+        }],
+    }
+}
+
+/// A map of `count` members at epoch 100, slots dealt out in equal runs.
+pub(crate) fn map(count: u16) -> Map {
+    let mut left = SlotSet::full();
+    let members = (0..count)
+        .map(|n| {
+            let mut member = member(n, "");
+            let share = left.len() / (count - n);
+            member.owners[0].slots = left.take_lowest(share);
+            member
+        })
+        .collect();
+    Map {
+        cluster: uid(u16::MAX),
+        cell: "sessions-bcdfg".into(),
+        era: 0,
+        epoch: 100,
+        slots: SlotSet::full(),
+        protocol: Protocol::default(),
+        members,
+    }
+}
+
+#[test]
+fn a_sound_map_round_trips() {
+    for count in [0, 1, 2, 10, 300] {
+        let map = map(count);
+        map.validate().unwrap();
+        assert_eq!(Map::from_canonical(&map.canonical()).unwrap(), map);
+        assert_eq!(map.served_slots(), if count == 0 { 0 } else { 16384 });
+    }
+}
+
+#[test]
+fn every_slot_finds_its_owner() {
+    let map = map(7);
+    for number in 0..16384 {
+        let slot = Slot::new(number).unwrap();
+        let (_, owner) = map.owner_of(slot).unwrap();
+        assert!(owner.slots.contains(slot));
+    }
+}
+
+#[test]
+fn contradictions_are_refused() {
+    type Case = (&'static str, fn(&mut Map));
+    let cases: [Case; 12] = [
+        ("unsorted", |map| map.members.swap(0, 1)),
+        ("same uid", |map| map.members[1].uid = map.members[0].uid),
+        ("nil uid", |map| map.members[1].uid = Uid::NIL),
+        ("same key", |map| map.members[1].key = map.members[0].key),
+        ("same owner", |map| {
+            map.members[1].owners[0].uid = map.members[0].owners[0].uid
+        }),
+        ("slot twice", |map| {
+            map.members[1].owners[0].slots = "0-9".parse().unwrap()
+        }),
+        ("foreign slot", |map| map.slots = "0-99".parse().unwrap()),
+        ("future member", |map| map.members[0].incarnation = 101),
+        ("no incarnation", |map| map.members[0].incarnation = 0),
+        ("interval", |map| map.protocol.heartbeat_interval_ms = 1),
+        ("long name", |map| map.cell = "x".repeat(254)),
+        ("capacity", |map| map.members[0].owners[0].capacity = 10_001),
+    ];
+    for (name, break_it) in cases {
+        let mut map = map(3);
+        break_it(&mut map);
+        assert!(map.validate().is_err(), "{name}");
+        assert!(Map::from_canonical(&map.canonical()).is_err(), "{name}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn damaged_bytes_are_refused_or_sound(position in 0_usize..600, value: u8, cut in 0_usize..600) {
+        let mut bytes = map(4).canonical();
+        let length = bytes.len();
+        bytes[position % length] = value;
+        bytes.truncate(length - cut % length);
+        if let Ok(map) = Map::from_canonical(&bytes) {
+            map.validate().unwrap();
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_refused_or_sound(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        if let Ok(map) = Map::from_canonical(&bytes) {
+            map.validate().unwrap();
+        }
+    }
+}

@@ -1,0 +1,114 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::map::tests::{keypair, map, member, uid};
+
+fn operator() -> Keypair {
+    keypair(u16::MAX)
+}
+
+fn keys() -> [PublicKey; 1] {
+    [operator().public()]
+}
+
+fn signed(map: Map) -> SignedMap {
+    SignedMap::sign(map, &operator()).unwrap()
+}
+
+/// The next epoch: member 1 died, member 999 joined, member 0 took over slots.
+fn next(base: &Map) -> Map {
+    let mut map = base.clone();
+    let dead = map.members.remove(1);
+    map.members[0].owners[0].slots = map.members[0].owners[0].slots.union(&dead.slots());
+    map.members.push(Member {
+        incarnation: 101,
+        ..member(999, "")
+    });
+    map.epoch = 101;
+    map
+}
+
+#[test]
+fn a_whole_map_round_trips_and_shrinks() {
+    let map = signed(map(250));
+    let bytes = map.encode();
+    assert_eq!(
+        SignedMap::decode(&bytes, map.map().cluster, &keys()).unwrap(),
+        map
+    );
+    assert!(bytes.len() < map.map().canonical().len());
+}
+
+#[test]
+fn a_difference_leads_to_the_same_map_and_is_small() {
+    let old = signed(map(100));
+    let new = signed(next(old.map()));
+    let difference = new.difference_from(&old);
+    assert_eq!(SignedMap::apply(&old, &difference, &keys()).unwrap(), new);
+    assert!(
+        difference.len() * 10 < new.encode().len(),
+        "{}",
+        difference.len()
+    );
+    assert_eq!(
+        SignedMap::apply(&new, &difference, &keys()),
+        Err(MapError::WrongBase)
+    );
+}
+
+#[test]
+fn signing_is_deterministic() {
+    assert_eq!(signed(map(9)).encode(), signed(map(9)).encode());
+}
+
+#[test]
+fn strangers_maps_are_refused() {
+    let good = signed(map(3));
+    let cluster = good.map().cluster;
+    let forged = SignedMap::sign(map(3), &keypair(1)).unwrap();
+    assert_eq!(
+        SignedMap::decode(&forged.encode(), cluster, &keys()),
+        Err(MapError::BadSignature)
+    );
+    assert_eq!(
+        SignedMap::decode(&good.encode(), uid(1), &keys()),
+        Err(MapError::WrongCluster)
+    );
+    assert_eq!(
+        SignedMap::decode(&good.encode(), cluster, &[]),
+        Err(MapError::BadSignature)
+    );
+    assert!(SignedMap::decode(&[], cluster, &keys()).is_err());
+}
+
+#[test]
+fn a_bomb_is_refused() {
+    let bomb = compress(&vec![0; limits::FRAME_BYTES_MAX + 1]);
+    assert!(bomb.len() < 4096);
+    assert!(matches!(
+        SignedMap::decode(&bomb, uid(1), &keys()),
+        Err(MapError::Malformed(_))
+    ));
+}
+
+proptest! {
+    #[test]
+    fn damaged_bytes_never_verify(position in 0_usize..10_000, flip in 1_u8..=255) {
+        let old = signed(map(6));
+        let new = signed(next(old.map()));
+        let mut bytes = new.encode();
+        let length = bytes.len();
+        bytes[position % length] ^= flip;
+        if let Ok(map) = SignedMap::decode(&bytes, old.map().cluster, &keys()) {
+            prop_assert_eq!(map, new.clone());
+        }
+        let mut bytes = new.difference_from(&old);
+        let length = bytes.len();
+        bytes[position % length] ^= flip;
+        if let Ok(map) = SignedMap::apply(&old, &bytes, &keys()) {
+            prop_assert_eq!(map, new);
+        }
+    }
+}

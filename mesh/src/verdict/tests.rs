@@ -1,0 +1,221 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use proptest::prelude::*;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use super::*;
+use crate::map::tests::map;
+
+fn ids(map: &Map) -> Vec<MemberId> {
+    map.members.iter().map(crate::map::Member::id).collect()
+}
+
+/// Everybody alive reports every dead member that it observes.
+fn reports_of(map: &Map, graph: &Graph, dead: &[usize], operator: bool) -> Reports {
+    let ids = ids(map);
+    let dead: BTreeSet<MemberId> = dead.iter().map(|n| ids[*n]).collect();
+    let mut edges = Vec::new();
+    for subject in &dead {
+        for observer in graph.observers(subject.uid) {
+            let observer = map.member(*observer).unwrap().id();
+            if !dead.contains(&observer) {
+                edges.push((observer, *subject));
+            }
+        }
+        if operator && graph.operator_may_observe() {
+            edges.push((MemberId::OPERATOR, *subject));
+        }
+    }
+    Reports {
+        edges,
+        leaving: BTreeSet::new(),
+        operator,
+    }
+}
+
+fn failed_of(count: u16, dead: &[usize], operator: bool) -> Vec<usize> {
+    let map = map(count);
+    let graph = Graph::of(&map);
+    let ids = ids(&map);
+    let verdict = verdict(&map, &graph, &reports_of(&map, &graph, dead, operator));
+    (0..ids.len())
+        .filter(|n| verdict.failed.contains(&ids[*n]))
+        .collect()
+}
+
+#[test]
+fn small_cells() {
+    let cases: [(u16, &[usize], bool, &[usize]); 9] = [
+        (2, &[1], true, &[1]),
+        (2, &[1], false, &[]),
+        (3, &[1], false, &[1]),
+        (3, &[1], true, &[1]),
+        (3, &[0, 1], false, &[]),
+        (4, &[2], false, &[2]),
+        (5, &[1, 2], false, &[1, 2]),
+        (8, &[1, 2, 3], false, &[1, 2, 3]),
+        (10, &[0, 3, 6, 9], false, &[0, 3, 6, 9]),
+    ];
+    for (count, dead, operator, expected) in cases {
+        assert_eq!(
+            failed_of(count, dead, operator),
+            expected,
+            "{count} {dead:?} {operator}"
+        );
+    }
+}
+
+#[test]
+fn half_the_cell_needs_most_of_the_voters() {
+    let graph = Graph::of(&map(8));
+    let index = |uid: &Uid| map(8).members.iter().position(|m| m.uid == *uid).unwrap();
+    let order: Vec<usize> = graph.ring(0).iter().map(index).collect();
+    assert_eq!(
+        failed_of(8, &order[4..], false).len(),
+        4,
+        "four of seven voters live"
+    );
+    assert_eq!(
+        failed_of(8, &order[..4], false).len(),
+        0,
+        "three of seven voters live"
+    );
+}
+
+#[test]
+fn one_accuser_is_a_degraded_link_and_no_verdict() {
+    for count in [3_u16, 4, 8, 30] {
+        let map = map(count);
+        let graph = Graph::of(&map);
+        let subject = map.members[1].id();
+        let observer = map.member(graph.observers(subject.uid)[0]).unwrap().id();
+        let reports = Reports {
+            edges: vec![(observer, subject)],
+            ..Reports::default()
+        };
+        let verdict = verdict(&map, &graph, &reports);
+        assert!(
+            verdict.failed.is_empty() && verdict.unclaimed.is_empty(),
+            "n = {count}"
+        );
+        assert_eq!(verdict.degraded, [(observer, subject)]);
+    }
+}
+
+#[test]
+fn two_that_accuse_each_other_need_the_operator() {
+    let map = map(2);
+    let graph = Graph::of(&map);
+    let (a, b) = (map.members[0].id(), map.members[1].id());
+    let mut reports = Reports {
+        edges: vec![(a, b), (b, a)],
+        operator: true,
+        ..Reports::default()
+    };
+    assert!(verdict(&map, &graph, &reports).failed.is_empty());
+    reports.edges.push((MemberId::OPERATOR, b));
+    assert_eq!(verdict(&map, &graph, &reports).failed, BTreeSet::from([b]));
+}
+
+#[test]
+fn a_liar_cannot_remove_anybody() {
+    let map = map(30);
+    let graph = Graph::of(&map);
+    let liar = map.members[7].id();
+    let edges = graph
+        .subjects(liar.uid)
+        .iter()
+        .map(|s| (liar, map.member(*s).unwrap().id()));
+    let reports = Reports {
+        edges: edges.collect(),
+        ..Reports::default()
+    };
+    assert!(verdict(&map, &graph, &reports).failed.is_empty());
+}
+
+/// One detection: the dead are reported by the living, and a share of all other edges by mistake.
+fn noisy(map: &Map, dead: &BTreeSet<Uid>, percent: u32, rng: &mut Pcg64Mcg) -> Verdict {
+    let graph = Graph::of(map);
+    let mut edges = Vec::new();
+    for subject in graph.members() {
+        for observer in graph
+            .observers(subject)
+            .iter()
+            .filter(|o| !dead.contains(o))
+        {
+            if dead.contains(&subject) || rng.random_range(0..100) < percent {
+                let id = |uid: Uid| map.member(uid).unwrap().id();
+                edges.push((id(*observer), id(subject)));
+            }
+        }
+    }
+    verdict(
+        map,
+        &graph,
+        &Reports {
+            edges,
+            ..Reports::default()
+        },
+    )
+}
+
+#[test]
+fn up_to_half_dead_are_found_in_two_epochs_and_the_healthy_stay() {
+    for (count, runs, allowed) in [(10_u16, 200, 0), (30, 200, 0), (100, 60, 2)] {
+        let mut removed_healthy = 0;
+        for seed in 0..runs {
+            let mut rng = Pcg64Mcg::seed_from_u64(seed);
+            let mut map = map(count);
+            let mut order = ids(&map);
+            for last in (1..order.len()).rev() {
+                order.swap(last, rng.random_range(0..=last));
+            }
+            let share = [33, 49][seed as usize % 2];
+            let dead: BTreeSet<Uid> = order
+                .iter()
+                .take(order.len() * share / 100)
+                .map(|id| id.uid)
+                .collect();
+            for _ in 0..2 {
+                let verdict = noisy(&map, &dead, 2, &mut rng);
+                removed_healthy += verdict
+                    .failed
+                    .iter()
+                    .filter(|id| !dead.contains(&id.uid))
+                    .count();
+                map.members
+                    .retain(|member| !verdict.failed.contains(&member.id()));
+            }
+            assert!(
+                map.members.iter().all(|m| !dead.contains(&m.uid)),
+                "n = {count}, seed {seed}"
+            );
+        }
+        assert!(
+            removed_healthy <= allowed,
+            "n = {count}: {removed_healthy} healthy removed"
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn order_never_matters(seed: u64, order in Just((0..24_usize).collect::<Vec<_>>()).prop_shuffle()) {
+        let mut rng = Pcg64Mcg::seed_from_u64(seed);
+        let map = map(12);
+        let graph = Graph::of(&map);
+        let ids = ids(&map);
+        let edges: Vec<Edge> = (0..24)
+            .map(|_| {
+                let subject = ids[rng.random_range(0..5)];
+                let observers = graph.observers(subject.uid);
+                let observer = observers[rng.random_range(0..observers.len())];
+                (map.member(observer).unwrap().id(), subject)
+            })
+            .collect();
+        let shuffled = order.iter().map(|i| edges[*i]).collect();
+        let judge = |edges| verdict(&map, &graph, &Reports { edges, ..Reports::default() }).failed;
+        prop_assert_eq!(judge(edges.clone()), judge(shuffled));
+    }
+}
