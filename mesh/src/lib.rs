@@ -8,10 +8,13 @@
 pub mod evidence;
 pub mod graph;
 pub mod identity;
+pub mod join;
 pub mod limits;
+pub mod machine;
 pub mod map;
 pub mod seal;
 pub mod signed;
 pub mod slot;
 pub mod time;
 pub mod verdict;
+pub mod wire;

@@ -1,0 +1,130 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::evidence::Claim;
+use crate::map::tests::{keypair, map};
+
+fn evidence() -> Evidence {
+    let map = map(2);
+    let (a, b) = (map.members[0].id(), map.members[1].id());
+    Evidence::sign(&map, a, b, Claim::Suspect, 7, &keypair(0))
+}
+
+#[test]
+fn golden_datagrams() {
+    let beat = Beat {
+        flags: FLAG_DOUBT,
+        epoch: 1_790_000_412,
+        incarnation: 1_790_000_400,
+        sequence: 258,
+        digest: 0x0102_0304_0506_0708,
+        timer_lag_ms: 3,
+        send_drops: 1,
+    };
+    let golden = [
+        1, 1, 0, 0, 0x6a, 0xb1, 0x3d, 0x1c, 0, 0, 0x6a, 0xb1, 0x3d, 0x10, 0, 0, 1, 2, 1, 2, 3, 4,
+        5, 6, 7, 8, 0, 3, 0, 1,
+    ];
+    assert_eq!(Datagram::Beat(beat).encode(), golden);
+    assert_eq!(golden.len(), limits::BEAT_BYTES_MAX);
+    assert_eq!(Datagram::Probe { nonce: 5 }.encode(), [2, 0, 0, 0, 5]);
+    assert_eq!(Datagram::Answer { nonce: 5 }.encode(), [3, 0, 0, 0, 5]);
+}
+
+#[test]
+fn golden_frames() {
+    let hello = Frame::Hello {
+        era: 1,
+        epoch: 300,
+        sha256: [9; 8],
+    };
+    assert_eq!(hello.encode(), [0, 1, 0xac, 2, 9, 9, 9, 9, 9, 9, 9, 9]);
+    assert_eq!(Frame::Map(vec![7]).encode(), [1, 1, 7]);
+    assert_eq!(Frame::MapDifference(vec![7]).encode(), [2, 1, 7]);
+    assert_eq!(Frame::MapRequest.encode(), [3]);
+    assert_eq!(Frame::Evidence(vec![]).encode(), [4, 0]);
+    assert_eq!(
+        Frame::Summary {
+            reply: true,
+            entries: vec![]
+        }
+        .encode(),
+        [5, 1, 0]
+    );
+}
+
+#[test]
+fn frames_round_trip() {
+    let entry = SummaryEntry {
+        signer: evidence().signer,
+        subject: evidence().subject,
+        sequence: 9,
+    };
+    for frame in [
+        Frame::Hello {
+            era: 0,
+            epoch: u64::MAX,
+            sha256: [1; 8],
+        },
+        Frame::Map(vec![1; 1000]),
+        Frame::Evidence(vec![evidence(); 3]),
+        Frame::Summary {
+            reply: false,
+            entries: vec![entry; 5],
+        },
+    ] {
+        assert_eq!(Frame::decode(&frame.encode()), Ok(frame));
+    }
+}
+
+#[test]
+fn what_exceeds_a_limit_is_refused() {
+    let many = Frame::Evidence(vec![evidence(); limits::EVIDENCE_PER_FRAME_MAX + 1]);
+    assert_eq!(Frame::decode(&many.encode()), Err(WireError::Length));
+    assert_eq!(
+        Frame::decode(&vec![1; limits::FRAME_BYTES_MAX + 1]),
+        Err(WireError::Length)
+    );
+    assert_eq!(Frame::decode(&[9]), Err(WireError::Kind));
+    assert_eq!(Frame::decode(&[3, 0]), Err(WireError::Length));
+    assert_eq!(
+        Frame::decode(&[4, 0xff, 0xff, 0xff, 0xff, 0x0f]),
+        Err(WireError::Malformed)
+    );
+    assert_eq!(
+        Datagram::decode(&[2, 0, 0, 0, 5, 0]),
+        Err(WireError::Length)
+    );
+    assert_eq!(Datagram::decode(&[0]), Err(WireError::Kind));
+    assert_eq!(Datagram::decode(&[]), Err(WireError::Length));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_decode_or_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        if let Ok(datagram) = Datagram::decode(&bytes) {
+            prop_assert_eq!(datagram.encode(), bytes.clone());
+        }
+        if let Ok(frame) = Frame::decode(&bytes) {
+            prop_assert_eq!(Frame::decode(&frame.encode()), Ok(frame));
+        }
+    }
+
+    #[test]
+    fn beats_round_trip(flags: u8, epoch in 0..EPOCH_LIMIT, incarnation in 0..EPOCH_LIMIT, sequence: u32, digest: u64, lag: u16, drops: u16) {
+        let beat = Beat { flags, epoch, incarnation, sequence, digest, timer_lag_ms: lag, send_drops: drops };
+        prop_assert_eq!(Datagram::decode(&Datagram::Beat(beat).encode()), Ok(Datagram::Beat(beat)));
+    }
+
+    #[test]
+    fn damaged_frames_decode_or_are_refused(position in 0_usize..400, value: u8) {
+        let mut bytes = Frame::Evidence(vec![evidence(); 2]).encode();
+        let length = bytes.len();
+        bytes[position % length] = value;
+        if let Ok(frame) = Frame::decode(&bytes) {
+            prop_assert_eq!(Frame::decode(&frame.encode()), Ok(frame));
+        }
+    }
+}
