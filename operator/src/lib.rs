@@ -1,1 +1,4 @@
 //! The SlotMesh operator.
+
+pub mod ca;
+pub mod seam;

@@ -1,0 +1,355 @@
+//! The seam between the two halves of the operator.
+//!
+//! One half speaks with Kubernetes: it reconciles, keeps keys and the inventory of pods, and
+//! implements [`Kubernetes`]. The other half decides about members and slots: it admits, plans,
+//! signs and publishes maps. They share the types of this file and nothing else, so each can be
+//! tested with plain structs in place of the other.
+//!
+//! Flow: the kube half starts a cell (`cell::start`) with [`CellSettings`] and a watch channel of
+//! [`Inventory`] while this operator leads and the cluster exists. The cell reports through a watch
+//! channel of [`CellStatus`] and a bounded channel of [`CellEvent`]. A changed [`CellSettings`] ends
+//! the cell and starts another, which goes on from the record. A deposed leader drops its cells at
+//! once; what they still write is compare-and-swap, so a late write does no harm.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use slotmesh_mesh::identity::{Epoch, Keypair, Uid};
+use slotmesh_mesh::map::Map;
+use slotmesh_mesh::seal::SealKey;
+use thiserror::Error;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::ca::CaKey;
+
+/// Capacity of an owner that says nothing about it.
+pub const CAPACITY_DEFAULT: u16 = 100;
+/// Events of a cell that may wait for the kube half; a cell drops (and counts) what does not fit.
+pub const CELL_EVENTS_MAX: usize = 64;
+
+/// Which cluster: a cluster that is deleted and made again is another one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterKey {
+    pub namespace: String,
+    pub name: String,
+    pub uid: Uid,
+}
+
+/// What the API says about a pod of an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodFacts {
+    pub name: String,
+    pub uid: Uid,
+    /// `spec.nodeName`; empty while the pod is not bound.
+    pub node: String,
+    /// The pod's own label, else its node's; empty when unknown.
+    pub zone: String,
+    pub ip: Option<IpAddr>,
+    /// UID of the DaemonSet that controls the pod.
+    pub daemon_set_uid: Option<Uid>,
+    /// The pod's label `slotmesh.dev/cluster-uid`.
+    pub cluster_uid_label: Option<Uid>,
+    /// It has a deletionTimestamp.
+    pub deleting: bool,
+    /// Its phase is Succeeded or Failed.
+    pub finished: bool,
+    /// Weight of the owner on it; 0 drains it.
+    pub capacity: u16,
+}
+
+/// The pods of one cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// How many members the cluster should have: never `desiredNumberScheduled` alone, which falls
+    /// when a node is tainted unreachable. While the DaemonSet controller has not yet reported, it is
+    /// one more than there are pods, so that nobody takes the first few pods for all of them.
+    pub wanted: usize,
+    /// Pods whose cluster UID label names this cluster, finished and deleting ones included.
+    pub pods: BTreeMap<Uid, PodFacts>,
+    /// Pods with this cluster's name and another cluster UID: the first map waits until they are gone.
+    pub old_pods: usize,
+    pub daemon_set_uid: Option<Uid>,
+}
+
+/// What a TokenReview proved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenFacts {
+    pub pod_name: String,
+    pub pod_uid: Uid,
+    /// As the token claims; the API server does not check it: compare with `spec.nodeName`.
+    pub node_name: Option<String>,
+    pub namespace: String,
+    pub service_account: String,
+}
+
+/// Why a token proves nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ReviewFailure {
+    #[error("the token is not valid for this cluster: {0}")]
+    NotAuthenticated(String),
+    #[error("the token names no pod: it must be a projected token of the agent's pod")]
+    NoPodClaim,
+    #[error("the API server cannot review tokens now: {0}")]
+    Unavailable(String),
+}
+
+/// A call to the API server that failed or timed out.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the API server did not answer as expected: {0}")]
+pub struct ApiFailure(pub String);
+
+/// `metadata.resourceVersion` of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordVersion(pub String);
+
+/// A map as it is recorded, its seal verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    pub map: Map,
+    pub version: RecordVersion,
+}
+
+/// Why a record could not be read or written.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RecordFailure {
+    /// Somebody without the seal key wrote it: Frozen/RecordTampered.
+    #[error("the record's seal does not match its content: {0}")]
+    Tampered(String),
+    /// The map breaks a rule of its own, or the API server refused it for good.
+    #[error("the record is not valid: {0}")]
+    Invalid(String),
+    /// The record moved on since `parent` was read: read it again.
+    #[error("the record was written by somebody else in the meantime: {0}")]
+    Conflict(String),
+    #[error("the API server cannot be reached: {0}")]
+    Unavailable(String),
+}
+
+/// What the mesh half needs of Kubernetes. Each call has a timeout of its own.
+pub trait Kubernetes: Send + Sync + 'static {
+    /// TokenReview with the cluster's UID as audience.
+    fn review_token(
+        &self,
+        token: &str,
+        audience: Uid,
+    ) -> impl Future<Output = Result<TokenFacts, ReviewFailure>> + Send;
+
+    /// A pod as it is now (a GET that no cache answers). Its zone and capacity are filled in too.
+    fn live_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<PodFacts>, ApiFailure>> + Send;
+
+    /// The record of the cluster's cell, its seal verified; None when there is none yet.
+    fn read_record(
+        &self,
+        cluster: &ClusterKey,
+    ) -> impl Future<Output = Result<Option<Recorded>, RecordFailure>> + Send;
+
+    /// Creates the record (`parent` is None) or replaces exactly the version `parent`. A write whose
+    /// answer was lost reports Unavailable: read before the next one.
+    fn write_record(
+        &self,
+        cluster: &ClusterKey,
+        parent: Option<&RecordVersion>,
+        map: &Map,
+    ) -> impl Future<Output = Result<RecordVersion, RecordFailure>> + Send;
+}
+
+/// The secrets of a cluster; they lie in the operator's namespace only.
+#[derive(Debug)]
+pub struct ClusterKeys {
+    /// Signs the certificates of members and of the operator.
+    pub ca: CaKey,
+    /// Signs maps.
+    pub map: Keypair,
+    /// Seals records.
+    pub seal: SealKey,
+}
+
+/// What a cell is started with.
+#[derive(Clone, Debug)]
+pub struct CellSettings {
+    pub cluster: ClusterKey,
+    pub keys: Arc<ClusterKeys>,
+    /// As the spec wants it; when the record says otherwise the cell's next map carries this one.
+    pub heartbeat_interval_ms: u32,
+    /// Epoch of the cluster's first map: the Unix time of its creation, in seconds.
+    pub first_epoch: Epoch,
+    /// Name of the cell, `<cluster>-<5>`.
+    pub cell: String,
+}
+
+/// A member as the newest recorded map lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberStatus {
+    pub name: String,
+    pub uid: Uid,
+    pub incarnation: Epoch,
+    pub node: String,
+    /// The map lists it as failed.
+    pub failed: bool,
+    /// Owners on it.
+    pub owners: u32,
+    /// Slots of its owners.
+    pub slots: u32,
+}
+
+/// How far a cell is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CellPhase {
+    /// The record was not read yet.
+    #[default]
+    Starting,
+    /// No first map yet: pods of a cluster of the same name that was deleted still exist.
+    WaitingForOldPods { pods: usize },
+    /// No first map yet: members are missing.
+    Bootstrapping { joined: usize, wanted: usize },
+    /// The newest recorded map is published.
+    Serving,
+    /// The newest recorded map lists no owner that may hold slots.
+    NoOwners,
+}
+
+/// What is missing while the cell works on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Degraded {
+    /// Pods that exist, were members and are not listed (or listed as failed) now.
+    MembersFailed { names: Vec<String> },
+    /// Too few members to agree on a verdict (fewer than two reachable, or no majority left).
+    NoFailover { because: String },
+    /// The operator reaches no member of the cell.
+    MeshUnreachable { because: String },
+}
+
+/// Why the operator refuses to plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FrozenCause {
+    RecordTampered,
+    EpochRegression,
+    MapConflict,
+}
+
+/// The operator refuses to plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frozen {
+    pub cause: FrozenCause,
+    /// Who, why, next command.
+    pub message: String,
+}
+
+/// What the newest map changed against its parent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// One or two words, such as `Join` or `MembersFailed`.
+    pub cause: String,
+    pub joined: Vec<String>,
+    pub failed: Vec<String>,
+    pub left: Vec<String>,
+    /// Slots that changed their owner, and the fewest that could have.
+    pub moves: u32,
+    pub minimum_moves: u32,
+    pub epoch: Epoch,
+    pub recorded_at: jiff::Timestamp,
+}
+
+/// State of a cell, for status and conditions. Epoch 0 = no map yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CellStatus {
+    pub era: u32,
+    pub epoch: Epoch,
+    pub wire_version: u16,
+    pub desired: usize,
+    pub members: Vec<MemberStatus>,
+    /// Members listed as failed, and pods that exist, were members and are not listed now.
+    pub failed: usize,
+    pub served_slots: u32,
+    pub phase: CellPhase,
+    pub degraded: Option<Degraded>,
+    pub last_change: Option<Change>,
+    pub frozen: Option<Frozen>,
+}
+
+/// What happened in a cell; one per batch, never one per member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CellEvent {
+    MembersJoined {
+        names: Vec<String>,
+        epoch: Epoch,
+    },
+    /// Members that had failed and were admitted again.
+    MembersRecovered {
+        names: Vec<String>,
+        epoch: Epoch,
+    },
+    /// Said Leave, or their pod is gone from the API.
+    MembersLeft {
+        names: Vec<String>,
+        epoch: Epoch,
+    },
+    MembersFailed {
+        names: Vec<String>,
+        epoch: Epoch,
+    },
+    SlotsFailedOver {
+        slots: u32,
+        from: Vec<String>,
+        moves: u32,
+        minimum_moves: u32,
+        epoch: Epoch,
+    },
+    RebalanceCompleted {
+        moves: u32,
+        minimum_moves: u32,
+        epoch: Epoch,
+    },
+    /// At most one per pod and category until it joins.
+    JoinRefused {
+        pod: String,
+        category: String,
+        message: String,
+    },
+    Frozen(Frozen),
+    Unfrozen,
+}
+
+/// A running cell. Dropping it stops the cell at once.
+#[derive(Debug)]
+pub struct CellHandle {
+    pub status: watch::Receiver<CellStatus>,
+    /// At most [`CELL_EVENTS_MAX`] wait in it.
+    pub events: mpsc::Receiver<CellEvent>,
+    task: JoinHandle<()>,
+}
+
+impl CellHandle {
+    /// A handle on `task`, which reports through the two channels.
+    #[must_use]
+    pub fn new(
+        status: watch::Receiver<CellStatus>,
+        events: mpsc::Receiver<CellEvent>,
+        task: JoinHandle<()>,
+    ) -> Self {
+        Self {
+            status,
+            events,
+            task,
+        }
+    }
+
+    /// Whether the cell ended by itself; it never should.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.task.is_finished()
+    }
+}
+
+impl Drop for CellHandle {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
