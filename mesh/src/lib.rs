@@ -5,6 +5,8 @@
 //! agent runs a [`member::Mesh`], the operator a [`watch::Watch`] per cell; `sim` runs many of them
 //! under virtual time.
 
+pub mod counters;
+pub mod edge;
 pub mod evidence;
 pub mod graph;
 pub mod identity;
@@ -12,9 +14,11 @@ pub mod join;
 pub mod limits;
 pub mod machine;
 pub mod map;
+pub mod member;
 pub mod seal;
 pub mod signed;
 pub mod slot;
 pub mod time;
 pub mod verdict;
+pub mod watch;
 pub mod wire;

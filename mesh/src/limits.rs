@@ -27,6 +27,8 @@ pub const OBSERVERS_MAX: u8 = 16;
 pub const VOTERS_MAX: usize = 7;
 /// Warm connections of a member to others.
 pub const CONNECTIONS_MAX: usize = 32;
+/// Connections of operators at once: a leader, and one that was.
+pub const OPERATORS_MAX: usize = 4;
 /// Connections of peers that the map does not list, at once.
 pub const STRANGERS_MAX: usize = 8;
 /// Largest cell in which the operator observes members itself.
@@ -73,6 +75,26 @@ pub const SILENCE_BEATS_MAX: u32 = 5;
 pub const CLEAR_BEATS: u32 = 10;
 /// Time for which a member goes on beating the observers of its last epoch.
 pub const OLD_EDGE_LINGER: Duration = Duration::from_secs(2);
+/// Grace of a new edge: time for its connection to come up.
+pub const EDGE_GRACE: Duration = Duration::from_secs(2);
+/// Time between two pushes of one map, or two summaries, to one peer.
+pub const REPAIR_INTERVAL: Duration = Duration::from_millis(500);
+/// Shortest pause before a peer is dialed again; it doubles up to [`REDIAL_MAX`].
+pub const REDIAL_MIN: Duration = Duration::from_millis(50);
+/// Longest pause before a peer is dialed again.
+pub const REDIAL_MAX: Duration = Duration::from_secs(2);
+/// Successors that are told news: on so many rings.
+pub const FANOUT: usize = 4;
+/// Older maps that are kept, so that differences to them can be made.
+pub const OLDER_MAPS_MAX: usize = 4;
+/// Neighbours that a fresh member asks for evidence before it counts.
+pub const CATCH_UP_NEIGHBOURS: usize = 2;
+/// A timer may be that late before silence is no longer held against anybody.
+pub const TIMER_LAG_MAX: Duration = Duration::from_millis(20);
+/// Beats for which a probe of the operator counts as hearing it.
+pub const OPERATOR_HEARD_BEATS: u32 = 5;
+/// The same as a time, at least.
+pub const OPERATOR_HEARD_MIN: Duration = Duration::from_secs(1);
 /// Time for which a stranger may stay connected.
 pub const STRANGER_LINGER: Duration = Duration::from_secs(5);
 

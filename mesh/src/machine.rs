@@ -60,6 +60,8 @@ pub enum CloseReason {
     Failed,
     /// Too many connections.
     Limit,
+    /// The graph no longer has an edge between the two.
+    NotNeeded,
 }
 
 impl CloseReason {
@@ -73,6 +75,7 @@ impl CloseReason {
             Self::ProtocolError => 3,
             Self::Failed => 4,
             Self::Limit => 5,
+            Self::NotNeeded => 6,
         }
     }
 }

@@ -67,7 +67,7 @@ pub struct Beat {
     pub epoch: Epoch,
     /// Incarnation of the sender (48 bits travel).
     pub incarnation: Epoch,
-    /// Grows with each beat on any edge.
+    /// Grows by one with each beat; every observer gets the same.
     pub sequence: u32,
     /// Digest of the evidence that the sender holds.
     pub digest: u64,

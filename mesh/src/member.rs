@@ -1,0 +1,364 @@
+//! The agent's machine: a member of a cell.
+//!
+//! It sends beats to its observers, watches its subjects ([`crate::edge`]), signs and spreads
+//! evidence, comes to the verdict, and passes maps on. What it knows of the world comes in through
+//! [`Machine::handle`]; what it wants done comes out as [`Output`].
+
+mod health;
+mod peers;
+mod spread;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use thiserror::Error;
+
+use crate::counters::Counters;
+use crate::edge::Edge;
+use crate::evidence::EvidenceStore;
+use crate::graph::Graph;
+use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
+use crate::limits;
+use crate::machine::{Event, Input, Machine, Output};
+use crate::map::Map;
+use crate::signed::SignedMap;
+use crate::time::Instant;
+use crate::verdict::Verdict;
+
+use peers::Peers;
+
+/// What a member is made of.
+#[derive(Debug)]
+pub struct MeshConfig {
+    /// UID of the cluster.
+    pub cluster: Uid,
+    /// UID of this process's pod.
+    pub uid: Uid,
+    /// Key of this process.
+    pub keypair: Keypair,
+    /// Keys that sign maps.
+    pub map_keys: Vec<PublicKey>,
+    /// Seed of all randomness.
+    pub seed: u64,
+}
+
+/// Why a member cannot start.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum MeshError {
+    /// The first map does not list this process.
+    #[error("the map of epoch {0} does not list this process")]
+    NotListed(Epoch),
+}
+
+/// How a member looks from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Nobody reports it.
+    Alive,
+    /// Somebody reports it, not enough for a verdict.
+    Suspect,
+    /// The verdict holds.
+    Failed,
+    /// It says that it leaves.
+    Leaving,
+}
+
+/// How one member looks from here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberHealth {
+    /// Who.
+    pub id: MemberId,
+    /// How.
+    pub health: Health,
+    /// Who reports it.
+    pub reported_by: Vec<MemberId>,
+}
+
+/// A member of a cell.
+#[derive(Debug)]
+pub struct Mesh {
+    config: MeshConfig,
+    rng: Pcg64Mcg,
+    outputs: VecDeque<Output>,
+    counters: Counters,
+
+    me: MemberId,
+    signed: SignedMap,
+    older: VecDeque<SignedMap>,
+    graph: Graph,
+    deposed: bool,
+    conflict: bool,
+    leaving: bool,
+
+    peers: Peers,
+    edges: BTreeMap<Uid, Edge>,
+    /// Observers of the last epoch that are still beaten, and until when.
+    old_observers: (Vec<Uid>, Instant),
+    evidence: EvidenceStore,
+    evidence_sequence: u64,
+    verdict: Verdict,
+    /// What was last announced.
+    announced: BTreeSet<MemberId>,
+    catch_up: CatchUp,
+
+    next_beat: Instant,
+    beat_sequence: u32,
+    nonce: u32,
+    timer_lag: Duration,
+    doubt: bool,
+    heard_anybody: Instant,
+    heard_operator: Option<Instant>,
+}
+
+/// A fresh member learns what is known before it counts reports itself.
+#[derive(Debug)]
+struct CatchUp {
+    asked: BTreeSet<Uid>,
+    answered: usize,
+    until: Instant,
+}
+
+impl Mesh {
+    /// A member that the first map lists.
+    ///
+    /// # Errors
+    /// When the map does not list this process's pod with its key.
+    pub fn new(config: MeshConfig, first: SignedMap, now: Instant) -> Result<Self, MeshError> {
+        let me = Self::find(first.map(), &config).ok_or(MeshError::NotListed(first.map().epoch))?;
+        let mut mesh = Self {
+            rng: Pcg64Mcg::seed_from_u64(config.seed),
+            outputs: VecDeque::new(),
+            counters: Counters::default(),
+            me,
+            graph: Graph::of(first.map()),
+            signed: first,
+            older: VecDeque::new(),
+            deposed: false,
+            conflict: false,
+            leaving: false,
+            peers: Peers::default(),
+            edges: BTreeMap::new(),
+            old_observers: (Vec::new(), now),
+            evidence: EvidenceStore::default(),
+            evidence_sequence: 0,
+            verdict: Verdict::default(),
+            announced: BTreeSet::new(),
+            catch_up: CatchUp {
+                asked: BTreeSet::new(),
+                answered: 0,
+                until: now + limits::EDGE_GRACE,
+            },
+            next_beat: now,
+            beat_sequence: 0,
+            nonce: 0,
+            timer_lag: Duration::ZERO,
+            doubt: false,
+            heard_anybody: now,
+            heard_operator: None,
+            config,
+        };
+        // Members that start together do not beat together.
+        let spread = mesh
+            .rng
+            .random_range(0..u64::from(mesh.map().protocol.heartbeat_interval_ms));
+        mesh.next_beat = now + Duration::from_millis(spread);
+        mesh.rebuild_edges(now);
+        mesh.dial_wanted(now);
+        mesh.event(Event::MapApplied {
+            epoch: mesh.map().epoch,
+        });
+        Ok(mesh)
+    }
+
+    fn find(map: &Map, config: &MeshConfig) -> Option<MemberId> {
+        let member = map.member(config.uid)?;
+        (member.key == config.keypair.public()).then(|| member.id())
+    }
+
+    /// The map in force.
+    #[must_use]
+    pub fn signed_map(&self) -> &SignedMap {
+        &self.signed
+    }
+
+    /// Who this process is.
+    #[must_use]
+    pub fn id(&self) -> MemberId {
+        self.me
+    }
+
+    /// Whether a map no longer lists this process.
+    #[must_use]
+    pub fn is_deposed(&self) -> bool {
+        self.deposed
+    }
+
+    /// Whether it hears nobody and therefore accuses nobody.
+    #[must_use]
+    pub fn doubts_itself(&self) -> bool {
+        self.doubt
+    }
+
+    /// When anybody was last heard.
+    #[must_use]
+    pub fn heard_anybody_at(&self) -> Instant {
+        self.heard_anybody
+    }
+
+    /// Whether two different maps of one epoch were seen.
+    #[must_use]
+    pub fn has_map_conflict(&self) -> bool {
+        self.conflict
+    }
+
+    /// What it counted.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Connections to members.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.peers.members().count()
+    }
+
+    /// Entries of the queues and maps that peers can fill, for those who check limits.
+    #[must_use]
+    pub fn loads(&self) -> Loads {
+        Loads {
+            connections: self.peers.len(),
+            strangers: self.peers.strangers(),
+            evidence: self.evidence.len(),
+            outputs: self.outputs.len(),
+            edges: self.edges.len(),
+        }
+    }
+
+    /// Digest of the evidence in force.
+    #[must_use]
+    pub fn evidence_digest(&self) -> u64 {
+        self.evidence.digest()
+    }
+
+    /// How each member of the map looks from here.
+    #[must_use]
+    pub fn members(&self) -> Vec<MemberHealth> {
+        let mut reporters: BTreeMap<MemberId, Vec<MemberId>> = BTreeMap::new();
+        for (observer, subject) in self.evidence.reports() {
+            reporters.entry(subject).or_default().push(observer);
+        }
+        let leaving: BTreeSet<MemberId> = self.evidence.leaving().collect();
+        let members = self.map().members.iter();
+        members
+            .map(|member| {
+                let id = member.id();
+                let reported_by = reporters.remove(&id).unwrap_or_default();
+                let health = if member.failed || self.verdict.failed.contains(&id) {
+                    Health::Failed
+                } else if leaving.contains(&id) {
+                    Health::Leaving
+                } else if reported_by.is_empty() {
+                    Health::Alive
+                } else {
+                    Health::Suspect
+                };
+                MemberHealth {
+                    id,
+                    health,
+                    reported_by,
+                }
+            })
+            .collect()
+    }
+
+    fn map(&self) -> &Arc<Map> {
+        self.signed.map()
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_millis(self.map().protocol.heartbeat_interval_ms.into())
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn refuse(&mut self, cause: &'static str) {
+        self.counters.refuse(cause);
+        self.event(Event::Refused { cause });
+    }
+
+    /// Rebuilds what follows from the map: edges to subjects; those of the same process stay.
+    fn rebuild_edges(&mut self, now: Instant) {
+        let interval = self.interval();
+        let leaving: BTreeSet<Uid> = self.evidence.leaving().map(|id| id.uid).collect();
+        let mut edges = BTreeMap::new();
+        if !self.deposed {
+            for subject in self.graph.subjects(self.me.uid) {
+                if leaving.contains(subject) {
+                    continue;
+                }
+                let kept = self.edges.remove(subject);
+                let edge = kept.unwrap_or_else(|| Edge::new(now, interval, limits::EDGE_GRACE));
+                edges.insert(*subject, edge);
+            }
+        }
+        self.edges = edges;
+    }
+}
+
+/// Entries of the queues and maps that peers can fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loads {
+    /// Connections of any kind.
+    pub connections: usize,
+    /// Connections of peers that the map does not list.
+    pub strangers: usize,
+    /// Statements in force.
+    pub evidence: usize,
+    /// Outputs not yet taken.
+    pub outputs: usize,
+    /// Edges to subjects.
+    pub edges: usize,
+}
+
+impl Machine for Mesh {
+    fn handle(&mut self, now: Instant, input: Input) {
+        self.notice_lateness(now);
+        match input {
+            Input::Connected {
+                connection,
+                peer,
+                remote,
+                dialed,
+            } => {
+                self.on_connected(now, connection, peer, remote, dialed);
+            }
+            Input::DialFailed { uid } => self.peers.dial_failed(now, uid),
+            Input::Disconnected {
+                connection,
+                reason: _,
+            } => self.on_disconnected(now, connection),
+            Input::Datagram { connection, bytes } => self.on_datagram(now, connection, &bytes),
+            Input::Frame { connection, bytes } => self.on_frame(now, connection, &bytes),
+            Input::SendDropped { connection: _ } => self.counters.send_drops += 1,
+            Input::Timer => {}
+            Input::Leave => self.leave(now),
+        }
+        self.run_timers(now);
+        self.judge(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let edges = self.edges.values().filter_map(Edge::deadline).min();
+        Some(edges.map_or(self.next_beat, |edge| edge.min(self.next_beat)))
+    }
+}

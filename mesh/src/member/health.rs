@@ -1,0 +1,302 @@
+//! Beats, edges, doubt of oneself, and the verdict.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rand::RngExt;
+
+use crate::edge::Action;
+use crate::evidence::{Claim, Evidence};
+use crate::identity::{MemberId, Uid};
+use crate::limits;
+use crate::machine::{ConnectionId, Event, Machine, Output};
+use crate::time::Instant;
+use crate::verdict::{Reports, verdict};
+use crate::wire::{Beat, Datagram, FLAG_DOUBT, FLAG_HEARS_OPERATOR, FLAG_LEAVING};
+
+use super::Mesh;
+use super::peers::Kind;
+
+impl Mesh {
+    /// A late timer means that this process was away; silence meanwhile is its own. A short absence
+    /// postpones everything, a long one starts afresh.
+    pub(super) fn notice_lateness(&mut self, now: Instant) {
+        let Some(due) = self.next_deadline() else {
+            return;
+        };
+        let lag = now.saturating_since(due);
+        self.timer_lag = lag;
+        if lag > self.interval() {
+            self.counters.pauses += 1;
+            self.edges
+                .values_mut()
+                .for_each(|edge| edge.forget_silence(now));
+            self.next_beat = now;
+        } else if lag > limits::TIMER_LAG_MAX {
+            self.edges.values_mut().for_each(|edge| edge.postpone(lag));
+        }
+    }
+
+    pub(super) fn run_timers(&mut self, now: Instant) {
+        if now >= self.next_beat {
+            self.beat(now);
+            self.tend_peers(now);
+        }
+        let due: Vec<Uid> = self
+            .edges
+            .iter()
+            .filter(|(_, edge)| edge.deadline().is_some_and(|deadline| deadline <= now))
+            .map(|(uid, _)| *uid)
+            .collect();
+        for subject in due {
+            let action = self
+                .edges
+                .get_mut(&subject)
+                .and_then(|edge| edge.on_timer(now));
+            self.act(now, subject, action);
+        }
+    }
+
+    /// One ticker sends all beats: that costs a third less CPU than one for each edge.
+    fn beat(&mut self, now: Instant) {
+        let interval = self.interval();
+        // Up to a tenth earlier or later, so that members do not fall into step.
+        let tenth = u64::try_from(interval.as_micros() / 10).unwrap_or(0);
+        let jitter = self.rng.random_range(0..=2 * tenth);
+        self.next_beat =
+            now + interval - Duration::from_micros(tenth) + Duration::from_micros(jitter);
+        if self.deposed {
+            return;
+        }
+        self.beat_sequence = self.beat_sequence.wrapping_add(1);
+        let bytes = Datagram::Beat(self.current_beat(now)).encode();
+        let mut observers: BTreeSet<Uid> =
+            self.graph.observers(self.me.uid).iter().copied().collect();
+        let (old, until) = &self.old_observers;
+        if *until > now {
+            observers.extend(old);
+        }
+        for observer in observers {
+            if let Some(connection) = self.peers.of(observer) {
+                self.counters.beats_sent += 1;
+                self.outputs.push_back(Output::Datagram {
+                    connection,
+                    bytes: bytes.clone(),
+                });
+            }
+        }
+    }
+
+    fn current_beat(&self, now: Instant) -> Beat {
+        let flag = |on: bool, flag: u8| if on { flag } else { 0 };
+        Beat {
+            flags: flag(self.doubt, FLAG_DOUBT)
+                | flag(self.hears_operator(now), FLAG_HEARS_OPERATOR)
+                | flag(self.leaving, FLAG_LEAVING),
+            epoch: self.map().epoch,
+            incarnation: self.me.incarnation,
+            sequence: self.beat_sequence,
+            digest: self.evidence.digest(),
+            timer_lag_ms: u16::try_from(self.timer_lag.as_millis()).unwrap_or(u16::MAX),
+            send_drops: u16::try_from(self.counters.send_drops).unwrap_or(u16::MAX),
+        }
+    }
+
+    pub(super) fn on_datagram(&mut self, now: Instant, connection: ConnectionId, bytes: &[u8]) {
+        let Some(kind) = self.peers.get(connection).map(|peer| peer.kind) else {
+            return;
+        };
+        let datagram = match Datagram::decode(bytes) {
+            Ok(datagram) => datagram,
+            Err(error) => return self.refuse(error.category()),
+        };
+        match (kind, datagram) {
+            (Kind::Stranger, _) => self.counters.refuse("StrangersDatagram"),
+            (Kind::Operator, Datagram::Probe { nonce }) => {
+                self.heard_operator = Some(now);
+                if self.graph.operator_may_observe() {
+                    self.hear_somebody(now);
+                }
+                self.answer(connection, nonce);
+            }
+            (Kind::Operator, _) => self.refuse("OperatorsDatagram"),
+            (Kind::Member(_), Datagram::Probe { nonce }) => {
+                self.hear_somebody(now);
+                self.answer(connection, nonce);
+            }
+            (Kind::Member(id), Datagram::Answer { .. }) => {
+                self.hear_somebody(now);
+                if let Some(edge) = self.edges.get_mut(&id.uid) {
+                    edge.on_answer(now);
+                }
+            }
+            (Kind::Member(id), Datagram::Beat(beat)) => self.on_beat(now, connection, id, beat),
+        }
+    }
+
+    fn on_beat(&mut self, now: Instant, connection: ConnectionId, from: MemberId, beat: Beat) {
+        // Members an epoch apart may know each other by different incarnations; the key is the same.
+        self.counters.beats_received += 1;
+        self.hear_somebody(now);
+        if let Some(edge) = self.edges.get_mut(&from.uid) {
+            let action = edge.on_beat(now, beat.sequence);
+            self.act(now, from.uid, action);
+        }
+        self.repair(now, connection, beat.epoch, beat.digest);
+    }
+
+    fn hear_somebody(&mut self, now: Instant) {
+        self.heard_anybody = now;
+        if self.doubt {
+            self.doubt = false;
+            self.event(Event::SelfDoubt { on: false });
+        }
+    }
+
+    fn answer(&mut self, connection: ConnectionId, nonce: u32) {
+        self.counters.probes_answered += 1;
+        let bytes = Datagram::Answer { nonce }.encode();
+        self.outputs
+            .push_back(Output::Datagram { connection, bytes });
+    }
+
+    fn act(&mut self, now: Instant, subject: Uid, action: Option<Action>) {
+        match action {
+            None => {}
+            Some(Action::Probe) => {
+                self.probe(subject);
+                if !self.edges.values().any(|edge| edge.is_well(now)) {
+                    self.probe_observers();
+                }
+            }
+            Some(Action::Conclude) => self.conclude(now, subject),
+            Some(Action::Clear) => self.state_claim(now, subject, Claim::Clear),
+        }
+    }
+
+    pub(super) fn probe_opening_edge(&mut self, uid: Uid) {
+        let opening =
+            |edge: &crate::edge::Edge| matches!(edge.state(), crate::edge::State::Opening { .. });
+        if self.edges.get(&uid).is_some_and(opening) {
+            self.probe(uid);
+        }
+    }
+
+    fn probe(&mut self, uid: Uid) {
+        let Some(connection) = self.peers.of(uid) else {
+            return;
+        };
+        self.nonce = self.nonce.wrapping_add(1);
+        self.counters.probes_sent += 1;
+        let bytes = Datagram::Probe { nonce: self.nonce }.encode();
+        self.outputs
+            .push_back(Output::Datagram { connection, bytes });
+    }
+
+    /// With every subject silent, an answer from an observer tells that it is not oneself.
+    fn probe_observers(&mut self) {
+        let mut observers = self.graph.observers(self.me.uid).to_vec();
+        observers.retain(|uid| !self.edges.contains_key(uid));
+        for observer in observers {
+            self.probe(observer);
+        }
+    }
+
+    fn conclude(&mut self, now: Instant, subject: Uid) {
+        let train = limits::PROBE_INTERVAL * u32::from(limits::PROBES);
+        let since = now - (train + self.interval() * 2);
+        let well = self.heard_anybody >= since;
+        let Some(edge) = self.edges.get_mut(&subject) else {
+            return;
+        };
+        if edge.conclude(now, well) {
+            self.state_claim(now, subject, Claim::Suspect);
+        } else if !self.doubt {
+            self.doubt = true;
+            self.event(Event::SelfDoubt { on: true });
+        }
+    }
+
+    /// Signs a statement about a subject and tells the others.
+    pub(super) fn state_claim(&mut self, now: Instant, subject: Uid, claim: Claim) {
+        let Some(subject) = self.map().member(subject).map(crate::map::Member::id) else {
+            return;
+        };
+        self.evidence_sequence += 1;
+        let evidence = Evidence::sign(
+            self.signed.map(),
+            self.me,
+            subject,
+            claim,
+            self.evidence_sequence,
+            &self.config.keypair,
+        );
+        self.counters.evidence_signed += 1;
+        if let Err(error) = self.evidence.insert(evidence) {
+            return self.refuse(error.category());
+        }
+        self.announce(&evidence);
+        self.spread_evidence(now, vec![evidence], None);
+    }
+
+    pub(super) fn announce(&mut self, evidence: &Evidence) {
+        let (observer, subject) = evidence.edge();
+        self.event(match evidence.claim {
+            Claim::Suspect => Event::Suspected { observer, subject },
+            Claim::Clear => Event::Cleared { observer, subject },
+            Claim::Leave => Event::Leaving { member: subject },
+        });
+    }
+
+    /// Somebody else's report: look at the subject at once, if it is ours too.
+    pub(super) fn look_at(&mut self, now: Instant, subject: Uid) {
+        let action = self
+            .edges
+            .get_mut(&subject)
+            .and_then(|edge| edge.on_report_of_another(now));
+        self.act(now, subject, action);
+    }
+
+    pub(super) fn leave(&mut self, now: Instant) {
+        if self.leaving || self.deposed {
+            return;
+        }
+        self.leaving = true;
+        self.state_claim(now, self.me.uid, Claim::Leave);
+    }
+
+    fn hears_operator(&self, now: Instant) -> bool {
+        let recent =
+            (self.interval() * limits::OPERATOR_HEARD_BEATS).max(limits::OPERATOR_HEARD_MIN);
+        self.heard_operator
+            .is_some_and(|heard| now.saturating_since(heard) <= recent)
+    }
+
+    /// Comes to the verdict and announces it when it changed.
+    pub(super) fn judge(&mut self, now: Instant) {
+        if self.deposed || !self.has_caught_up(now) {
+            return;
+        }
+        let reports = Reports {
+            edges: self.evidence.reports().collect(),
+            leaving: self.evidence.leaving().map(|id| id.uid).collect(),
+            operator: self.graph.operator_may_observe() && self.hears_operator(now),
+        };
+        if reports.edges.is_empty() && self.announced.is_empty() {
+            self.verdict = crate::verdict::Verdict::default();
+            return;
+        }
+        self.verdict = verdict(self.signed.map(), &self.graph, &reports);
+        if self.verdict.failed == self.announced {
+            return;
+        }
+        self.announced = self.verdict.failed.clone();
+        let epoch = self.map().epoch;
+        if self.announced.is_empty() {
+            return self.event(Event::VerdictWithdrawn { epoch });
+        }
+        self.counters.verdicts += 1;
+        let failed = self.announced.iter().copied().collect();
+        self.event(Event::Verdict { epoch, failed });
+    }
+}

@@ -1,0 +1,338 @@
+//! Connections: who is at the other end, whom to dial, and when to let go.
+//!
+//! Of two members the one with the smaller UID dials. A peer with a certificate of the cluster that
+//! the map does not list is a stranger: it may exchange maps, because they prove themselves, and
+//! nothing else. So a member that slept, or one that joined an instant ago, finds its way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::identity::{Epoch, MemberId, PublicKey, Uid};
+use crate::limits;
+use crate::machine::{CloseReason, ConnectionId, Output, PeerIdentity};
+use crate::time::Instant;
+
+use super::Mesh;
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Member(MemberId),
+    Operator,
+    Stranger,
+}
+
+/// One connection.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) kind: Kind,
+    identity: PeerIdentity,
+    dialed: bool,
+    /// Since when it is of this kind, or not needed.
+    since: Instant,
+    /// The map that it has, as far as it told.
+    pub(super) version: Option<(u32, Epoch)>,
+    /// Last map sent to it, and when.
+    pub(super) sent: Option<((u32, Epoch), Instant)>,
+    /// When a summary was last sent to it.
+    pub(super) summarized: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Dial {
+    Underway {
+        next_pause: Duration,
+    },
+    Wait {
+        until: Instant,
+        next_pause: Duration,
+    },
+}
+
+/// All connections.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    connections: BTreeMap<ConnectionId, Peer>,
+    /// Member -> its connection.
+    members: BTreeMap<Uid, ConnectionId>,
+    dials: BTreeMap<Uid, Dial>,
+}
+
+impl Peers {
+    pub(super) fn get(&self, connection: ConnectionId) -> Option<&Peer> {
+        self.connections.get(&connection)
+    }
+
+    pub(super) fn get_mut(&mut self, connection: ConnectionId) -> Option<&mut Peer> {
+        self.connections.get_mut(&connection)
+    }
+
+    pub(super) fn of(&self, uid: Uid) -> Option<ConnectionId> {
+        self.members.get(&uid).copied()
+    }
+
+    pub(super) fn members(&self) -> impl Iterator<Item = (Uid, ConnectionId)> + '_ {
+        self.members
+            .iter()
+            .map(|(uid, connection)| (*uid, *connection))
+    }
+
+    pub(super) fn stranger_connections(&self) -> Vec<ConnectionId> {
+        let strangers = self
+            .connections
+            .iter()
+            .filter(|(_, peer)| peer.kind == Kind::Stranger);
+        strangers.map(|(connection, _)| *connection).collect()
+    }
+
+    pub(super) fn operators(&self) -> Vec<ConnectionId> {
+        let operators = self
+            .connections
+            .iter()
+            .filter(|(_, peer)| peer.kind == Kind::Operator);
+        operators.map(|(connection, _)| *connection).collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    pub(super) fn strangers(&self) -> usize {
+        self.connections
+            .values()
+            .filter(|peer| peer.kind == Kind::Stranger)
+            .count()
+    }
+
+    pub(super) fn dial_failed(&mut self, now: Instant, uid: Uid) {
+        self.wait_before_dial(now, uid);
+    }
+
+    fn wait_before_dial(&mut self, now: Instant, uid: Uid) {
+        let pause = self.next_pause(uid);
+        let next_pause = (pause * 2).min(limits::REDIAL_MAX);
+        self.dials.insert(
+            uid,
+            Dial::Wait {
+                until: now + pause,
+                next_pause,
+            },
+        );
+    }
+
+    fn next_pause(&self, uid: Uid) -> Duration {
+        match self.dials.get(&uid) {
+            Some(Dial::Underway { next_pause } | Dial::Wait { next_pause, .. }) => *next_pause,
+            None => limits::REDIAL_MIN,
+        }
+    }
+
+    fn may_dial(&self, now: Instant, uid: Uid) -> bool {
+        match self.dials.get(&uid) {
+            None => true,
+            Some(Dial::Underway { .. }) => false,
+            Some(Dial::Wait { until, .. }) => now >= *until,
+        }
+    }
+
+    fn remove(&mut self, connection: ConnectionId) -> Option<Peer> {
+        let peer = self.connections.remove(&connection)?;
+        if let Kind::Member(id) = peer.kind
+            && self.members.get(&id.uid) == Some(&connection)
+        {
+            self.members.remove(&id.uid);
+        }
+        Some(peer)
+    }
+}
+
+impl Mesh {
+    pub(super) fn on_connected(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        identity: PeerIdentity,
+        _remote: std::net::SocketAddr,
+        dialed: bool,
+    ) {
+        let kind = self.kind_of(identity);
+        if let PeerIdentity::Agent { uid, .. } = identity {
+            self.peers.dials.remove(&uid);
+        }
+        if self.is_beyond_limit(kind) {
+            self.counters.refuse("ConnectionLimit");
+            return self.close(connection, CloseReason::Limit);
+        }
+        let peer = Peer {
+            kind,
+            identity,
+            dialed,
+            since: now,
+            version: None,
+            sent: None,
+            summarized: None,
+        };
+        self.peers.connections.insert(connection, peer);
+        if let Kind::Member(id) = kind {
+            self.register(connection, id);
+        }
+        self.greet(now, connection);
+        if let Kind::Member(id) = kind {
+            self.probe_opening_edge(id.uid);
+        }
+    }
+
+    pub(super) fn on_disconnected(&mut self, now: Instant, connection: ConnectionId) {
+        if let Some(peer) = self.peers.remove(connection)
+            && let PeerIdentity::Agent { uid, .. } = peer.identity
+        {
+            self.peers.wait_before_dial(now, uid);
+        }
+    }
+
+    /// A map arrived: who is who may have changed.
+    pub(super) fn reclassify_peers(&mut self, now: Instant) {
+        let connections: Vec<(ConnectionId, PeerIdentity, Kind)> = self
+            .peers
+            .connections
+            .iter()
+            .map(|(c, peer)| (*c, peer.identity, peer.kind))
+            .collect();
+        for (connection, identity, old) in connections {
+            let kind = self.kind_of(identity);
+            if kind == old {
+                continue;
+            }
+            if let Kind::Member(id) = old
+                && self.peers.members.get(&id.uid) == Some(&connection)
+            {
+                self.peers.members.remove(&id.uid);
+            }
+            if let Some(peer) = self.peers.get_mut(connection) {
+                peer.kind = kind;
+                peer.since = now;
+            }
+            if let Kind::Member(id) = kind {
+                self.register(connection, id);
+            }
+        }
+        let listed = |uid: &Uid| self.signed.map().member(*uid).is_some();
+        self.peers.dials.retain(|uid, _| listed(uid));
+    }
+
+    /// Lets go of strangers that stayed and of connections that no edge needs, and dials the rest.
+    pub(super) fn tend_peers(&mut self, now: Instant) {
+        let wanted = self.wanted_peers();
+        let mut closing = Vec::new();
+        for (connection, peer) in &mut self.peers.connections {
+            let reason = match peer.kind {
+                Kind::Operator => continue,
+                Kind::Stranger => CloseReason::NotInMap,
+                Kind::Member(id) if wanted.contains(&id.uid) => {
+                    peer.since = now;
+                    continue;
+                }
+                Kind::Member(_) => CloseReason::NotNeeded,
+            };
+            // Members that no edge needs are let go of by the side that dialed them.
+            let mine = peer.dialed || reason == CloseReason::NotInMap;
+            if mine && now.saturating_since(peer.since) >= limits::STRANGER_LINGER {
+                closing.push((*connection, reason));
+            }
+        }
+        for (connection, reason) in closing {
+            self.close(connection, reason);
+        }
+        self.dial_wanted(now);
+    }
+
+    pub(super) fn dial_wanted(&mut self, now: Instant) {
+        if self.deposed {
+            return;
+        }
+        for uid in self.wanted_peers() {
+            let dials = self.me.uid < uid && self.peers.of(uid).is_none();
+            if !dials || !self.peers.may_dial(now, uid) {
+                continue;
+            }
+            let Some(member) = self.signed.map().member(uid) else {
+                continue;
+            };
+            let dial = Output::Dial {
+                uid,
+                address: member.address,
+                key: member.key,
+            };
+            let next_pause = self.peers.next_pause(uid);
+            self.peers.dials.insert(uid, Dial::Underway { next_pause });
+            self.outputs.push_back(dial);
+        }
+    }
+
+    pub(super) fn close(&mut self, connection: ConnectionId, reason: CloseReason) {
+        self.peers.remove(connection);
+        self.outputs.push_back(Output::Close { connection, reason });
+    }
+
+    /// Observers and subjects: those with whom an edge is shared.
+    fn wanted_peers(&self) -> BTreeSet<Uid> {
+        let (old, until) = &self.old_observers;
+        let old = old.iter().filter(|_| *until > self.next_beat).copied();
+        let observers = self.graph.observers(self.me.uid).iter().copied();
+        let subjects = self.graph.subjects(self.me.uid).iter().copied();
+        observers
+            .chain(subjects)
+            .chain(old)
+            .take(limits::CONNECTIONS_MAX)
+            .collect()
+    }
+
+    fn kind_of(&self, identity: PeerIdentity) -> Kind {
+        match identity {
+            PeerIdentity::Operator => Kind::Operator,
+            PeerIdentity::Agent { uid, key } => self
+                .member_with(uid, key)
+                .map_or(Kind::Stranger, Kind::Member),
+        }
+    }
+
+    fn member_with(&self, uid: Uid, key: PublicKey) -> Option<MemberId> {
+        let member = self
+            .signed
+            .map()
+            .member(uid)
+            .filter(|member| member.key == key)?;
+        (uid != self.me.uid).then(|| member.id())
+    }
+
+    fn is_beyond_limit(&self, kind: Kind) -> bool {
+        let count = |wanted: fn(&Kind) -> bool| {
+            self.peers
+                .connections
+                .values()
+                .filter(|peer| wanted(&peer.kind))
+                .count()
+        };
+        match kind {
+            Kind::Member(id) => {
+                self.peers.of(id.uid).is_none()
+                    && count(|kind| matches!(kind, Kind::Member(_))) >= limits::CONNECTIONS_MAX
+            }
+            Kind::Operator => count(|kind| *kind == Kind::Operator) >= limits::OPERATORS_MAX,
+            Kind::Stranger => count(|kind| *kind == Kind::Stranger) >= limits::STRANGERS_MAX,
+        }
+    }
+
+    /// Makes a connection the one of that member; an older one is closed.
+    fn register(&mut self, connection: ConnectionId, id: MemberId) {
+        if let Some(older) = self.peers.members.insert(id.uid, connection)
+            && older != connection
+        {
+            self.peers.connections.remove(&older);
+            self.outputs.push_back(Output::Close {
+                connection: older,
+                reason: CloseReason::Replaced,
+            });
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! The operator's machine: one for each cell.
+//!
+//! It is no member. It dials a few reporters (all members of a small cell), hands them new maps,
+//! receives the evidence in force and comes to the same verdict by the same function: it counts
+//! nobody's word. In cells of up to three members it also observes them itself, with probes in the
+//! place of beats, because two members that accuse each other prove nothing.
+
+mod probing;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::counters::Counters;
+use crate::edge::Edge;
+use crate::evidence::{Claim, Evidence, EvidenceStore};
+use crate::graph::Graph;
+use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
+use crate::limits;
+use crate::machine::{
+    CloseReason, ConnectionId, Disconnect, Event, Input, Machine, Output, PeerIdentity,
+};
+use crate::map::Map;
+use crate::signed::SignedMap;
+use crate::time::Instant;
+use crate::verdict::{Reports, verdict};
+use crate::wire::Frame;
+
+/// What a watch is made of.
+#[derive(Debug)]
+pub struct WatchConfig {
+    /// Key that signs maps, and what the operator observes.
+    pub keypair: Keypair,
+    /// Statements are numbered from here: above all of earlier operators (Unix microseconds do).
+    pub first_sequence: u64,
+}
+
+/// The operator's eyes and mouth in one cell.
+#[derive(Debug)]
+pub struct Watch {
+    config: WatchConfig,
+    outputs: VecDeque<Output>,
+    counters: Counters,
+    signed: SignedMap,
+    older: VecDeque<SignedMap>,
+    graph: Graph,
+    evidence: EvidenceStore,
+    announced: BTreeSet<MemberId>,
+    left: BTreeSet<MemberId>,
+    conflict: bool,
+
+    peers: BTreeMap<Uid, Peer>,
+    dials: BTreeMap<Uid, Dial>,
+    edges: BTreeMap<Uid, Edge>,
+    /// Members that the operator observes and hears nothing of, and since when it hears nothing.
+    silent_since: BTreeMap<Uid, Instant>,
+    sequence: u64,
+    /// Number of the tick: nonce of its probes.
+    tick: u32,
+    next_tick: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    connection: ConnectionId,
+    version: Option<(u32, Epoch)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Dial {
+    Underway {
+        next_pause: Duration,
+    },
+    Wait {
+        until: Instant,
+        next_pause: Duration,
+    },
+}
+
+impl Watch {
+    /// A watch over the cell of that map.
+    #[must_use]
+    pub fn new(config: WatchConfig, current: SignedMap, now: Instant) -> Self {
+        let mut watch = Self {
+            sequence: config.first_sequence,
+            config,
+            outputs: VecDeque::new(),
+            counters: Counters::default(),
+            graph: Graph::of(current.map()),
+            signed: current,
+            older: VecDeque::new(),
+            evidence: EvidenceStore::default(),
+            announced: BTreeSet::new(),
+            left: BTreeSet::new(),
+            conflict: false,
+            peers: BTreeMap::new(),
+            dials: BTreeMap::new(),
+            edges: BTreeMap::new(),
+            silent_since: BTreeMap::new(),
+            tick: 0,
+            next_tick: now,
+        };
+        watch.rebuild_edges(now);
+        watch.dial(now);
+        watch
+    }
+
+    /// Hands a recorded map to the reporters.
+    pub fn publish(&mut self, now: Instant, map: SignedMap) {
+        if map.map().version() <= self.signed.map().version() {
+            return;
+        }
+        let listed: BTreeSet<MemberId> = self
+            .map()
+            .members
+            .iter()
+            .map(crate::map::Member::id)
+            .collect();
+        let older = std::mem::replace(&mut self.signed, map);
+        self.older.push_front(older);
+        self.older.truncate(limits::OLDER_MAPS_MAX);
+        self.graph = Graph::of(self.signed.map());
+        self.evidence.retain_for(self.signed.map(), &self.graph);
+        self.announced.clear();
+        self.left.retain(|member| self.signed.map().lists(*member));
+        self.counters.maps_applied += 1;
+        let same = |uid: &Uid| {
+            self.signed
+                .map()
+                .member(*uid)
+                .is_some_and(|m| listed.contains(&m.id()))
+        };
+        self.edges.retain(|uid, _| same(uid));
+        self.silent_since.retain(|uid, _| same(uid));
+        let epoch = self.map().epoch;
+        self.outputs
+            .push_back(Output::Event(Event::MapApplied { epoch }));
+        self.rebuild_edges(now);
+        // Whoever is connected gets it, those whom it no longer lists included: so they learn it.
+        for uid in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.send_map(uid);
+        }
+        self.dial(now);
+        self.judge();
+    }
+
+    /// The newest map handed out.
+    #[must_use]
+    pub fn signed_map(&self) -> &SignedMap {
+        &self.signed
+    }
+
+    /// Members that are connected now.
+    #[must_use]
+    pub fn reach(&self) -> usize {
+        self.peers
+            .keys()
+            .filter(|uid| self.map().member(**uid).is_some())
+            .count()
+    }
+
+    /// Members that the operator observes itself and hears nothing of, and for how long.
+    #[must_use]
+    pub fn silent(&self, now: Instant) -> BTreeMap<Uid, Duration> {
+        self.silent_since
+            .iter()
+            .map(|(uid, since)| (*uid, now.saturating_since(*since)))
+            .collect()
+    }
+
+    /// What it counted.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn map(&self) -> &Map {
+        self.signed.map()
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_millis(self.map().protocol.heartbeat_interval_ms.into())
+    }
+
+    fn keys(&self) -> [PublicKey; 1] {
+        [self.config.keypair.public()]
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn refuse(&mut self, cause: &'static str) {
+        self.counters.refuse(cause);
+        self.event(Event::Refused { cause });
+    }
+
+    fn send(&mut self, connection: ConnectionId, frame: &Frame) {
+        self.outputs.push_back(Output::Frame {
+            connection,
+            bytes: frame.encode(),
+        });
+    }
+
+    /// Whom to be connected to: all of a small cell; else one reporter in each zone, lowest on ring 0
+    /// first, filled up with voters, then with anybody, when those do not answer.
+    fn reporters(&self, now: Instant) -> Vec<Uid> {
+        if self.graph.operator_may_observe() {
+            return self.graph.members().collect();
+        }
+        let ring = self.graph.ring(0);
+        let zone = |uid: &Uid| self.map().member(*uid).map(|member| member.zone.as_str());
+        let mut zones = BTreeSet::new();
+        let in_new_zone = ring.iter().filter(|uid| zones.insert(zone(uid)));
+        let preferred: Vec<Uid> = in_new_zone.copied().collect();
+        let mut chosen = Vec::with_capacity(limits::REPORTERS);
+        for uid in preferred.iter().chain(self.graph.voters()).chain(ring) {
+            let resting =
+                matches!(self.dials.get(uid), Some(Dial::Wait { until, .. }) if *until > now);
+            if chosen.len() < limits::REPORTERS && !chosen.contains(uid) && !resting {
+                chosen.push(*uid);
+            }
+        }
+        chosen
+    }
+
+    fn dial(&mut self, now: Instant) {
+        let wanted = self.reporters(now);
+        for uid in &wanted {
+            let resting = match self.dials.get(uid) {
+                None => false,
+                Some(Dial::Underway { .. }) => true,
+                Some(Dial::Wait { until, .. }) => *until > now,
+            };
+            if self.peers.contains_key(uid) || resting {
+                continue;
+            }
+            let Some(member) = self.map().member(*uid) else {
+                continue;
+            };
+            let dial = Output::Dial {
+                uid: *uid,
+                address: member.address,
+                key: member.key,
+            };
+            let next_pause = self.next_pause(*uid);
+            self.dials.insert(*uid, Dial::Underway { next_pause });
+            self.outputs.push_back(dial);
+        }
+        self.let_go_of_others(&wanted);
+    }
+
+    /// More reporters than needed are connected after a dead one came back: the extra ones go.
+    fn let_go_of_others(&mut self, wanted: &[Uid]) {
+        let reachable = wanted
+            .iter()
+            .filter(|uid| self.peers.contains_key(uid))
+            .count();
+        if reachable < wanted.len() {
+            return;
+        }
+        let extra: Vec<Uid> = self
+            .peers
+            .keys()
+            .filter(|uid| !wanted.contains(uid))
+            .copied()
+            .collect();
+        for uid in extra {
+            if let Some(peer) = self.peers.remove(&uid) {
+                let connection = peer.connection;
+                self.outputs.push_back(Output::Close {
+                    connection,
+                    reason: CloseReason::NotNeeded,
+                });
+            }
+        }
+    }
+
+    fn next_pause(&self, uid: Uid) -> Duration {
+        match self.dials.get(&uid) {
+            Some(Dial::Underway { next_pause } | Dial::Wait { next_pause, .. }) => *next_pause,
+            None => limits::REDIAL_MIN,
+        }
+    }
+
+    fn wait_before_dial(&mut self, now: Instant, uid: Uid) {
+        let pause = self.next_pause(uid);
+        let next_pause = (pause * 2).min(limits::REDIAL_MAX);
+        self.dials.insert(
+            uid,
+            Dial::Wait {
+                until: now + pause,
+                next_pause,
+            },
+        );
+        self.dials
+            .retain(|uid, _| self.signed.map().member(*uid).is_some());
+    }
+
+    fn on_connected(&mut self, connection: ConnectionId, identity: PeerIdentity) {
+        let PeerIdentity::Agent { uid, .. } = identity else {
+            self.outputs.push_back(Output::Close {
+                connection,
+                reason: CloseReason::ProtocolError,
+            });
+            return;
+        };
+        self.dials.remove(&uid);
+        if let Some(older) = self.peers.insert(
+            uid,
+            Peer {
+                connection,
+                version: None,
+            },
+        ) {
+            let connection = older.connection;
+            self.outputs.push_back(Output::Close {
+                connection,
+                reason: CloseReason::Replaced,
+            });
+        }
+        let own: Vec<Evidence> = self
+            .evidence
+            .iter()
+            .filter(|held| held.signer == MemberId::OPERATOR)
+            .copied()
+            .collect();
+        if !own.is_empty() {
+            self.send(connection, &Frame::Evidence(own));
+        }
+        self.probe(uid);
+    }
+
+    fn on_disconnected(&mut self, now: Instant, connection: ConnectionId, reason: Disconnect) {
+        let Some(uid) = self.uid_of(connection) else {
+            return;
+        };
+        self.peers.remove(&uid);
+        if reason != Disconnect::Local {
+            self.wait_before_dial(now, uid);
+        }
+    }
+
+    fn uid_of(&self, connection: ConnectionId) -> Option<Uid> {
+        self.peers
+            .iter()
+            .find(|(_, peer)| peer.connection == connection)
+            .map(|(uid, _)| *uid)
+    }
+
+    fn on_frame(&mut self, connection: ConnectionId, bytes: &[u8]) {
+        let Some(uid) = self.uid_of(connection) else {
+            return;
+        };
+        match Frame::decode(bytes) {
+            Err(error) => self.refuse(error.category()),
+            Ok(Frame::Hello { era, epoch, sha256 }) => self.on_hello(uid, (era, epoch), sha256),
+            Ok(Frame::MapRequest) => {
+                let frame = Frame::Map(self.signed.encode());
+                self.send(connection, &frame);
+            }
+            Ok(Frame::Evidence(evidence)) => self.on_evidence(evidence),
+            // The operator makes maps; it takes none.
+            Ok(Frame::Map(_) | Frame::MapDifference(_)) => {
+                self.counters.refuse("MapForTheOperator")
+            }
+            Ok(Frame::Summary { .. }) => self.refuse("SummaryForTheOperator"),
+        }
+    }
+
+    fn on_hello(&mut self, uid: Uid, version: (u32, Epoch), sha256: [u8; 8]) {
+        if let Some(peer) = self.peers.get_mut(&uid) {
+            peer.version = Some(version);
+        }
+        match version.cmp(&self.map().version()) {
+            std::cmp::Ordering::Less => self.send_map(uid),
+            std::cmp::Ordering::Greater => self.event(Event::NewerMapSeen { version }),
+            std::cmp::Ordering::Equal => {
+                if !self.signed.sha256().starts_with(&sha256) && !self.conflict {
+                    self.conflict = true;
+                    self.event(Event::MapConflict { epoch: version.1 });
+                }
+            }
+        }
+    }
+
+    fn send_map(&mut self, uid: Uid) {
+        let version = self.map().version();
+        let Some(peer) = self.peers.get_mut(&uid) else {
+            return;
+        };
+        // Before its greeting nothing is known of the peer; the greeting brings us back here.
+        let Some(theirs) = peer.version.filter(|theirs| *theirs < version) else {
+            return;
+        };
+        peer.version = Some(version);
+        let connection = peer.connection;
+        let base = self
+            .older
+            .iter()
+            .find(|older| older.map().version() == theirs);
+        let frame = match base {
+            Some(base) => Frame::MapDifference(self.signed.difference_from(base)),
+            None => Frame::Map(self.signed.encode()),
+        };
+        self.counters.maps_sent += 1;
+        self.send(connection, &frame);
+    }
+
+    fn on_evidence(&mut self, evidence: Vec<Evidence>) {
+        let keys = self.keys();
+        for item in evidence {
+            if !self.evidence.is_news(&item) {
+                continue;
+            }
+            if let Err(error) = item.check(self.signed.map(), &self.graph, &keys) {
+                self.counters.refuse(error.category());
+                continue;
+            }
+            self.take_in(item);
+        }
+        self.judge();
+    }
+
+    fn take_in(&mut self, item: Evidence) {
+        match self.evidence.insert(item) {
+            Ok(false) => return,
+            Ok(true) => self.counters.evidence_received += 1,
+            Err(error) => return self.counters.refuse(error.category()),
+        }
+        let (observer, subject) = item.edge();
+        match item.claim {
+            Claim::Suspect => self.event(Event::Suspected { observer, subject }),
+            Claim::Clear => self.event(Event::Cleared { observer, subject }),
+            Claim::Leave => {
+                if self.left.insert(subject) {
+                    self.event(Event::Leaving { member: subject });
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self) {
+        let reports = Reports {
+            edges: self.evidence.reports().collect(),
+            leaving: self.evidence.leaving().map(|id| id.uid).collect(),
+            operator: self.graph.operator_may_observe(),
+        };
+        let failed = verdict(self.signed.map(), &self.graph, &reports).failed;
+        if failed == self.announced {
+            return;
+        }
+        self.announced = failed;
+        let epoch = self.map().epoch;
+        if self.announced.is_empty() {
+            return self.event(Event::VerdictWithdrawn { epoch });
+        }
+        self.counters.verdicts += 1;
+        let failed = self.announced.iter().copied().collect();
+        self.event(Event::Verdict { epoch, failed });
+    }
+}
+
+impl Machine for Watch {
+    fn handle(&mut self, now: Instant, input: Input) {
+        self.notice_lateness(now);
+        match input {
+            Input::Connected {
+                connection, peer, ..
+            } => self.on_connected(connection, peer),
+            Input::DialFailed { uid } => {
+                self.wait_before_dial(now, uid);
+                self.dial(now);
+            }
+            Input::Disconnected { connection, reason } => {
+                self.on_disconnected(now, connection, reason)
+            }
+            Input::Datagram { connection, bytes } => self.on_datagram(now, connection, &bytes),
+            Input::Frame { connection, bytes } => self.on_frame(connection, &bytes),
+            Input::SendDropped { .. } => self.counters.send_drops += 1,
+            Input::Timer | Input::Leave => {}
+        }
+        self.run_timers(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let edges = self.edges.values().filter_map(Edge::deadline).min();
+        Some(edges.map_or(self.next_tick, |edge| edge.min(self.next_tick)))
+    }
+}

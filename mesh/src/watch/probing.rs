@@ -1,0 +1,153 @@
+//! The operator as an observer: probes at the pace of beats, in cells of up to three members.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::edge::{Action, Edge};
+use crate::evidence::{Claim, Evidence};
+use crate::identity::{MemberId, Uid};
+use crate::limits;
+use crate::machine::{ConnectionId, Output};
+use crate::time::Instant;
+use crate::wire::{Datagram, Frame};
+
+use super::Watch;
+
+/// Pace of housekeeping in cells that the operator does not observe.
+const IDLE_TICK: Duration = Duration::from_millis(500);
+
+impl Watch {
+    pub(super) fn rebuild_edges(&mut self, now: Instant) {
+        let interval = self.interval();
+        let mut edges = BTreeMap::new();
+        if self.graph.operator_may_observe() {
+            for uid in self.graph.members() {
+                let kept = self.edges.remove(&uid);
+                let edge = kept.unwrap_or_else(|| Edge::new(now, interval, limits::EDGE_GRACE));
+                edges.insert(uid, edge);
+            }
+        }
+        self.edges = edges;
+        self.silent_since
+            .retain(|uid, _| self.edges.contains_key(uid));
+    }
+
+    /// As in a member: what this process slept through is nobody's silence.
+    pub(super) fn notice_lateness(&mut self, now: Instant) {
+        let due = self.edges.values().filter_map(Edge::deadline).min();
+        let due = due.map_or(self.next_tick, |edge| edge.min(self.next_tick));
+        let lag = now.saturating_since(due);
+        if lag > self.interval() {
+            self.counters.pauses += 1;
+            self.edges
+                .values_mut()
+                .for_each(|edge| edge.forget_silence(now));
+            self.silent_since.clear();
+        } else if lag > limits::TIMER_LAG_MAX {
+            self.edges.values_mut().for_each(|edge| edge.postpone(lag));
+        }
+    }
+
+    pub(super) fn run_timers(&mut self, now: Instant) {
+        if now >= self.next_tick {
+            self.next_tick = now
+                + if self.edges.is_empty() {
+                    IDLE_TICK
+                } else {
+                    self.interval()
+                };
+            self.tick = self.tick.wrapping_add(1);
+            for uid in self.edges.keys().copied().collect::<Vec<_>>() {
+                self.probe(uid);
+            }
+            self.dial(now);
+        }
+        let due: Vec<Uid> = self
+            .edges
+            .iter()
+            .filter(|(_, edge)| edge.deadline().is_some_and(|deadline| deadline <= now))
+            .map(|(uid, _)| *uid)
+            .collect();
+        for uid in due {
+            match self.edges.get_mut(&uid).and_then(|edge| edge.on_timer(now)) {
+                Some(Action::Probe) => self.probe(uid),
+                Some(Action::Conclude) => self.conclude(now, uid),
+                Some(Action::Clear) | None => {}
+            }
+        }
+    }
+
+    pub(super) fn on_datagram(&mut self, now: Instant, connection: ConnectionId, bytes: &[u8]) {
+        let Some(uid) = self.uid_of(connection) else {
+            return;
+        };
+        let nonce = match Datagram::decode(bytes) {
+            Ok(Datagram::Answer { nonce }) => nonce,
+            Ok(Datagram::Beat(_) | Datagram::Probe { .. }) => {
+                return self.refuse("DatagramForTheOperator");
+            }
+            Err(error) => return self.refuse(error.category()),
+        };
+        self.silent_since.remove(&uid);
+        // The probes of one tick have one number, so that answers count as beats do.
+        let action = self.edges.get_mut(&uid).and_then(|edge| {
+            edge.on_answer(now);
+            edge.on_beat(now, nonce)
+        });
+        if action == Some(Action::Clear) {
+            self.state_claim(uid, Claim::Clear);
+        }
+    }
+
+    pub(super) fn probe(&mut self, uid: Uid) {
+        if !self.edges.contains_key(&uid) {
+            return;
+        }
+        let Some(connection) = self.peers.get(&uid).map(|peer| peer.connection) else {
+            return;
+        };
+        self.counters.probes_sent += 1;
+        let bytes = Datagram::Probe { nonce: self.tick }.encode();
+        self.outputs
+            .push_back(Output::Datagram { connection, bytes });
+    }
+
+    fn conclude(&mut self, now: Instant, uid: Uid) {
+        let hears_another = self
+            .edges
+            .iter()
+            .any(|(other, edge)| *other != uid && edge.is_well(now));
+        let Some(edge) = self.edges.get_mut(&uid) else {
+            return;
+        };
+        self.silent_since.entry(uid).or_insert(edge.last_arrival());
+        if edge.conclude(now, hears_another) {
+            self.state_claim(uid, Claim::Suspect);
+        }
+    }
+
+    fn state_claim(&mut self, subject: Uid, claim: Claim) {
+        let Some(subject) = self.map().member(subject).map(crate::map::Member::id) else {
+            return;
+        };
+        self.sequence += 1;
+        let evidence = Evidence::sign(
+            self.signed.map(),
+            MemberId::OPERATOR,
+            subject,
+            claim,
+            self.sequence,
+            &self.config.keypair,
+        );
+        self.counters.evidence_signed += 1;
+        self.take_in(evidence);
+        for peer in self.peers.values() {
+            let frame = Frame::Evidence(vec![evidence]);
+            self.outputs.push_back(Output::Frame {
+                connection: peer.connection,
+                bytes: frame.encode(),
+            });
+        }
+        self.judge();
+    }
+}
