@@ -1,1 +1,467 @@
-//! x
+//! Carries out what a [`Machine`] decides: one task owns the machine, QUIC does the rest.
+//!
+//! ```text
+//!   endpoint ─ accept ─┐                                   ┌─▶ dial, close
+//!   connection tasks ──┼─▶ Happening ─▶ Machine ─▶ Output ─┼─▶ datagrams, frames (bounded queues)
+//!   timer, commands ───┘                                   └─▶ events (bounded)
+//! ```
+
+mod connection;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quinn::{ClientConfig, Connection, Endpoint, VarInt};
+use rustls::pki_types::CertificateDer;
+use slotmesh_mesh::identity::{PublicKey, Uid};
+use slotmesh_mesh::machine::{
+    CloseReason, ConnectionId, Disconnect, Event, Input, Machine, Output, PeerIdentity,
+};
+use thiserror::Error;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::clock;
+use crate::identity::{IdentityError, peer_of, server_name};
+use crate::settings;
+use connection::{Frames, Happening};
+
+/// Happenings that wait for the machine. A full queue slows the readers down, never the network.
+const HAPPENINGS_MAX: usize = 4096;
+/// Happenings that the machine takes in before outputs are carried out.
+const BATCH_MAX: usize = 64;
+/// Events that wait for the shell.
+const EVENTS_MAX: usize = 4096;
+/// Commands that wait for the machine.
+const COMMANDS_MAX: usize = 64;
+/// Handshakes at once.
+const HANDSHAKES_MAX: usize = 256;
+/// Time for closes to leave the machine.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Why a driver is gone.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the mesh driver has stopped")]
+pub struct Stopped;
+
+/// What a driver runs on.
+#[derive(Debug)]
+pub struct DriverConfig {
+    /// The endpoint, whose server side (if any) speaks the mesh's ALPN.
+    pub endpoint: Endpoint,
+    /// TLS and transport of connections that this side dials.
+    pub client: ClientConfig,
+    /// The cluster.
+    pub cluster: Uid,
+}
+
+type Command<M> = Box<dyn FnOnce(&mut M) + Send>;
+
+/// A running driver. Dropping it stops the machine without a word; [`Driver::stop`] closes first.
+#[derive(Debug)]
+pub struct Driver<M> {
+    commands: mpsc::Sender<Command<M>>,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+    acceptor: JoinHandle<()>,
+    endpoint: Endpoint,
+}
+
+/// Sends commands to a running machine.
+#[derive(Debug)]
+pub struct Handle<M> {
+    commands: mpsc::Sender<Command<M>>,
+}
+
+impl<M> Clone for Handle<M> {
+    fn clone(&self) -> Self {
+        Self {
+            commands: self.commands.clone(),
+        }
+    }
+}
+
+impl<M: Machine + Send + 'static> Handle<M> {
+    /// Runs a function on the machine, between two inputs.
+    ///
+    /// # Errors
+    /// When the driver has stopped.
+    pub async fn with<R: Send + 'static>(
+        &self,
+        run: impl FnOnce(&mut M) -> R + Send + 'static,
+    ) -> Result<R, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        let command: Command<M> = Box::new(move |machine| {
+            // The asker may have gone away; then nobody needs the answer.
+            let _ = reply.send(run(machine));
+        });
+        self.commands.send(command).await.map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// Gives the machine an input of the shell's own.
+    ///
+    /// # Errors
+    /// When the driver has stopped.
+    pub async fn input(&self, input: Input) -> Result<(), Stopped> {
+        self.with(move |machine| machine.handle(clock::now(), input))
+            .await
+    }
+}
+
+impl<M: Machine + Send + 'static> Driver<M> {
+    /// Starts to drive a machine. Events come out of the receiver.
+    #[must_use]
+    pub fn start(machine: M, config: DriverConfig) -> (Self, mpsc::Receiver<Event>) {
+        let (happenings, inbox) = mpsc::channel(HAPPENINGS_MAX);
+        let (events, outbox) = mpsc::channel(EVENTS_MAX);
+        let (commands, orders) = mpsc::channel(COMMANDS_MAX);
+        let (stop, stopped) = oneshot::channel();
+        let endpoint = config.endpoint.clone();
+        let acceptor = tokio::spawn(accept(endpoint.clone(), happenings.clone(), config.cluster));
+        let worker = Worker {
+            machine,
+            config,
+            happenings,
+            events,
+            connections: BTreeMap::new(),
+            next_connection: 0,
+        };
+        let task = tokio::spawn(worker.run(inbox, orders, stopped));
+        (
+            Self {
+                commands,
+                stop: Some(stop),
+                task,
+                acceptor,
+                endpoint,
+            },
+            outbox,
+        )
+    }
+
+    /// Sends commands to the machine.
+    #[must_use]
+    pub fn handle(&self) -> Handle<M> {
+        Handle {
+            commands: self.commands.clone(),
+        }
+    }
+
+    /// Closes every connection, tells the peers so, and ends.
+    pub async fn stop(mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        self.acceptor.abort();
+        self.endpoint.close(
+            VarInt::from_u32(CloseReason::GoingAway.code()),
+            b"going away",
+        );
+        // A peer that does not answer must not hold us up.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.endpoint.wait_idle()).await;
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl<M> Drop for Driver<M> {
+    fn drop(&mut self) {
+        self.acceptor.abort();
+        self.task.abort();
+    }
+}
+
+struct Link {
+    connection: Connection,
+    frames: Frames,
+}
+
+struct Worker<M> {
+    machine: M,
+    config: DriverConfig,
+    happenings: mpsc::Sender<Happening>,
+    events: mpsc::Sender<Event>,
+    connections: BTreeMap<ConnectionId, Link>,
+    next_connection: u64,
+}
+
+impl<M: Machine + Send + 'static> Worker<M> {
+    async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Happening>,
+        mut orders: mpsc::Receiver<Command<M>>,
+        mut stopped: oneshot::Receiver<()>,
+    ) {
+        self.carry_out();
+        loop {
+            let wait = self
+                .machine
+                .next_deadline()
+                .map(|deadline| deadline.saturating_since(clock::now()));
+            tokio::select! {
+                _ = &mut stopped => return,
+                Some(happening) = inbox.recv() => {
+                    self.take_in(happening);
+                    for _ in 1..BATCH_MAX {
+                        let Ok(happening) = inbox.try_recv() else { break };
+                        self.take_in(happening);
+                    }
+                }
+                Some(command) = orders.recv() => command(&mut self.machine),
+                () = sleep(wait) => self.machine.handle(clock::now(), Input::Timer),
+            }
+            self.carry_out();
+        }
+    }
+
+    fn take_in(&mut self, happening: Happening) {
+        let now = clock::now();
+        match happening {
+            Happening::Up {
+                connection,
+                peer,
+                dialed,
+            } => {
+                let id = self.register(&connection);
+                let remote = connection.remote_address();
+                self.machine.handle(
+                    now,
+                    Input::Connected {
+                        connection: id,
+                        peer,
+                        remote,
+                        dialed,
+                    },
+                );
+            }
+            Happening::DialFailed { uid } => self.machine.handle(now, Input::DialFailed { uid }),
+            Happening::Down { id, reason } => {
+                if self.connections.remove(&id).is_some() {
+                    self.machine.handle(
+                        now,
+                        Input::Disconnected {
+                            connection: id,
+                            reason,
+                        },
+                    );
+                }
+            }
+            Happening::Datagram { id, bytes } if self.connections.contains_key(&id) => {
+                self.machine.handle(
+                    now,
+                    Input::Datagram {
+                        connection: id,
+                        bytes: bytes.into(),
+                    },
+                );
+            }
+            Happening::Frame { id, bytes } if self.connections.contains_key(&id) => {
+                self.machine.handle(
+                    now,
+                    Input::Frame {
+                        connection: id,
+                        bytes,
+                    },
+                );
+            }
+            // What arrives after the end of its connection is nobody's.
+            Happening::Datagram { .. } | Happening::Frame { .. } => {}
+        }
+    }
+
+    fn register(&mut self, connection: &Connection) -> ConnectionId {
+        self.next_connection += 1;
+        let id = ConnectionId(self.next_connection);
+        let frames = connection::start(id, connection.clone(), self.happenings.clone());
+        self.connections.insert(
+            id,
+            Link {
+                connection: connection.clone(),
+                frames,
+            },
+        );
+        id
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::Dial { uid, address, key } => {
+                    let dial = Dial {
+                        uid,
+                        key,
+                        address,
+                        config: self.config.client.clone(),
+                    };
+                    let (endpoint, cluster) = (self.config.endpoint.clone(), self.config.cluster);
+                    tokio::spawn(dial.run(endpoint, cluster, self.happenings.clone()));
+                }
+                Output::Close { connection, reason } => {
+                    if let Some(link) = self.connections.remove(&connection) {
+                        link.connection.close(VarInt::from_u32(reason.code()), b"");
+                    }
+                }
+                Output::Datagram { connection, bytes } => self.send_datagram(connection, bytes),
+                Output::Frame { connection, bytes } => {
+                    let full = self
+                        .connections
+                        .get(&connection)
+                        .is_some_and(|link| !link.frames.push(bytes));
+                    if full {
+                        self.machine
+                            .handle(clock::now(), Input::SendDropped { connection });
+                    }
+                }
+                Output::Event(event) => {
+                    if let Err(error) = self.events.try_send(event) {
+                        tracing::error!(%error, "an event was lost: the shell does not keep up");
+                    }
+                }
+            }
+        }
+    }
+
+    fn send_datagram(&mut self, id: ConnectionId, bytes: Vec<u8>) {
+        let Some(link) = self.connections.get(&id) else {
+            return;
+        };
+        // The buffer holds a few datagrams; a newer one pushes the oldest out.
+        if link.connection.send_datagram(Bytes::from(bytes)).is_err() {
+            self.machine
+                .handle(clock::now(), Input::SendDropped { connection: id });
+        }
+    }
+}
+
+async fn sleep(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}
+
+struct Dial {
+    uid: Uid,
+    key: PublicKey,
+    address: std::net::SocketAddr,
+    config: ClientConfig,
+}
+
+impl Dial {
+    async fn run(self, endpoint: Endpoint, cluster: Uid, happenings: mpsc::Sender<Happening>) {
+        let uid = self.uid;
+        let happening = match tokio::time::timeout(
+            settings::HANDSHAKE_TIMEOUT,
+            self.connect(endpoint, cluster),
+        )
+        .await
+        {
+            Ok(Ok((connection, peer))) => Happening::Up {
+                connection,
+                peer,
+                dialed: true,
+            },
+            Ok(Err(reason)) => {
+                tracing::debug!(%uid, reason, "dial failed");
+                Happening::DialFailed { uid }
+            }
+            Err(_) => {
+                tracing::debug!(%uid, "dial timed out");
+                Happening::DialFailed { uid }
+            }
+        };
+        // With the driver gone, nobody is left to tell.
+        let _ = happenings.send(happening).await;
+    }
+
+    async fn connect(
+        self,
+        endpoint: Endpoint,
+        cluster: Uid,
+    ) -> Result<(Connection, PeerIdentity), String> {
+        let connecting = endpoint
+            .connect_with(self.config, self.address, &server_name(cluster))
+            .map_err(|error| error.to_string())?;
+        let connection = connecting.await.map_err(|error| error.to_string())?;
+        let peer = identity_of(&connection, cluster).map_err(|error| error.to_string())?;
+        if peer
+            != (PeerIdentity::Agent {
+                uid: self.uid,
+                key: self.key,
+            })
+        {
+            connection.close(
+                VarInt::from_u32(CloseReason::NotInMap.code()),
+                b"another process",
+            );
+            return Err("another process answers at that address".into());
+        }
+        Ok((connection, peer))
+    }
+}
+
+async fn accept(endpoint: Endpoint, happenings: mpsc::Sender<Happening>, cluster: Uid) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    while let Some(incoming) = endpoint.accept().await {
+        let Ok(permit) = handshakes.clone().try_acquire_owned() else {
+            incoming.refuse();
+            continue;
+        };
+        let happenings = happenings.clone();
+        tokio::spawn(async move {
+            let remote = incoming.remote_address();
+            let connection = match tokio::time::timeout(settings::HANDSHAKE_TIMEOUT, incoming).await
+            {
+                Ok(Ok(connection)) => connection,
+                Ok(Err(error)) => return tracing::debug!(%remote, %error, "handshake refused"),
+                Err(_) => return tracing::debug!(%remote, "handshake timed out"),
+            };
+            drop(permit);
+            match identity_of(&connection, cluster) {
+                Ok(peer) => {
+                    let _ = happenings
+                        .send(Happening::Up {
+                            connection,
+                            peer,
+                            dialed: false,
+                        })
+                        .await;
+                }
+                Err(error) => {
+                    tracing::debug!(%remote, %error, "peer without identity");
+                    connection.close(
+                        VarInt::from_u32(CloseReason::NotInMap.code()),
+                        b"no identity",
+                    );
+                }
+            }
+        });
+    }
+}
+
+/// Who the verified certificate of a connection names.
+fn identity_of(connection: &Connection, cluster: Uid) -> Result<PeerIdentity, IdentityError> {
+    let chain = connection
+        .peer_identity()
+        .ok_or(IdentityError::NoIdentity)?;
+    let chain = chain
+        .downcast::<Vec<CertificateDer<'static>>>()
+        .map_err(|_| IdentityError::NoIdentity)?;
+    peer_of(chain.first().ok_or(IdentityError::NoIdentity)?, cluster)
+}
+
+/// How a connection ended, in the mesh's words.
+fn disconnect(error: &quinn::ConnectionError) -> Disconnect {
+    use quinn::ConnectionError as E;
+    match error {
+        E::ApplicationClosed(_) | E::ConnectionClosed(_) => Disconnect::ClosedByPeer,
+        E::Reset => Disconnect::Reset,
+        E::TimedOut => Disconnect::TimedOut,
+        _ => Disconnect::Local,
+    }
+}
+
+#[cfg(test)]
+mod tests;

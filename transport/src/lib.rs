@@ -7,6 +7,7 @@
 pub mod authority;
 pub mod clock;
 pub mod driver;
+pub mod endpoint;
 pub mod identity;
 pub mod join;
 pub mod settings;

@@ -1,0 +1,123 @@
+//! The tasks of one connection: a reader and a writer, each with a bounded queue to the driver.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quinn::{Connection, RecvStream};
+use slotmesh_mesh::identity::Uid;
+use slotmesh_mesh::limits;
+use slotmesh_mesh::machine::{ConnectionId, Disconnect, PeerIdentity};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::settings;
+
+/// Messages of one peer that are read at once; QUIC lets it open no more streams.
+const READERS_MAX: usize = 4;
+
+/// What happens on the network.
+pub(super) enum Happening {
+    Up {
+        connection: Connection,
+        peer: PeerIdentity,
+        dialed: bool,
+    },
+    DialFailed {
+        uid: Uid,
+    },
+    Down {
+        id: ConnectionId,
+        reason: Disconnect,
+    },
+    Datagram {
+        id: ConnectionId,
+        bytes: Bytes,
+    },
+    Frame {
+        id: ConnectionId,
+        bytes: Vec<u8>,
+    },
+}
+
+/// Messages that wait to be sent to one peer.
+pub(super) struct Frames {
+    queue: mpsc::Sender<Vec<u8>>,
+}
+
+impl Frames {
+    /// Whether the message found room.
+    pub(super) fn push(&self, bytes: Vec<u8>) -> bool {
+        self.queue.try_send(bytes).is_ok()
+    }
+}
+
+/// Starts the tasks of a connection. They end with it.
+pub(super) fn start(
+    id: ConnectionId,
+    connection: Connection,
+    happenings: mpsc::Sender<Happening>,
+) -> Frames {
+    let (queue, waiting) = mpsc::channel(limits::FRAMES_QUEUED_MAX);
+    tokio::spawn(write(connection.clone(), waiting));
+    tokio::spawn(read(id, connection, happenings));
+    Frames { queue }
+}
+
+async fn write(connection: Connection, mut waiting: mpsc::Receiver<Vec<u8>>) {
+    while let Some(bytes) = waiting.recv().await {
+        let Ok(mut stream) = connection.open_uni().await else {
+            return;
+        };
+        if stream.write_all(&bytes).await.is_err() || stream.finish().is_err() {
+            // The peer stopped the stream, or the connection is gone: the reader says which.
+            tracing::trace!("a message was not taken");
+        }
+    }
+}
+
+async fn read(id: ConnectionId, connection: Connection, happenings: mpsc::Sender<Happening>) {
+    let readers = Arc::new(Semaphore::new(READERS_MAX));
+    let error = loop {
+        tokio::select! {
+            datagram = connection.read_datagram() => match datagram {
+                Ok(bytes) => {
+                    if happenings.send(Happening::Datagram { id, bytes }).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => break error,
+            },
+            stream = connection.accept_uni() => match stream {
+                Ok(stream) => {
+                    let Ok(permit) = readers.clone().acquire_owned().await else { return };
+                    let happenings = happenings.clone();
+                    tokio::spawn(async move {
+                        read_frame(id, stream, &happenings).await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => break error,
+            },
+        }
+    };
+    let _ = happenings
+        .send(Happening::Down {
+            id,
+            reason: super::disconnect(&error),
+        })
+        .await;
+}
+
+async fn read_frame(
+    id: ConnectionId,
+    mut stream: RecvStream,
+    happenings: &mpsc::Sender<Happening>,
+) {
+    let whole = stream.read_to_end(limits::FRAME_BYTES_MAX);
+    match tokio::time::timeout(settings::FRAME_TIMEOUT, whole).await {
+        Ok(Ok(bytes)) => {
+            let _ = happenings.send(Happening::Frame { id, bytes }).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "a message was not read"),
+        Err(_) => tracing::debug!("a message took too long"),
+    }
+}

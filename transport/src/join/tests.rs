@@ -1,0 +1,147 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::time::SystemTime;
+
+use slotmesh_mesh::identity::Keypair;
+
+use super::*;
+use crate::authority::Authority;
+
+fn uid(n: u8) -> Uid {
+    Uid::from_bytes([n; 16])
+}
+
+fn request(cluster: u8) -> JoinRequest {
+    JoinRequest {
+        cluster: uid(cluster),
+        pod_uid: uid(1),
+        token: "t".into(),
+        csr_der: vec![1],
+    }
+}
+
+fn serve(authority: &Authority, certificates: &Certificates, cluster: u8) {
+    let keypair = Keypair::from_seed([cluster; 32]);
+    let leaf = authority
+        .issue_operator(&keypair, uid(cluster), SystemTime::now())
+        .unwrap();
+    certificates
+        .insert(
+            uid(cluster),
+            &Credentials {
+                chain: vec![leaf],
+                keypair,
+            },
+        )
+        .unwrap();
+}
+
+fn listener(certificates: &Arc<Certificates>) -> Listener {
+    Listener::bind(
+        SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        certificates.clone(),
+    )
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_conversation_with_each_of_two_clusters() {
+    let certificates = Arc::new(Certificates::default());
+    let authorities = [1, 2].map(|n| Authority::generate(uid(n), SystemTime::now()).unwrap());
+    for (authority, n) in authorities.iter().zip([1, 2]) {
+        serve(authority, &certificates, n);
+    }
+    let mut listener = listener(&certificates);
+    let address = listener.address();
+    let operator = tokio::spawn(async move {
+        for _ in 0..2 {
+            let mut asked = listener.next().await.unwrap();
+            asked
+                .responder
+                .send(&JoinResponse::Certificate {
+                    chain_der: vec![vec![1]],
+                })
+                .await
+                .unwrap();
+            let name = asked.request.cluster.to_string().into_bytes();
+            asked.responder.finish(&JoinResponse::Map(name)).await;
+        }
+    });
+    for (authority, n) in authorities.iter().zip([1, 2]) {
+        let roots = vec![authority.certificate().clone()];
+        let mut joining = Joining::start(address, roots, &request(n)).await.unwrap();
+        let first = joining.next().await.unwrap();
+        assert_eq!(
+            first,
+            JoinResponse::Certificate {
+                chain_der: vec![vec![1]]
+            }
+        );
+        assert_eq!(
+            joining.next().await.unwrap(),
+            JoinResponse::Map(uid(n).to_string().into_bytes())
+        );
+        joining.finish().await;
+    }
+    operator.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_operator_of_another_authority_is_not_trusted() {
+    let certificates = Arc::new(Certificates::default());
+    let real = Authority::generate(uid(1), SystemTime::now()).unwrap();
+    let other = Authority::generate(uid(1), SystemTime::now()).unwrap();
+    serve(&other, &certificates, 1);
+    let listener = listener(&certificates);
+    let roots = vec![real.certificate().clone()];
+    let error = Joining::start(listener.address(), roots, &request(1))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, JoinError::NotTrusted { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_member_cannot_pose_as_the_operator() {
+    let certificates = Arc::new(Certificates::default());
+    let authority = Authority::generate(uid(1), SystemTime::now()).unwrap();
+    let keypair = Keypair::from_seed([5; 32]);
+    let csr = crate::identity::signing_request(&keypair, uid(1), uid(9)).unwrap();
+    let life = crate::authority::CERTIFICATE_LIFETIME;
+    let (leaf, _) = authority
+        .issue(&csr, uid(1), uid(9), SystemTime::now(), life)
+        .unwrap();
+    certificates
+        .insert(
+            uid(1),
+            &Credentials {
+                chain: vec![leaf],
+                keypair,
+            },
+        )
+        .unwrap();
+    let listener = listener(&certificates);
+    let roots = vec![authority.certificate().clone()];
+    let error = Joining::start(listener.address(), roots, &request(1))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("not the operator's"), "{error}");
+}
+
+#[tokio::test]
+async fn an_unknown_cluster_and_an_empty_port_are_told_apart() {
+    let certificates = Arc::new(Certificates::default());
+    let authority = Authority::generate(uid(1), SystemTime::now()).unwrap();
+    serve(&authority, &certificates, 1);
+    let listener = listener(&certificates);
+    let roots = vec![authority.certificate().clone()];
+    let unknown = Joining::start(listener.address(), roots.clone(), &request(2))
+        .await
+        .unwrap_err();
+    assert!(matches!(unknown, JoinError::NotTrusted { .. }), "{unknown}");
+    let address = listener.address();
+    drop(listener);
+    let nobody = Joining::start(address, roots, &request(1))
+        .await
+        .unwrap_err();
+    assert!(!nobody.to_string().is_empty());
+}
