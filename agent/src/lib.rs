@@ -1,1 +1,24 @@
-//! The SlotMesh agent.
+//! The agent: one on each node. It joins a cluster, runs a member of the mesh, and answers who owns a
+//! key. It knows nothing of Kubernetes but its own pod's name and token.
+//!
+//! ```text
+//!   trust ConfigMap, token ─▶ join ─▶ certificate, first map ─▶ member ─▶ snapshot ─▶ HTTP, metrics
+//!                              ▲                                  │
+//!                              └────── deposed, or alone ◀────────┘
+//! ```
+
+pub mod config;
+mod http;
+mod join;
+pub mod logging;
+mod member;
+mod metrics;
+mod run;
+mod snapshot;
+mod trust;
+
+pub use config::Config;
+pub use run::{AgentError, run};
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@
 //! ```
 
 mod connection;
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,6 +28,9 @@ use crate::clock;
 use crate::identity::{IdentityError, peer_of, server_name};
 use crate::settings;
 use connection::{Frames, Happening};
+use traffic::Traffic;
+
+pub use traffic::Bytes as TrafficBytes;
 
 /// Happenings that wait for the machine. A full queue slows the readers down, never the network.
 const HAPPENINGS_MAX: usize = 4096;
@@ -67,6 +71,7 @@ pub struct Driver<M> {
     task: JoinHandle<()>,
     acceptor: JoinHandle<()>,
     endpoint: Endpoint,
+    traffic: Arc<Traffic>,
 }
 
 /// Sends commands to a running machine.
@@ -121,7 +126,9 @@ impl<M: Machine + Send + 'static> Driver<M> {
         let (stop, stopped) = oneshot::channel();
         let endpoint = config.endpoint.clone();
         let acceptor = tokio::spawn(accept(endpoint.clone(), happenings.clone(), config.cluster));
+        let traffic = Arc::new(Traffic::default());
         let worker = Worker {
+            traffic: traffic.clone(),
             machine,
             config,
             happenings,
@@ -137,6 +144,7 @@ impl<M: Machine + Send + 'static> Driver<M> {
                 task,
                 acceptor,
                 endpoint,
+                traffic,
             },
             outbox,
         )
@@ -148,6 +156,12 @@ impl<M: Machine + Send + 'static> Driver<M> {
         Handle {
             commands: self.commands.clone(),
         }
+    }
+
+    /// UDP bytes of all connections so far.
+    #[must_use]
+    pub fn traffic(&self) -> TrafficBytes {
+        self.traffic.bytes()
     }
 
     /// Closes every connection, tells the peers so, and ends.
@@ -179,6 +193,7 @@ struct Link {
 }
 
 struct Worker<M> {
+    traffic: Arc<Traffic>,
     machine: M,
     config: DriverConfig,
     happenings: mpsc::Sender<Happening>,
@@ -239,6 +254,7 @@ impl<M: Machine + Send + 'static> Worker<M> {
             Happening::DialFailed { uid } => self.machine.handle(now, Input::DialFailed { uid }),
             Happening::Down { id, reason } => {
                 if self.connections.remove(&id).is_some() {
+                    self.traffic.ended(id);
                     self.machine.handle(
                         now,
                         Input::Disconnected {
@@ -275,6 +291,7 @@ impl<M: Machine + Send + 'static> Worker<M> {
         self.next_connection += 1;
         let id = ConnectionId(self.next_connection);
         let frames = connection::start(id, connection.clone(), self.happenings.clone());
+        self.traffic.began(id, connection.clone());
         self.connections.insert(
             id,
             Link {
@@ -301,6 +318,7 @@ impl<M: Machine + Send + 'static> Worker<M> {
                 Output::Close { connection, reason } => {
                     if let Some(link) = self.connections.remove(&connection) {
                         link.connection.close(VarInt::from_u32(reason.code()), b"");
+                        self.traffic.ended(connection);
                     }
                 }
                 Output::Datagram { connection, bytes } => self.send_datagram(connection, bytes),

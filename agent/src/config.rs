@@ -1,0 +1,171 @@
+//! Flags and environment of the agent.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use slotmesh_mesh::identity::Uid;
+
+/// The SlotMesh agent: joins a GossipCluster, detects failures of its peers, and answers who owns a
+/// key.
+///
+/// Its DaemonSet sets everything it needs through the environment. To look at a running one:
+///
+///   curl "http://POD_IP:7402/v1/locate?key=user:42"    who owns a key
+///   curl "http://POD_IP:7402/v1/members"               how its peers look from here
+///   curl "http://POD_IP:7403/metrics"                  metrics for Prometheus
+#[derive(Clone, Debug, Parser)]
+#[command(name = "slotmesh-agent", version, verbatim_doc_comment)]
+pub struct Config {
+    /// Name of the GossipCluster that this agent belongs to.
+    #[arg(long, env = "SLOTMESH_CLUSTER_NAME", value_parser = not_empty)]
+    pub cluster_name: String,
+
+    /// UID of the GossipCluster: audience of the token and part of every signature.
+    #[arg(long, env = "SLOTMESH_CLUSTER_UID", value_parser = uid)]
+    pub cluster_uid: Uid,
+
+    /// Name of this pod (downward API: metadata.name).
+    #[arg(long, env = "SLOTMESH_POD_NAME", value_parser = not_empty)]
+    pub pod_name: String,
+
+    /// UID of this pod (downward API: metadata.uid).
+    #[arg(long, env = "SLOTMESH_POD_UID", value_parser = uid)]
+    pub pod_uid: Uid,
+
+    /// Address of this pod (downward API: status.podIP).
+    #[arg(long, env = "SLOTMESH_POD_IP")]
+    pub pod_ip: IpAddr,
+
+    /// Node that this pod runs on (downward API: spec.nodeName).
+    #[arg(long, env = "SLOTMESH_NODE_NAME", value_parser = not_empty)]
+    pub node_name: String,
+
+    /// Folder of the trust ConfigMap: ca.crt, map-keys and join-address.
+    #[arg(
+        long,
+        env = "SLOTMESH_TRUST_DIR",
+        default_value = "/etc/slotmesh/trust"
+    )]
+    pub trust_dir: PathBuf,
+
+    /// Projected ServiceAccount token whose audience is the cluster's UID.
+    #[arg(
+        long,
+        env = "SLOTMESH_TOKEN_FILE",
+        default_value = "/var/run/secrets/slotmesh/token"
+    )]
+    pub token_file: PathBuf,
+
+    /// UDP port of the mesh.
+    #[arg(long, env = "SLOTMESH_MESH_PORT", default_value_t = 7400, value_parser = port())]
+    pub mesh_port: u16,
+
+    /// TCP port of the local API.
+    #[arg(long, env = "SLOTMESH_HTTP_PORT", default_value_t = 7402, value_parser = port())]
+    pub http_port: u16,
+
+    /// TCP port of /metrics.
+    #[arg(long, env = "SLOTMESH_METRICS_PORT", default_value_t = 7403, value_parser = port())]
+    pub metrics_port: u16,
+
+    /// Form of the log.
+    #[arg(long, env = "SLOTMESH_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// Least severe lines that are logged.
+    #[arg(long, env = "SLOTMESH_LOG_LEVEL", default_value = "info")]
+    pub log_level: LogLevel,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One readable line each.
+    Text,
+    /// One JSON object each.
+    Json,
+}
+
+/// Least severe lines that are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// Only what failed.
+    Error,
+    /// And what may need a human.
+    Warn,
+    /// And one line a decision.
+    Info,
+    /// And what led to it.
+    Debug,
+    /// And each message.
+    Trace,
+}
+
+impl LogLevel {
+    /// As a filter of the logging library.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+impl Config {
+    /// Reads flags and environment. Asking for help is no error; anything wrong is one line.
+    ///
+    /// # Errors
+    /// The text to show, and the exit code.
+    pub fn from_arguments<I, T>(arguments: I) -> Result<Self, (String, u8)>
+    where
+        I: IntoIterator<Item = T>,
+        T: Into<std::ffi::OsString> + Clone,
+    {
+        Self::try_parse_from(arguments).map_err(|error| {
+            use clap::error::ErrorKind as Kind;
+            match error.kind() {
+                Kind::DisplayHelp | Kind::DisplayVersion => (error.to_string(), 0),
+                _ => (one_line(&error.to_string()), 2),
+            }
+        })
+    }
+
+    /// Where the mesh listens.
+    #[must_use]
+    pub fn mesh_address(&self) -> SocketAddr {
+        SocketAddr::new(self.pod_ip, self.mesh_port)
+    }
+}
+
+/// The first paragraph of clap's message on one line, and where to find more.
+fn one_line(message: &str) -> String {
+    let first: Vec<&str> = message
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let first = first.join(" ");
+    let first = first.strip_prefix("error: ").unwrap_or(&first);
+    format!("slotmesh-agent: {first}; see slotmesh-agent --help")
+}
+
+fn uid(text: &str) -> Result<Uid, String> {
+    text.parse()
+        .map_err(|error: slotmesh_mesh::identity::UidError| error.to_string())
+}
+
+fn not_empty(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 253 {
+        return Err("a name of 1 to 253 characters is expected".into());
+    }
+    Ok(text.to_owned())
+}
+
+fn port() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..)
+}

@@ -1,0 +1,269 @@
+//! One membership: from the first map that lists this agent's key to the one that no longer does.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use slotmesh_mesh::counters::Counters;
+use slotmesh_mesh::identity::{Epoch, MemberId};
+use slotmesh_mesh::machine::{Event, Input, PeerIdentity};
+use slotmesh_mesh::map::Map;
+use slotmesh_mesh::member::{Health, MemberHealth, Mesh, MeshConfig};
+use slotmesh_transport::clock;
+use slotmesh_transport::driver::{Driver, DriverConfig, TrafficBytes};
+use slotmesh_transport::endpoint::mesh_endpoint;
+use slotmesh_transport::verifier::PeerVerifier;
+use tokio::sync::mpsc;
+
+use crate::config::Config;
+use crate::join::Joined;
+use crate::metrics::Metrics;
+use crate::run::AgentError;
+use crate::snapshot::{Shared, Snapshot};
+
+/// Pace at which counters reach the metrics.
+const TICK: Duration = Duration::from_secs(1);
+/// A member of several that hears nobody for that long asks the operator.
+const ALONE_AFTER: Duration = Duration::from_secs(5);
+/// Time for the others to take this agent out of the map when it leaves.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How a membership ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// A map no longer lists this agent.
+    Deposed { epoch: Epoch },
+    /// Nobody is heard; perhaps everybody closed the door while this process slept.
+    Alone,
+}
+
+/// A running membership.
+#[derive(Debug)]
+pub(crate) struct Member {
+    driver: Driver<Mesh>,
+    events: mpsc::Receiver<Event>,
+    metrics: Metrics,
+    snapshots: Shared,
+    counters: Counters,
+    traffic: TrafficBytes,
+}
+
+/// What the shell reads of the machine at once.
+struct View {
+    map: Arc<Map>,
+    me: MemberId,
+    deposed: bool,
+    health: Vec<MemberHealth>,
+    counters: Counters,
+    connections: usize,
+    silent_for: Duration,
+}
+
+impl Member {
+    pub(crate) async fn start(
+        config: &Config,
+        joined: Joined,
+        metrics: &Metrics,
+        snapshots: &Shared,
+    ) -> Result<Self, AgentError> {
+        // Whoever the map in force lists may show an expired certificate.
+        let listed = snapshots.clone();
+        let is_listed = move |peer: &PeerIdentity| match peer {
+            PeerIdentity::Operator => false,
+            PeerIdentity::Agent { uid, key } => listed.load().as_ref().is_some_and(|snapshot| {
+                snapshot
+                    .map
+                    .member(*uid)
+                    .is_some_and(|member| member.key == *key)
+            }),
+        };
+        let verifier = PeerVerifier::new(config.cluster_uid, joined.roots, Arc::new(is_listed));
+        let (endpoint, client) =
+            mesh_endpoint(config.mesh_address(), &joined.credentials, &verifier)?;
+        let mesh_config = MeshConfig {
+            cluster: config.cluster_uid,
+            uid: config.pod_uid,
+            keypair: joined.credentials.keypair.clone(),
+            map_keys: joined.map_keys,
+            seed: getrandom::u64().unwrap_or_default(),
+        };
+        let mesh = Mesh::new(mesh_config, joined.map, clock::now())?;
+        let cluster = config.cluster_uid;
+        let (driver, events) = Driver::start(
+            mesh,
+            DriverConfig {
+                endpoint,
+                client,
+                cluster,
+            },
+        );
+        let mut member = Self {
+            driver,
+            events,
+            metrics: metrics.clone(),
+            snapshots: snapshots.clone(),
+            counters: Counters::default(),
+            traffic: TrafficBytes::default(),
+        };
+        member.publish().await;
+        Ok(member)
+    }
+
+    /// Publishes what the machine knows, until the membership ends.
+    pub(crate) async fn live(&mut self) -> Ended {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = self.events.recv() => {
+                    let Some(event) = event else { return Ended::Alone };
+                    self.log(&event);
+                    if let Event::Deposed { epoch } = event {
+                        self.publish().await;
+                        return Ended::Deposed { epoch };
+                    }
+                    if !matches!(event, Event::Refused { .. }) {
+                        self.publish().await;
+                    }
+                }
+                _ = tick.tick() => {
+                    let Some(view) = self.publish().await else { return Ended::Alone };
+                    let others = view.map.active().count() > 1;
+                    if others && view.silent_for > ALONE_AFTER {
+                        return Ended::Alone;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells the others, and waits until a map without this agent comes back.
+    pub(crate) async fn leave(mut self) {
+        tracing::info!("leaving the mesh");
+        if self.driver.handle().input(Input::Leave).await.is_ok() {
+            let deposed = async {
+                while let Some(event) = self.events.recv().await {
+                    if matches!(event, Event::Deposed { .. }) {
+                        return;
+                    }
+                }
+            };
+            if tokio::time::timeout(LEAVE_TIMEOUT, deposed).await.is_err() {
+                tracing::warn!("no map without this agent came in time; leaving all the same");
+            }
+        }
+        self.stop().await;
+        tracing::info!("left");
+    }
+
+    /// Closes every connection.
+    pub(crate) async fn stop(self) {
+        self.metrics.joined.set(0);
+        self.driver.stop().await;
+    }
+
+    /// From now on answers are from the last map.
+    pub(crate) fn become_stale(&self, snapshots: &Shared) {
+        self.metrics.joined.set(0);
+        if let Some(last) = snapshots.load_full() {
+            snapshots.store(Some(Arc::new(Snapshot {
+                member: false,
+                ..(*last).clone()
+            })));
+        }
+    }
+
+    async fn publish(&mut self) -> Option<View> {
+        let handle = self.driver.handle();
+        let view = handle.with(|mesh: &mut Mesh| View {
+            map: mesh.signed_map().map().clone(),
+            me: mesh.id(),
+            deposed: mesh.is_deposed(),
+            health: mesh.members(),
+            counters: mesh.counters().clone(),
+            connections: mesh.connections(),
+            silent_for: clock::now().saturating_since(mesh.heard_anybody_at()),
+        });
+        let view = view.await.ok()?;
+        let previous = self.snapshots.load_full();
+        let snapshot = Snapshot::next(
+            previous.as_deref(),
+            view.map.clone(),
+            view.me,
+            !view.deposed,
+            view.health.clone(),
+        );
+        self.snapshots.store(Some(Arc::new(snapshot)));
+        self.measure(&view);
+        Some(view)
+    }
+
+    fn measure(&mut self, view: &View) {
+        let count = |wanted| {
+            i64::try_from(
+                view.health
+                    .iter()
+                    .filter(|health| health.health == wanted)
+                    .count(),
+            )
+            .unwrap_or(0)
+        };
+        let metrics = &self.metrics;
+        metrics.joined.set(i64::from(!view.deposed));
+        metrics
+            .map_epoch
+            .set(i64::try_from(view.map.epoch).unwrap_or(i64::MAX));
+        metrics
+            .members
+            .set(i64::try_from(view.map.members.len()).unwrap_or(0));
+        metrics.suspected_members.set(count(Health::Suspect));
+        metrics.failed_members.set(count(Health::Failed));
+        metrics
+            .connections
+            .set(i64::try_from(view.connections).unwrap_or(0));
+        metrics.follow(&self.counters, &view.counters);
+        let traffic = self.driver.traffic();
+        metrics.follow_traffic(self.traffic, traffic);
+        self.counters = view.counters.clone();
+        self.traffic = traffic;
+    }
+
+    /// One line a decision; times of verdict and map are metrics too.
+    fn log(&self, event: &Event) {
+        match event {
+            Event::MapApplied { epoch } => {
+                self.metrics.map_applied.set(unix_seconds());
+                tracing::info!(epoch, "map applied");
+            }
+            Event::Verdict { epoch, failed } => {
+                self.metrics.verdicts.inc();
+                self.metrics.last_verdict.set(unix_seconds());
+                let failed: Vec<String> = failed.iter().map(ToString::to_string).collect();
+                tracing::warn!(epoch, failed = failed.join(","), "verdict: failed");
+            }
+            Event::VerdictWithdrawn { epoch } => tracing::info!(epoch, "verdict withdrawn"),
+            Event::Suspected { observer, subject } => {
+                tracing::info!(%observer, %subject, "suspected")
+            }
+            Event::Cleared { observer, subject } => tracing::info!(%observer, %subject, "cleared"),
+            Event::Leaving { member } => tracing::info!(%member, "leaving"),
+            Event::Deposed { .. } => {}
+            Event::SelfDoubt { on: true } => {
+                tracing::warn!("nobody is heard: the fault may be here, so nobody is accused");
+            }
+            Event::SelfDoubt { on: false } => tracing::info!("others are heard again"),
+            Event::MapConflict { epoch } => tracing::error!(
+                epoch,
+                "two different maps of one epoch: no further map is applied; restart the agent once the operator's record is sound"
+            ),
+            Event::NewerMapSeen { version } => tracing::debug!(?version, "newer map seen"),
+            Event::Refused { cause } => tracing::debug!(cause, "message refused"),
+        }
+    }
+}
+
+fn unix_seconds() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64()
+}

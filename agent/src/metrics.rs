@@ -1,0 +1,207 @@
+//! Metrics of the agent, in one table.
+
+use std::collections::BTreeMap;
+
+use prometheus::{
+    Encoder, Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+use slotmesh_mesh::counters::Counters;
+use slotmesh_transport::driver::TrafficBytes;
+
+use crate::run::AgentError;
+
+/// Everything that `/metrics` shows, beside that of the process.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    pub(crate) map_epoch: IntGauge,
+    pub(crate) map_applied: Gauge,
+    pub(crate) verdicts: IntCounter,
+    pub(crate) last_verdict: Gauge,
+    pub(crate) members: IntGauge,
+    pub(crate) suspected_members: IntGauge,
+    pub(crate) failed_members: IntGauge,
+    pub(crate) connections: IntGauge,
+    pub(crate) joined: IntGauge,
+    joins: IntCounterVec,
+    refused: IntCounterVec,
+    totals: BTreeMap<&'static str, IntCounter>,
+}
+
+/// Counters that follow the machine's own: (name, help, value).
+type Total = (&'static str, &'static str, fn(&Counters) -> u64);
+
+const TOTALS: [Total; 11] = [
+    (
+        "slotmesh_agent_heartbeats_sent_total",
+        "Heartbeats sent, one for each observer.",
+        |c| c.beats_sent,
+    ),
+    (
+        "slotmesh_agent_heartbeats_received_total",
+        "Heartbeats received.",
+        |c| c.beats_received,
+    ),
+    (
+        "slotmesh_agent_probes_sent_total",
+        "Probes sent to silent subjects.",
+        |c| c.probes_sent,
+    ),
+    (
+        "slotmesh_agent_probes_answered_total",
+        "Probes answered.",
+        |c| c.probes_answered,
+    ),
+    (
+        "slotmesh_agent_evidence_signed_total",
+        "Statements about subjects signed.",
+        |c| c.evidence_signed,
+    ),
+    (
+        "slotmesh_agent_evidence_received_total",
+        "Statements of others taken in.",
+        |c| c.evidence_received,
+    ),
+    (
+        "slotmesh_agent_maps_applied_total",
+        "Newer maps taken into force.",
+        |c| c.maps_applied,
+    ),
+    ("slotmesh_agent_maps_sent_total", "Maps passed on.", |c| {
+        c.maps_sent
+    }),
+    (
+        "slotmesh_agent_map_sent_bytes_total",
+        "Bytes of maps passed on.",
+        |c| c.map_bytes_sent,
+    ),
+    (
+        "slotmesh_agent_pauses_total",
+        "Pauses of this process noticed.",
+        |c| c.pauses,
+    ),
+    (
+        "slotmesh_agent_send_drops_total",
+        "Messages dropped because a queue was full.",
+        |c| c.send_drops,
+    ),
+];
+const SENT: &str = "slotmesh_agent_udp_sent_bytes_total";
+const RECEIVED: &str = "slotmesh_agent_udp_received_bytes_total";
+
+impl Metrics {
+    pub(crate) fn new() -> Result<Self, AgentError> {
+        let registry = Registry::new();
+        register(
+            &registry,
+            prometheus::process_collector::ProcessCollector::for_self(),
+        )?;
+        let gauge = |name: &str, help: &str| -> Result<IntGauge, AgentError> {
+            let gauge = IntGauge::new(name, help)?;
+            register(&registry, gauge.clone())?;
+            Ok(gauge)
+        };
+        let moment = |name: &str, help: &str| -> Result<Gauge, AgentError> {
+            let gauge = Gauge::new(name, help)?;
+            register(&registry, gauge.clone())?;
+            Ok(gauge)
+        };
+        let vector = |name: &str, help: &str, label: &str| -> Result<IntCounterVec, AgentError> {
+            let vector = IntCounterVec::new(Opts::new(name, help), &[label])?;
+            register(&registry, vector.clone())?;
+            Ok(vector)
+        };
+        let counter = |name: &'static str, help: &str| -> Result<IntCounter, AgentError> {
+            let counter = IntCounter::new(name, help)?;
+            register(&registry, counter.clone())?;
+            Ok(counter)
+        };
+        let mut totals = BTreeMap::new();
+        for (name, help, _) in TOTALS {
+            totals.insert(name, counter(name, help)?);
+        }
+        totals.insert(SENT, counter(SENT, "UDP bytes sent by the mesh.")?);
+        totals.insert(
+            RECEIVED,
+            counter(RECEIVED, "UDP bytes received by the mesh.")?,
+        );
+        Ok(Self {
+            map_epoch: gauge("slotmesh_agent_map_epoch", "Epoch of the map in force.")?,
+            map_applied: moment(
+                "slotmesh_agent_map_applied_timestamp_seconds",
+                "When the map in force was applied, Unix time.",
+            )?,
+            verdicts: counter("slotmesh_agent_verdicts_total", "Verdicts come to.")?,
+            last_verdict: moment(
+                "slotmesh_agent_last_verdict_timestamp_seconds",
+                "When this agent last came to a verdict, Unix time.",
+            )?,
+            members: gauge(
+                "slotmesh_agent_members",
+                "Members that the map in force lists.",
+            )?,
+            suspected_members: gauge(
+                "slotmesh_agent_suspected_members",
+                "Members that somebody reports, too few for a verdict.",
+            )?,
+            failed_members: gauge("slotmesh_agent_failed_members", "Members found failed.")?,
+            connections: gauge(
+                "slotmesh_agent_connections",
+                "Connections to other members.",
+            )?,
+            joined: gauge("slotmesh_agent_joined", "1 while this agent is a member.")?,
+            joins: vector(
+                "slotmesh_agent_join_attempts_total",
+                "Attempts to join, by outcome.",
+                "outcome",
+            )?,
+            refused: vector(
+                "slotmesh_agent_refused_messages_total",
+                "Messages of peers that were dropped, by cause.",
+                "cause",
+            )?,
+            totals,
+            registry,
+        })
+    }
+
+    pub(crate) fn join_attempt(&self, outcome: &str) {
+        self.joins.with_label_values(&[outcome]).inc();
+    }
+
+    /// Moves the totals on. Each member counts from zero, so only growth since `before` is added.
+    pub(crate) fn follow(&self, before: &Counters, now: &Counters) {
+        for (name, _, value) in TOTALS {
+            self.add(name, value(before), value(now));
+        }
+        for (cause, count) in &now.refused {
+            let grown = count.saturating_sub(before.refused.get(cause).copied().unwrap_or(0));
+            self.refused.with_label_values(&[*cause]).inc_by(grown);
+        }
+    }
+
+    pub(crate) fn follow_traffic(&self, before: TrafficBytes, now: TrafficBytes) {
+        self.add(SENT, before.sent, now.sent);
+        self.add(RECEIVED, before.received, now.received);
+    }
+
+    fn add(&self, name: &str, before: u64, now: u64) {
+        if let Some(counter) = self.totals.get(name) {
+            counter.inc_by(now.saturating_sub(before));
+        }
+    }
+
+    /// The text that Prometheus scrapes.
+    pub(crate) fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+fn register(
+    registry: &Registry,
+    collector: impl prometheus::core::Collector + 'static,
+) -> Result<(), AgentError> {
+    Ok(registry.register(Box::new(collector))?)
+}

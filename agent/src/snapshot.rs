@@ -1,0 +1,91 @@
+//! What the agent knows, published for readers: look-ups never wait for the mesh.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwapOption;
+use slotmesh_mesh::identity::MemberId;
+use slotmesh_mesh::limits;
+use slotmesh_mesh::map::Map;
+use slotmesh_mesh::member::{Health, MemberHealth};
+
+/// The state at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) map: Arc<Map>,
+    pub(crate) me: MemberId,
+    /// This agent is a member now; otherwise answers are from the last map it had.
+    pub(crate) member: bool,
+    pub(crate) health: Vec<MemberHealth>,
+    pub(crate) departed: VecDeque<Departed>,
+}
+
+/// A member that is none any more.
+#[derive(Clone, Debug)]
+pub(crate) struct Departed {
+    pub(crate) id: MemberId,
+    pub(crate) name: String,
+    pub(crate) reason: &'static str,
+    pub(crate) at_unix_ms: u64,
+}
+
+/// Where the snapshot is published.
+pub(crate) type Shared = Arc<ArcSwapOption<Snapshot>>;
+
+impl Snapshot {
+    /// The next snapshot: whoever is no longer listed has departed.
+    pub(crate) fn next(
+        previous: Option<&Self>,
+        map: Arc<Map>,
+        me: MemberId,
+        member: bool,
+        health: Vec<MemberHealth>,
+    ) -> Self {
+        let mut departed = previous
+            .map(|previous| previous.departed.clone())
+            .unwrap_or_default();
+        if let Some(previous) = previous {
+            for gone in previous
+                .map
+                .members
+                .iter()
+                .filter(|member| !map.lists(member.id()))
+            {
+                let reason = previous.reason_of_departure(gone.id());
+                let name = gone.name.clone();
+                departed.push_front(Departed {
+                    id: gone.id(),
+                    name,
+                    reason,
+                    at_unix_ms: unix_ms(),
+                });
+            }
+        }
+        departed.truncate(limits::DEPARTED_MAX);
+        Self {
+            map,
+            me,
+            member,
+            health,
+            departed,
+        }
+    }
+
+    fn reason_of_departure(&self, id: MemberId) -> &'static str {
+        let health = self.health.iter().find(|health| health.id == id);
+        match health.map(|health| health.health) {
+            Some(Health::Failed) => "Failed",
+            Some(Health::Leaving) => "Left",
+            _ => "Removed",
+        }
+    }
+}
+
+/// Now, in milliseconds since 1970.
+pub(crate) fn unix_ms() -> u64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}

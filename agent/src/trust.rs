@@ -1,0 +1,109 @@
+//! Whom to trust and where to join: the trust ConfigMap and the token, read afresh at each attempt,
+//! because both change while the agent runs.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use slotmesh_mesh::identity::PublicKey;
+use slotmesh_mesh::limits;
+use thiserror::Error;
+
+/// Bytes of one file; a ConfigMap holds at most 1 MiB.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// What a join needs.
+#[derive(Debug)]
+pub(crate) struct Trust {
+    pub(crate) roots: Vec<CertificateDer<'static>>,
+    pub(crate) map_keys: Vec<PublicKey>,
+    pub(crate) operators: Vec<SocketAddr>,
+    pub(crate) token: String,
+}
+
+/// Why there is no join yet.
+#[derive(Debug, Error)]
+pub(crate) enum TrustError {
+    #[error(
+        "cannot read {path}: {source}; does the pod mount the ConfigMap and the projected token?"
+    )]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{path} is larger than {FILE_BYTES_MAX} bytes")]
+    TooLarge { path: PathBuf },
+    #[error(
+        "{path} holds no {what}; the operator writes it: is its ConfigMap edited, or from another version?"
+    )]
+    Content { path: PathBuf, what: &'static str },
+}
+
+impl Trust {
+    pub(crate) fn read(folder: &Path, token_file: &Path) -> Result<Self, TrustError> {
+        let ca = folder.join("ca.crt");
+        let roots: Vec<CertificateDer<'static>> =
+            CertificateDer::pem_slice_iter(read(&ca)?.as_bytes())
+                .filter_map(Result::ok)
+                .collect();
+        if roots.is_empty() {
+            return Err(TrustError::Content {
+                path: ca,
+                what: "CA certificate (PEM)",
+            });
+        }
+        let path = folder.join("map-keys");
+        let map_keys: Vec<PublicKey> = read(&path)?.lines().filter_map(map_key).collect();
+        if map_keys.is_empty() {
+            return Err(TrustError::Content {
+                path,
+                what: "Ed25519 key (base64)",
+            });
+        }
+        let path = folder.join("join-address");
+        let operators: Vec<SocketAddr> = read(&path)?
+            .lines()
+            .filter_map(|line| line.trim().parse().ok())
+            .collect();
+        if operators.is_empty() {
+            return Err(TrustError::Content {
+                path,
+                what: "address (ip:port)",
+            });
+        }
+        let token = read(token_file)?.trim().to_owned();
+        if token.is_empty() || token.len() > limits::TOKEN_BYTES_MAX {
+            return Err(TrustError::Content {
+                path: token_file.to_owned(),
+                what: "token",
+            });
+        }
+        Ok(Self {
+            roots,
+            map_keys,
+            operators,
+            token,
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<String, TrustError> {
+    let failed = |source| TrustError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    if std::fs::metadata(path).map_err(failed)?.len() > FILE_BYTES_MAX {
+        return Err(TrustError::TooLarge {
+            path: path.to_owned(),
+        });
+    }
+    std::fs::read_to_string(path).map_err(failed)
+}
+
+fn map_key(line: &str) -> Option<PublicKey> {
+    let bytes = STANDARD.decode(line.trim()).ok()?;
+    Some(PublicKey::from_bytes(bytes.try_into().ok()?))
+}
