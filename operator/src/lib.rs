@@ -2,3 +2,6 @@
 
 pub mod ca;
 pub mod seam;
+
+pub mod life;
+pub mod plan;
