@@ -113,7 +113,8 @@ async fn attempt_once(config: &Config, attempt: usize) -> Result<Joined, Failure
         csr_der: signing_request(&keypair, config.cluster_uid, config.pod_uid)?,
     };
     let operator = operator_for(&trust.operators, attempt).ok_or(Failure::Order)?;
-    let mut joining = Joining::start(operator, trust.roots.clone(), &request).await?;
+    let mut joining =
+        Joining::start(config.pod_ip, operator, trust.roots.clone(), &request).await?;
     let chain = match joining.next().await? {
         JoinResponse::Certificate { chain_der } => chain_der.into_iter().map(Into::into).collect(),
         other => return Err(not_admitted(other)),

@@ -128,6 +128,18 @@ impl Life {
         life
     }
 
+    /// What the API server holds, read again after a doubt; agents that wait go on waiting.
+    pub fn reload(&mut self, map: Option<Map>, now: Instant) {
+        match map {
+            Some(map) => self.recorded(map, now),
+            None => {
+                self.map = None;
+                self.batch_ends = None;
+                self.begin_batch(now);
+            }
+        }
+    }
+
     /// The newest recorded map.
     #[must_use]
     pub fn map(&self) -> Option<&Map> {

@@ -3,7 +3,7 @@
 //! the certificate of the cluster that the agent names in the TLS greeting.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -65,11 +65,12 @@ pub struct Joining {
 }
 
 impl Joining {
-    /// Connects, verifies the operator and sends the request.
+    /// Connects from an address of this machine, verifies the operator and sends the request.
     ///
     /// # Errors
     /// Says what went wrong.
     pub async fn start(
+        local: IpAddr,
         operator: SocketAddr,
         roots: Vec<CertificateDer<'static>>,
         request: &JoinRequest,
@@ -84,11 +85,7 @@ impl Joining {
             .with_no_client_auth();
         tls.alpn_protocols = vec![settings::ALPN_JOIN.to_vec()];
         tls.resumption = rustls::client::Resumption::disabled();
-        let any = match operator {
-            SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-            SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-        };
-        let endpoint = endpoint::endpoint(any, None)?;
+        let endpoint = endpoint::endpoint(SocketAddr::new(local, 0), None)?;
         let not_trusted = |reason: String| JoinError::NotTrusted {
             address: operator,
             reason,

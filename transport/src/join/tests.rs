@@ -1,11 +1,14 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::net::Ipv4Addr;
 use std::time::SystemTime;
 
 use slotmesh_mesh::identity::Keypair;
 
 use super::*;
 use crate::authority::Authority;
+
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn uid(n: u8) -> Uid {
     Uid::from_bytes([n; 16])
@@ -69,7 +72,9 @@ async fn a_conversation_with_each_of_two_clusters() {
     });
     for (authority, n) in authorities.iter().zip([1, 2]) {
         let roots = vec![authority.certificate().clone()];
-        let mut joining = Joining::start(address, roots, &request(n)).await.unwrap();
+        let mut joining = Joining::start(LOCAL, address, roots, &request(n))
+            .await
+            .unwrap();
         let first = joining.next().await.unwrap();
         assert_eq!(
             first,
@@ -94,7 +99,7 @@ async fn an_operator_of_another_authority_is_not_trusted() {
     serve(&other, &certificates, 1);
     let listener = listener(&certificates);
     let roots = vec![real.certificate().clone()];
-    let error = Joining::start(listener.address(), roots, &request(1))
+    let error = Joining::start(LOCAL, listener.address(), roots, &request(1))
         .await
         .unwrap_err();
     assert!(matches!(error, JoinError::NotTrusted { .. }), "{error}");
@@ -121,7 +126,7 @@ async fn a_member_cannot_pose_as_the_operator() {
         .unwrap();
     let listener = listener(&certificates);
     let roots = vec![authority.certificate().clone()];
-    let error = Joining::start(listener.address(), roots, &request(1))
+    let error = Joining::start(LOCAL, listener.address(), roots, &request(1))
         .await
         .unwrap_err();
     assert!(error.to_string().contains("not the operator's"), "{error}");
@@ -134,13 +139,13 @@ async fn an_unknown_cluster_and_an_empty_port_are_told_apart() {
     serve(&authority, &certificates, 1);
     let listener = listener(&certificates);
     let roots = vec![authority.certificate().clone()];
-    let unknown = Joining::start(listener.address(), roots.clone(), &request(2))
+    let unknown = Joining::start(LOCAL, listener.address(), roots.clone(), &request(2))
         .await
         .unwrap_err();
     assert!(matches!(unknown, JoinError::NotTrusted { .. }), "{unknown}");
     let address = listener.address();
     drop(listener);
-    let nobody = Joining::start(address, roots, &request(1))
+    let nobody = Joining::start(LOCAL, address, roots, &request(1))
         .await
         .unwrap_err();
     assert!(!nobody.to_string().is_empty());

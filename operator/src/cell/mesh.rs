@@ -1,0 +1,144 @@
+//! The cell's place in the mesh: the watch and its driver, from the first map on.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use slotmesh_mesh::identity::{Keypair, Uid};
+use slotmesh_mesh::machine::Event;
+use slotmesh_mesh::signed::SignedMap;
+use slotmesh_mesh::watch::{Watch, WatchConfig};
+use slotmesh_transport::authority::Authority;
+use slotmesh_transport::clock;
+use slotmesh_transport::driver::{Driver, DriverConfig};
+use slotmesh_transport::endpoint::{Credentials, dialing_endpoint};
+use slotmesh_transport::verifier::PeerVerifier;
+use tokio::sync::mpsc;
+
+use crate::seam::CellSettings;
+
+/// The mesh counts as out of reach when no member was connected for that long.
+const UNREACHABLE_AFTER: Duration = Duration::from_secs(5);
+
+/// What the operator reaches of a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// There is no mesh yet, or some member is connected (or was a moment ago).
+    Fine,
+    /// No member is connected.
+    Nobody,
+}
+
+/// The operator's side of the mesh of one cell.
+pub(super) struct CellMesh {
+    cluster: Uid,
+    map_key: Keypair,
+    authority: Arc<Authority>,
+    credentials: Credentials,
+    local: IpAddr,
+    running: Option<(Driver<Watch>, mpsc::Receiver<Event>)>,
+    last_reached: Instant,
+}
+
+impl CellMesh {
+    pub(super) fn new(
+        settings: &CellSettings,
+        authority: Arc<Authority>,
+        credentials: Credentials,
+        local: IpAddr,
+    ) -> Self {
+        Self {
+            cluster: settings.cluster.uid,
+            map_key: settings.keys.map.clone(),
+            authority,
+            credentials,
+            local,
+            running: None,
+            last_reached: Instant::now(),
+        }
+    }
+
+    /// Hands a recorded map to the mesh; the first one starts the watch.
+    pub(super) async fn publish(&mut self, map: &SignedMap) {
+        if let Some((driver, _)) = &self.running {
+            let map = map.clone();
+            let handed = driver
+                .handle()
+                .with(move |watch: &mut Watch| watch.publish(clock::now(), map))
+                .await;
+            if handed.is_ok() {
+                return;
+            }
+        }
+        self.start(map);
+    }
+
+    fn start(&mut self, map: &SignedMap) {
+        let roots = vec![self.authority.certificate().clone()];
+        // The watch dials members that the map lists and compares UID and key itself.
+        let verifier = PeerVerifier::new(self.cluster, roots, Arc::new(|_| true));
+        let at = SocketAddr::new(self.local, 0);
+        let (endpoint, client) = match dialing_endpoint(at, &self.credentials, &verifier) {
+            Ok(endpoint) => endpoint,
+            Err(error) => {
+                return tracing::error!(%error, "the mesh cannot be reached; the next map tries again");
+            }
+        };
+        let config = WatchConfig {
+            keypair: self.map_key.clone(),
+            first_sequence: unix_micros(),
+        };
+        let watch = Watch::new(config, map.clone(), clock::now());
+        let cluster = self.cluster;
+        self.running = Some(Driver::start(
+            watch,
+            DriverConfig {
+                endpoint,
+                client,
+                cluster,
+            },
+        ));
+        self.last_reached = Instant::now();
+    }
+
+    /// The next event; waits for ever while there is no mesh. Cancel-safe.
+    pub(super) async fn next_event(&mut self) -> Event {
+        if let Some((_, events)) = &mut self.running
+            && let Some(event) = events.recv().await
+        {
+            return event;
+        }
+        std::future::pending().await
+    }
+
+    /// Looks whether anybody is connected.
+    pub(super) async fn look(&mut self) {
+        let Some((driver, _)) = &self.running else {
+            self.last_reached = Instant::now();
+            return;
+        };
+        let handle = driver.handle();
+        let looked = handle.with(|watch: &mut Watch| {
+            watch.reach() > 0 || watch.signed_map().map().members.is_empty()
+        });
+        if looked.await.unwrap_or(false) {
+            self.last_reached = Instant::now();
+        }
+    }
+
+    pub(super) fn reach(&self) -> Reach {
+        if self.last_reached.elapsed() > UNREACHABLE_AFTER {
+            Reach::Nobody
+        } else {
+            Reach::Fine
+        }
+    }
+}
+
+/// Numbers what this operator states above all of its predecessors.
+fn unix_micros() -> u64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
+}

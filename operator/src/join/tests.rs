@@ -1,0 +1,263 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::net::IpAddr;
+
+use slotmesh_mesh::identity::Keypair;
+use slotmesh_mesh::join::JoinRequest;
+use slotmesh_mesh::map::Map;
+use slotmesh_transport::identity::signing_request;
+
+use super::admission::{No, admit};
+use super::*;
+use crate::seam::{
+    ApiFailure, PodFacts, RecordFailure, RecordVersion, Recorded, ReviewFailure, TokenFacts,
+};
+
+/// An API server with one pod and one good token.
+struct Api {
+    token: Result<TokenFacts, ReviewFailure>,
+    pod: Result<Option<PodFacts>, ApiFailure>,
+}
+
+impl Kubernetes for Api {
+    async fn review_token(&self, token: &str, audience: Uid) -> Result<TokenFacts, ReviewFailure> {
+        if token != "good" || audience != uid(1) {
+            return Err(ReviewFailure::NotAuthenticated("no".into()));
+        }
+        self.token.clone()
+    }
+
+    async fn live_pod(
+        &self,
+        _namespace: &str,
+        _name: &str,
+    ) -> Result<Option<PodFacts>, ApiFailure> {
+        self.pod.clone()
+    }
+
+    async fn read_record(&self, _cluster: &ClusterKey) -> Result<Option<Recorded>, RecordFailure> {
+        Ok(None)
+    }
+
+    async fn write_record(
+        &self,
+        _cluster: &ClusterKey,
+        _parent: Option<&RecordVersion>,
+        _map: &Map,
+    ) -> Result<RecordVersion, RecordFailure> {
+        Err(RecordFailure::Unavailable("no".into()))
+    }
+}
+
+fn uid(n: u8) -> Uid {
+    Uid::from_bytes([n; 16])
+}
+
+fn cluster() -> ClusterKey {
+    ClusterKey {
+        namespace: "team".into(),
+        name: "sessions".into(),
+        uid: uid(1),
+    }
+}
+
+fn api() -> Api {
+    Api {
+        token: Ok(TokenFacts {
+            pod_name: "sessions-agent-x".into(),
+            pod_uid: uid(2),
+            node_name: Some("node-1".into()),
+            namespace: "team".into(),
+            service_account: "sessions-agent".into(),
+        }),
+        pod: Ok(Some(PodFacts {
+            name: "sessions-agent-x".into(),
+            uid: uid(2),
+            node: "node-1".into(),
+            zone: String::new(),
+            ip: Some(IpAddr::from([127, 0, 0, 1])),
+            daemon_set_uid: Some(uid(3)),
+            cluster_uid_label: Some(uid(1)),
+            deleting: false,
+            finished: false,
+            capacity: 100,
+        })),
+    }
+}
+
+fn request() -> JoinRequest {
+    let csr_der = signing_request(&Keypair::from_seed([5; 32]), uid(1), uid(2)).unwrap();
+    JoinRequest {
+        cluster: uid(1),
+        pod_uid: uid(2),
+        token: "good".into(),
+        csr_der,
+    }
+}
+
+async fn category(api: &Api, request: &JoinRequest, remote: [u8; 4]) -> String {
+    match admit(request, remote.into(), &cluster(), Some(uid(3)), api).await {
+        Ok(candidate) => candidate.name,
+        Err(No::Later { .. }) => "later".into(),
+        Err(No::Never { category, .. }) => category.into(),
+    }
+}
+
+#[tokio::test]
+async fn everything_has_to_agree() {
+    type Case = (&'static str, fn(&mut TokenFacts), fn(&mut PodFacts));
+    let cases: [Case; 12] = [
+        ("sessions-agent-x", |_| {}, |_| {}),
+        ("WrongPod", |token| token.pod_uid = uid(9), |_| {}),
+        (
+            "WrongServiceAccount",
+            |token| token.service_account = "default".into(),
+            |_| {},
+        ),
+        (
+            "WrongServiceAccount",
+            |token| token.namespace = "other".into(),
+            |_| {},
+        ),
+        ("PodGone", |_| {}, |pod| pod.uid = uid(9)),
+        ("PodEnding", |_| {}, |pod| pod.deleting = true),
+        ("PodEnding", |_| {}, |pod| pod.finished = true),
+        (
+            "WrongCluster",
+            |_| {},
+            |pod| pod.cluster_uid_label = Some(uid(9)),
+        ),
+        ("WrongController", |_| {}, |pod| pod.daemon_set_uid = None),
+        (
+            "WrongController",
+            |_| {},
+            |pod| pod.daemon_set_uid = Some(uid(9)),
+        ),
+        (
+            "WrongNode",
+            |token| token.node_name = Some("node-2".into()),
+            |_| {},
+        ),
+        ("later", |_| {}, |pod| pod.ip = None),
+    ];
+    for (expected, change_token, change_pod) in cases {
+        let mut api = api();
+        api.token.as_mut().map(change_token).unwrap();
+        api.pod
+            .as_mut()
+            .map(|pod| change_pod(pod.as_mut().unwrap()))
+            .unwrap();
+        assert_eq!(category(&api, &request(), [127, 0, 0, 1]).await, expected);
+    }
+    assert_eq!(
+        category(&api(), &request(), [127, 0, 0, 2]).await,
+        "WrongAddress"
+    );
+    let forged = JoinRequest {
+        token: "bad".into(),
+        ..request()
+    };
+    assert_eq!(
+        category(&api(), &forged, [127, 0, 0, 1]).await,
+        "TokenRefused"
+    );
+    let garbage = JoinRequest {
+        csr_der: vec![1, 2, 3],
+        ..request()
+    };
+    assert_eq!(
+        category(&api(), &garbage, [127, 0, 0, 1]).await,
+        "BadSigningRequest"
+    );
+    let away = Api {
+        pod: Err(ApiFailure("down".into())),
+        ..api()
+    };
+    assert_eq!(category(&away, &request(), [127, 0, 0, 1]).await, "later");
+    let gone = Api {
+        pod: Ok(None),
+        ..api()
+    };
+    assert_eq!(category(&gone, &request(), [127, 0, 0, 1]).await, "PodGone");
+}
+
+#[tokio::test]
+async fn an_agent_is_admitted_over_the_wire_and_a_stranger_is_not() {
+    use slotmesh_transport::join::Joining;
+    use std::time::SystemTime;
+
+    let registry = Registry::default();
+    let authority = Arc::new(Authority::generate(uid(1), SystemTime::now()).unwrap());
+    let keypair = Keypair::from_seed([7; 32]);
+    let leaf = authority
+        .issue_operator(&keypair, uid(1), SystemTime::now())
+        .unwrap();
+    let credentials = Credentials {
+        chain: vec![leaf],
+        keypair,
+    };
+    let (_keep, inventory) = watch::channel(Inventory {
+        daemon_set_uid: Some(uid(3)),
+        ..Inventory::default()
+    });
+    let (_registered, mut knocks) = registry
+        .register(&cluster(), authority.clone(), &credentials, inventory)
+        .unwrap();
+    let at = SocketAddr::from(([127, 0, 0, 1], 0));
+    let endpoint = Endpoint::bind(at, registry, Arc::new(api()), Metrics::new().unwrap()).unwrap();
+
+    let roots = vec![authority.certificate().clone()];
+    let forged = JoinRequest {
+        token: "bad".into(),
+        ..request()
+    };
+    let mut stranger = Joining::start(
+        [127, 0, 0, 1].into(),
+        endpoint.address(),
+        roots.clone(),
+        &forged,
+    )
+    .await
+    .unwrap();
+    assert!(
+        matches!(stranger.next().await.unwrap(), JoinResponse::Refused { category, .. } if category == "TokenRefused")
+    );
+    assert!(matches!(
+        knocks.recv().await.unwrap(),
+        Knock::Refused { .. }
+    ));
+
+    let mut agent = Joining::start([127, 0, 0, 1].into(), endpoint.address(), roots, &request())
+        .await
+        .unwrap();
+    assert!(matches!(
+        agent.next().await.unwrap(),
+        JoinResponse::Certificate { .. }
+    ));
+    let Knock::Admit { candidate, reply } = knocks.recv().await.unwrap() else {
+        panic!("an admission")
+    };
+    let mut life = crate::life::Life::new(
+        crate::life::LifeSettings {
+            cluster: uid(1),
+            cell: "cell".into(),
+            first_epoch: 5,
+            heartbeat_interval_ms: 200,
+        },
+        None,
+        slotmesh_mesh::time::Instant::ZERO,
+    );
+    life.join(slotmesh_mesh::time::Instant::ZERO, candidate);
+    let later = slotmesh_mesh::time::Instant::from_micros(60_000_000);
+    let map = life.propose(later, 1, 0).unwrap().unwrap().map;
+    let signer = Keypair::from_seed([8; 32]);
+    reply
+        .send(SignedMap::sign(map.clone(), &signer).unwrap())
+        .unwrap();
+    let JoinResponse::Map(bytes) = agent.next().await.unwrap() else {
+        panic!("a map")
+    };
+    let received = SignedMap::decode(&bytes, uid(1), &[signer.public()]).unwrap();
+    assert_eq!(**received.map(), map);
+    agent.finish().await;
+}

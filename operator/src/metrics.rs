@@ -1,0 +1,99 @@
+//! Metrics of the operator. Labels are bounded: no object is named.
+
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+/// From a millisecond to ten seconds.
+const SECONDS: [f64; 12] = [
+    0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// Everything that `/metrics` shows of cells and joins.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// 1 while this operator leads.
+    pub leader: IntGauge,
+    /// Cells that this operator runs.
+    pub cells: IntGauge,
+    pub(crate) epochs: IntCounter,
+    pub(crate) write_seconds: Histogram,
+    pub(crate) write_failures: IntCounterVec,
+    pub(crate) verdict_seconds: Histogram,
+    pub(crate) joins: IntCounterVec,
+    pub(crate) moved_slots: IntCounter,
+    pub(crate) plans_refused: IntCounter,
+    pub(crate) verdicts: IntCounter,
+}
+
+impl Metrics {
+    /// Registers all of them, and those of the process.
+    ///
+    /// # Errors
+    /// When two have one name.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        registry.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let vector = |name: &str, help: &str, label: &str| {
+            let vector = IntCounterVec::new(Opts::new(name, help), &[label])?;
+            registry.register(Box::new(vector.clone()))?;
+            Ok::<_, prometheus::Error>(vector)
+        };
+        let histogram = |name: &str, help: &str| {
+            let histogram =
+                Histogram::with_opts(HistogramOpts::new(name, help).buckets(SECONDS.into()))?;
+            registry.register(Box::new(histogram.clone()))?;
+            Ok::<_, prometheus::Error>(histogram)
+        };
+        Ok(Self {
+            leader: gauge("slotmesh_operator_leader", "1 while this operator leads.")?,
+            cells: gauge("slotmesh_operator_cells", "Cells that this operator runs.")?,
+            epochs: counter("slotmesh_operator_epochs_recorded_total", "Maps recorded.")?,
+            write_seconds: histogram(
+                "slotmesh_operator_record_write_seconds",
+                "Time to write a record to the API server.",
+            )?,
+            write_failures: vector(
+                "slotmesh_operator_record_write_failures_total",
+                "Writes of a record that failed, by cause.",
+                "cause",
+            )?,
+            verdict_seconds: histogram(
+                "slotmesh_operator_verdict_to_recorded_seconds",
+                "Time from a verdict to the epoch that carries it, batching included.",
+            )?,
+            joins: vector(
+                "slotmesh_operator_joins_total",
+                "Requests to join, by outcome.",
+                "outcome",
+            )?,
+            moved_slots: counter(
+                "slotmesh_operator_moved_slots_total",
+                "Slots that changed their owner.",
+            )?,
+            plans_refused: counter(
+                "slotmesh_operator_plans_refused_total",
+                "Plans that the checker refused: a defect; please report it.",
+            )?,
+            verdicts: counter("slotmesh_operator_verdicts_total", "Verdicts come to.")?,
+            registry,
+        })
+    }
+
+    /// Where further metrics are registered, and from where all are gathered.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+}
