@@ -1,10 +1,22 @@
-//! The SlotMesh operator.
+//! The operator: reconciles GossipClusters, admits agents, decides who owns which slot, records each
+//! map by compare-and-swap and only then signs and publishes it into the mesh.
+//!
+//! [`seam`] divides it: one half speaks with Kubernetes ([`leader`], [`reconcile`], [`children`],
+//! [`kubernetes`]), the other decides ([`life`], [`plan`]) and speaks with agents ([`cell`],
+//! [`join`]).
 
 pub mod ca;
-pub mod seam;
-
 pub mod cell;
+pub mod children;
+pub mod config;
+pub mod inventory;
 pub mod join;
+pub mod keys;
+pub mod kubernetes;
+pub mod lease;
 pub mod life;
 pub mod metrics;
 pub mod plan;
+pub mod queue;
+pub mod record;
+pub mod seam;

@@ -2,8 +2,8 @@
 //! ([`checker`]).
 //!
 //! Each owner's quota is its share of the slots by capacity (Hamilton's largest remainder); of equal
-//! remainders the rounded-up seat goes to whoever holds more, so that nothing moves for rounding's
-//! sake. Only what is ownerless or above a quota moves: `ownerless + sum(max(0, held - quota))`, and
+//! remainders the rounded-up seat goes to whoever holds more than its share rounded down, so that
+//! nothing moves for rounding's sake. Only what is ownerless or above a quota moves: `ownerless + sum(max(0, held - quota))`, and
 //! no assignment with these quotas can do with less, because each of those slots has to move.
 
 pub mod checker;
@@ -142,8 +142,13 @@ fn quotas(snapshot: &Snapshot) -> BTreeMap<Uid, u16> {
     let mut remainders = Vec::new();
     for (uid, owner) in &snapshot.owners {
         let share = slots * u64::from(owner.capacity);
-        quotas.insert(*uid, u16::try_from(share / capacity).unwrap_or(u16::MAX));
-        remainders.push((share % capacity, owner.slots.len(), *uid));
+        let floor = u16::try_from(share / capacity).unwrap_or(u16::MAX);
+        quotas.insert(*uid, floor);
+        remainders.push((
+            share % capacity,
+            owner.slots.len().saturating_sub(floor),
+            *uid,
+        ));
     }
     let given: u64 = quotas.values().map(|quota| u64::from(*quota)).sum();
     remainders.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.cmp(&a.1)).then(a.2.cmp(&b.2)));

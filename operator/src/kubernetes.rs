@@ -1,0 +1,227 @@
+//! [`Kubernetes`] against the real API server. Each call has a timeout of its own: kube repeats
+//! some answers up to 15 times.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use slotmesh_api::GossipCell;
+use slotmesh_api::names::FIELD_MANAGER_MAP;
+use slotmesh_mesh::identity::Uid;
+use slotmesh_mesh::map::Map;
+
+use crate::inventory::{Nodes, pod_facts};
+use crate::lease::Tenure;
+use crate::record;
+use crate::seam::{
+    ApiFailure, ClusterKey, ClusterKeys, Kubernetes, PodFacts, RecordFailure, RecordVersion,
+    Recorded, ReviewFailure, TokenFacts,
+};
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
+const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
+const NODE_NAME: &str = "authentication.kubernetes.io/node-name";
+
+/// What the record of a cluster is written with.
+#[derive(Clone, Debug)]
+pub struct RecordContext {
+    /// Name of the GossipCell.
+    pub cell: String,
+    /// Controller reference to the cluster.
+    pub owner: OwnerReference,
+    /// Holds the seal key.
+    pub keys: Arc<ClusterKeys>,
+}
+
+/// The API server, as the mesh half sees it.
+#[derive(Clone)]
+pub struct ApiServer {
+    client: Client,
+    tenure: Tenure,
+    nodes: Arc<RwLock<Nodes>>,
+    records: Arc<RwLock<BTreeMap<Uid, RecordContext>>>,
+}
+
+impl std::fmt::Debug for ApiServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiServer")
+            .field("tenure", &self.tenure)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ApiServer {
+    /// Writes only while the tenure lasts.
+    #[must_use]
+    pub fn new(client: Client, tenure: Tenure) -> Self {
+        Self {
+            client,
+            tenure,
+            nodes: Arc::default(),
+            records: Arc::default(),
+        }
+    }
+
+    /// Nodes, from which zones and capacities are filled in.
+    pub fn nodes(&self) -> Arc<RwLock<Nodes>> {
+        self.nodes.clone()
+    }
+
+    /// What the record of a cluster is written with, from now on.
+    pub fn set_record_context(&self, cluster: Uid, context: RecordContext) {
+        self.records
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(cluster, context);
+    }
+
+    /// A cluster is gone.
+    pub fn forget(&self, cluster: Uid) {
+        self.records
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&cluster);
+    }
+
+    fn context(&self, cluster: Uid) -> Result<RecordContext, RecordFailure> {
+        let records = self.records.read().unwrap_or_else(PoisonError::into_inner);
+        let gone =
+            || RecordFailure::Unavailable("this operator no longer serves the cluster".into());
+        records.get(&cluster).cloned().ok_or_else(gone)
+    }
+}
+
+impl Kubernetes for ApiServer {
+    async fn review_token(&self, token: &str, audience: Uid) -> Result<TokenFacts, ReviewFailure> {
+        let review = TokenReview {
+            spec: TokenReviewSpec {
+                token: Some(token.to_owned()),
+                audiences: Some(vec![audience.to_string()]),
+            },
+            ..TokenReview::default()
+        };
+        let reviews: Api<TokenReview> = Api::all(self.client.clone());
+        let parameters = PostParams::default();
+        let call = tokio::time::timeout(CALL_TIMEOUT, reviews.create(&parameters, &review));
+        let reviewed = match call.await {
+            Ok(Ok(reviewed)) => reviewed,
+            Ok(Err(error)) => return Err(ReviewFailure::Unavailable(error.to_string())),
+            Err(_) => return Err(ReviewFailure::Unavailable("no answer in time".into())),
+        };
+        token_facts(reviewed, audience)
+    }
+
+    async fn live_pod(&self, namespace: &str, name: &str) -> Result<Option<PodFacts>, ApiFailure> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let pod = match tokio::time::timeout(CALL_TIMEOUT, pods.get_opt(name)).await {
+            Ok(Ok(pod)) => pod,
+            Ok(Err(error)) => return Err(ApiFailure(error.to_string())),
+            Err(_) => return Err(ApiFailure("no answer in time".into())),
+        };
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(pod.and_then(|pod| pod_facts(&pod, &nodes)))
+    }
+
+    async fn read_record(&self, cluster: &ClusterKey) -> Result<Option<Recorded>, RecordFailure> {
+        let context = self.context(cluster.uid)?;
+        let cells: Api<GossipCell> = Api::namespaced(self.client.clone(), &cluster.namespace);
+        match tokio::time::timeout(CALL_TIMEOUT, cells.get_opt(&context.cell)).await {
+            Ok(Ok(None)) => Ok(None),
+            Ok(Ok(Some(cell))) => record::from_object(cluster, &cell, &context.keys.seal).map(Some),
+            Ok(Err(error)) => Err(failure(error)),
+            Err(_) => Err(RecordFailure::Unavailable("no answer in time".into())),
+        }
+    }
+
+    async fn write_record(
+        &self,
+        cluster: &ClusterKey,
+        parent: Option<&RecordVersion>,
+        map: &Map,
+    ) -> Result<RecordVersion, RecordFailure> {
+        let context = self.context(cluster.uid)?;
+        let object = record::to_object(cluster, context.owner, parent, map, &context.keys.seal)?;
+        let cells: Api<GossipCell> = Api::namespaced(self.client.clone(), &cluster.namespace);
+        let parameters = PostParams {
+            field_manager: Some(FIELD_MANAGER_MAP.to_owned()),
+            ..PostParams::default()
+        };
+        self.tenure
+            .check()
+            .map_err(|error| RecordFailure::Unavailable(error.to_string()))?;
+        let written = match parent {
+            None => tokio::time::timeout(CALL_TIMEOUT, cells.create(&parameters, &object)).await,
+            Some(_) => {
+                let replace = cells.replace(&context.cell, &parameters, &object);
+                tokio::time::timeout(CALL_TIMEOUT, replace).await
+            }
+        };
+        match written {
+            Ok(Ok(cell)) => Ok(RecordVersion(
+                cell.metadata.resource_version.unwrap_or_default(),
+            )),
+            Ok(Err(error)) => Err(failure(error)),
+            Err(_) => Err(RecordFailure::Unavailable("no answer in time".into())),
+        }
+    }
+}
+
+fn token_facts(review: TokenReview, audience: Uid) -> Result<TokenFacts, ReviewFailure> {
+    let refused = |reason: &str| ReviewFailure::NotAuthenticated(reason.to_owned());
+    let status = review
+        .status
+        .ok_or_else(|| refused("the review has no status"))?;
+    if status.authenticated != Some(true) {
+        return Err(refused(
+            status.error.as_deref().unwrap_or("no reason was given"),
+        ));
+    }
+    // An API server that knows nothing of audiences answers without them.
+    if !status
+        .audiences
+        .unwrap_or_default()
+        .contains(&audience.to_string())
+    {
+        return Err(refused("it is for another audience"));
+    }
+    let user = status
+        .user
+        .ok_or_else(|| refused("the review names no user"))?;
+    let extra = user.extra.unwrap_or_default();
+    let first = |key: &str| extra.get(key).and_then(|values| values.first()).cloned();
+    let username = user.username.unwrap_or_default();
+    let mut parts = username
+        .strip_prefix("system:serviceaccount:")
+        .unwrap_or_default()
+        .split(':');
+    let (Some(namespace), Some(service_account), None) = (parts.next(), parts.next(), parts.next())
+    else {
+        return Err(refused("it is no ServiceAccount's"));
+    };
+    let pod_uid = first(POD_UID).and_then(|uid| uid.parse().ok());
+    Ok(TokenFacts {
+        pod_name: first(POD_NAME).ok_or(ReviewFailure::NoPodClaim)?,
+        pod_uid: pod_uid.ok_or(ReviewFailure::NoPodClaim)?,
+        node_name: first(NODE_NAME),
+        namespace: namespace.to_owned(),
+        service_account: service_account.to_owned(),
+    })
+}
+
+fn failure(error: kube::Error) -> RecordFailure {
+    match error {
+        kube::Error::Api(status) if matches!(status.code, 404 | 409) => {
+            RecordFailure::Conflict(status.message.clone())
+        }
+        kube::Error::Api(status) if matches!(status.code, 400 | 413 | 422) => {
+            RecordFailure::Invalid(status.message.clone())
+        }
+        error => RecordFailure::Unavailable(error.to_string()),
+    }
+}

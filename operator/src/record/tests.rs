@@ -1,0 +1,147 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use slotmesh_api::GossipCell;
+use slotmesh_mesh::identity::{Keypair, Uid};
+use slotmesh_mesh::map::{Map, Member, Owner, Protocol};
+use slotmesh_mesh::seal::SealKey;
+use slotmesh_mesh::slot::SlotSet;
+
+use super::{from_object, to_object};
+use crate::seam::{ClusterKey, RecordFailure, RecordVersion};
+
+fn cluster() -> ClusterKey {
+    ClusterKey {
+        namespace: "team".into(),
+        name: "sessions".into(),
+        uid: Uid::from_bytes([9; 16]),
+    }
+}
+
+fn member(index: u8, slots: &str) -> Member {
+    Member {
+        name: format!("sessions-agent-{index}"),
+        uid: Uid::from_bytes([index; 16]),
+        incarnation: 1_790_000_400,
+        key: Keypair::from_seed([index; 32]).public(),
+        node: format!("node-{index}"),
+        zone: if index == 1 {
+            String::new()
+        } else {
+            "z1".into()
+        },
+        address: format!("10.0.0.{index}:7400").parse().unwrap(),
+        failed: false,
+        owners: vec![Owner {
+            name: format!("sessions-agent-{index}"),
+            uid: Uid::from_bytes([index; 16]),
+            address: format!("10.0.0.{index}:7402").parse().unwrap(),
+            capacity: 100,
+            slots: slots.parse().unwrap(),
+        }],
+    }
+}
+
+fn map() -> Map {
+    Map {
+        cluster: cluster().uid,
+        cell: "sessions-bcdfg".into(),
+        era: 0,
+        epoch: 1_790_000_412,
+        slots: SlotSet::full(),
+        protocol: Protocol::default(),
+        members: vec![
+            member(1, "0-8191,9000"),
+            member(2, "8192-8999,9001-16383"),
+            member(3, ""),
+        ],
+    }
+}
+
+fn key() -> SealKey {
+    SealKey::from_bytes([5; 32])
+}
+
+fn object(map: &Map) -> GossipCell {
+    let parent = RecordVersion("41".into());
+    let owner = OwnerReference {
+        kind: "GossipCluster".into(),
+        ..OwnerReference::default()
+    };
+    to_object(&cluster(), owner, Some(&parent), map, &key()).unwrap()
+}
+
+#[test]
+fn a_map_survives_both_ways_with_the_same_bytes() {
+    let map = map();
+    let written = object(&map);
+    assert_eq!(written.metadata.resource_version.as_deref(), Some("41"));
+    let json = serde_json::to_string(&written).unwrap();
+    let read: GossipCell = serde_json::from_str(&json).unwrap();
+    let recorded = from_object(&cluster(), &read, &key()).unwrap();
+    assert_eq!(recorded.map, map);
+    assert_eq!(recorded.map.canonical(), map.canonical());
+    assert_eq!(recorded.version, RecordVersion("41".into()));
+    assert_eq!(serde_json::to_string(&object(&recorded.map)).unwrap(), json);
+}
+
+#[test]
+fn every_edit_breaks_the_seal() {
+    type Edit = fn(&mut GossipCell);
+    let edits: [(&str, Edit); 9] = [
+        ("epoch", |cell| cell.spec.epoch += 1),
+        ("era", |cell| cell.spec.era += 1),
+        ("slots", |cell| {
+            cell.spec.members[0].owners[0].slots = "0-8191".into()
+        }),
+        ("key", |cell| {
+            cell.spec.members[0].key = cell.spec.members[1].key.clone()
+        }),
+        ("address", |cell| {
+            cell.spec.members[0].address = "10.9.9.9:7400".into()
+        }),
+        ("no address", |cell| {
+            cell.spec.members[0].address = "nowhere".into()
+        }),
+        ("member removed", |cell| drop(cell.spec.members.pop())),
+        ("interval", |cell| {
+            cell.spec.protocol.heartbeat_interval_milliseconds = 5000
+        }),
+        ("seal", |cell| cell.spec.seal = "AAAA".into()),
+    ];
+    for (name, edit) in edits {
+        let mut cell = object(&map());
+        edit(&mut cell);
+        let result = from_object(&cluster(), &cell, &key());
+        assert!(
+            matches!(result, Err(RecordFailure::Tampered(_))),
+            "{name}: {result:?}"
+        );
+    }
+    let other = SealKey::from_bytes([6; 32]);
+    let result = from_object(&cluster(), &object(&map()), &other);
+    assert!(matches!(result, Err(RecordFailure::Tampered(_))));
+}
+
+#[test]
+fn maps_that_cannot_be_recorded_are_refused() {
+    let owner = OwnerReference::default;
+    let mut foreign = map();
+    foreign.cluster = Uid::from_bytes([1; 16]);
+    let mut failed = map();
+    failed.members[0].failed = true;
+    let mut unsorted = map();
+    unsorted.members.swap(0, 1);
+    for map in [foreign, failed, unsorted] {
+        let result = to_object(&cluster(), owner(), None, &map, &key());
+        assert!(
+            matches!(result, Err(RecordFailure::Invalid(_))),
+            "{result:?}"
+        );
+    }
+}
