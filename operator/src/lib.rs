@@ -5,18 +5,25 @@
 //! [`kubernetes`]), the other decides ([`life`], [`plan`]) and speaks with agents ([`cell`],
 //! [`join`]).
 
+mod apply;
 pub mod ca;
 pub mod cell;
 pub mod children;
 pub mod config;
+pub mod http;
 pub mod inventory;
 pub mod join;
 pub mod keys;
 pub mod kubernetes;
+pub mod leader;
 pub mod lease;
 pub mod life;
 pub mod metrics;
+mod notes;
 pub mod plan;
 pub mod queue;
+pub mod reconcile;
 pub mod record;
 pub mod seam;
+pub mod status;
+mod views;

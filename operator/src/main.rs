@@ -1,1 +1,106 @@
-fn main() {}
+//! The `slotmesh-operator` binary.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Parser;
+use kube::Client;
+use slotmesh_operator::config::{Config, LogFormat};
+use slotmesh_operator::http;
+use slotmesh_operator::leader::Leader;
+use slotmesh_operator::lease::Elector;
+use slotmesh_operator::metrics::Metrics;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    let config = Config::parse();
+    start_logging(&config);
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("slotmesh-operator: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the operator stops");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_logging(config: &Config) {
+    // Errors of the client library come back to us; its own lines would say them twice.
+    let filter = EnvFilter::new(format!("{},kube=error", config.log_level.as_str()));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => builder.with_ansi(false).init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+}
+
+async fn run(config: Config) -> Result<(), Failure> {
+    let times = config.election_times()?;
+    let metrics = Metrics::new()?;
+    let ready = Arc::new(AtomicBool::new(false));
+    let address = SocketAddr::new(config.pod_ip, config.metrics_port);
+    http::serve(address, metrics.clone(), ready.clone())
+        .await
+        .map_err(|error| format!("cannot listen on {address}: {error}"))?;
+    let client = Client::try_default()
+        .await
+        .map_err(|error| format!("no way to the API server: {error}; in a cluster a ServiceAccount is needed, outside KUBECONFIG"))?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let lease = &config.leader_elect_lease_name;
+    let mut elector = Elector::new(
+        client.clone(),
+        &config.namespace,
+        lease,
+        config.pod_name.clone(),
+        times,
+    );
+    tracing::info!(
+        pod = config.pod_name,
+        namespace = config.namespace,
+        "operator started"
+    );
+
+    loop {
+        let work = async {
+            let tenure = elector
+                .acquire(|| ready.store(true, Ordering::Release))
+                .await;
+            metrics.leader.set(1);
+            let mut leader = Leader::start(client.clone(), &config, tenure, &metrics)?;
+            tokio::select! {
+                () = elector.keep() => {}
+                () = leader.ended() => {}
+            }
+            metrics.leader.set(0);
+            Ok::<(), Failure>(())
+        };
+        tokio::select! {
+            result = work => result?,
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    // Everything that writes has been dropped by now.
+    metrics.leader.set(0);
+    elector.release().await;
+    tracing::info!("stopped");
+    Ok(())
+}

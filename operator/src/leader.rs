@@ -1,0 +1,125 @@
+//! What runs while this operator leads: views, cells, the join endpoint and one reconcile loop.
+//! Dropping it stops everything at once.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use kube::Client;
+use kube::runtime::events::{Recorder, Reporter};
+use slotmesh_transport::endpoint::EndpointError;
+use tokio::task::JoinHandle;
+
+use crate::cell;
+use crate::config::Config;
+use crate::join::{Endpoint, Registry};
+use crate::kubernetes::ApiServer;
+use crate::lease::Tenure;
+use crate::metrics::Metrics;
+use crate::queue::{Name, Queue};
+use crate::reconcile::Managed;
+use crate::views::Views;
+
+/// What reconciling needs.
+pub struct Context {
+    pub(crate) client: Client,
+    pub(crate) tenure: Tenure,
+    pub(crate) namespace: String,
+    pub(crate) agent_image: String,
+    pub(crate) join_address: SocketAddr,
+    pub(crate) api: Arc<ApiServer>,
+    pub(crate) shared: cell::Shared,
+    pub(crate) recorder: Recorder,
+    pub(crate) queue: Queue,
+    pub(crate) views: Views,
+    _endpoint: Endpoint,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("join_address", &self.join_address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The work of a leader.
+#[derive(Debug)]
+pub struct Leader {
+    task: JoinHandle<()>,
+}
+
+impl Leader {
+    /// Starts to work.
+    ///
+    /// # Errors
+    /// When the join port cannot be bound.
+    pub fn start(
+        client: Client,
+        config: &Config,
+        tenure: Tenure,
+        metrics: &Metrics,
+    ) -> Result<Self, EndpointError> {
+        let api = Arc::new(ApiServer::new(client.clone(), tenure.clone()));
+        let joins = Registry::default();
+        let endpoint = Endpoint::bind(
+            config.join_address(),
+            joins.clone(),
+            api.clone(),
+            metrics.clone(),
+        )?;
+        let reporter = Reporter {
+            controller: "slotmesh-operator".into(),
+            instance: Some(config.pod_name.clone()),
+        };
+        let queue = Queue::default();
+        let context = Context {
+            views: Views::start(&client, &queue, &api.nodes()),
+            recorder: Recorder::new(client.clone(), reporter),
+            client,
+            tenure,
+            namespace: config.namespace.clone(),
+            agent_image: config.agent_image.clone(),
+            join_address: endpoint.address(),
+            api,
+            shared: cell::Shared {
+                local: config.pod_ip,
+                joins,
+                metrics: metrics.clone(),
+            },
+            queue,
+            _endpoint: endpoint,
+        };
+        Ok(Self {
+            task: tokio::spawn(work(context)),
+        })
+    }
+
+    /// Returns if the work ends by itself; it never should.
+    pub async fn ended(&mut self) {
+        if let Err(error) = (&mut self.task).await {
+            tracing::error!(%error, "the reconcile loop ended");
+        }
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn work(context: Context) {
+    context.views.ready().await;
+    let mut managed: BTreeMap<Name, Managed> = BTreeMap::new();
+    loop {
+        let name = context.queue.next().await;
+        if context.tenure.check().is_err() {
+            return;
+        }
+        let entry = managed.entry(name.clone()).or_default();
+        if entry.reconcile(&context, &name).await.is_gone() {
+            managed.remove(&name);
+        }
+    }
+}
