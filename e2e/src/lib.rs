@@ -1,1 +1,15 @@
-//! A real Kubernetes on one machine.
+//! A real Kubernetes on one machine, without Docker and without a container runtime: etcd,
+//! kube-apiserver, controllers and scheduler as child processes ([`control_plane`]), and *process
+//! nodes* ([`node`]) that run pods as child processes of the real binaries.
+
+pub mod assets;
+pub mod certificates;
+pub mod control_plane;
+pub mod demo;
+pub mod http;
+pub mod node;
+pub mod process;
+pub mod report;
+pub mod run_folder;
+pub mod stage;
+pub mod wait;

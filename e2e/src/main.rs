@@ -1,1 +1,136 @@
-fn main() {}
+//! The `slotmesh-e2e` binary: the demo, and a control plane to play with.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use slotmesh_e2e::assets::Assets;
+use slotmesh_e2e::control_plane::ControlPlane;
+use slotmesh_e2e::run_folder::{RunFolder, clean_leftovers};
+use slotmesh_e2e::{demo, process};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// A real Kubernetes on this machine, without Docker: for the demo of SlotMesh, its tests, and to play.
+#[derive(Debug, Parser)]
+#[command(name = "slotmesh-e2e", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Plays the demo: install, form, kill, freeze, recover; exit code 1 when a promise is broken.
+    Demo {
+        /// Leave everything running at the end, and print how to point kubectl at it.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Starts a control plane and keeps it until Ctrl-C.
+    Up,
+    /// Finds or builds the binaries of Kubernetes.
+    Assets,
+    /// Ends and removes what crashed runs left behind.
+    Clean,
+    /// Starts a program that dies with us.
+    #[command(hide = true)]
+    Child {
+        parent: i32,
+        binary: OsString,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    let command = Arguments::parse().command;
+    if let What::Child {
+        parent,
+        binary,
+        arguments,
+    } = &command
+    {
+        // Returns only when the program could not be started.
+        let Err(error) = process::launch(*parent, binary, arguments);
+        eprintln!("slotmesh-e2e: {error:#}");
+        return ExitCode::from(127);
+    }
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,kube=error"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    // One thread: children die with the thread that spawned them.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let done = runtime
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(run(command)));
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("slotmesh-e2e: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: What) -> Result<bool> {
+    match command {
+        What::Demo { keep } => {
+            let run = Arc::new(RunFolder::create()?);
+            let mut terminate = signal(SignalKind::terminate())?;
+            // Whatever ends the demo, everything that it started ends with it.
+            tokio::select! {
+                played = demo::play(run.clone(), keep) => kept_logs(played, &run),
+                _ = tokio::signal::ctrl_c(), if !keep => Ok(false),
+                _ = terminate.recv() => Ok(false),
+            }
+        }
+        What::Up => {
+            let run = RunFolder::create()?;
+            let assets = Assets::ensure(|line| println!("{line}"))?;
+            let plane = ControlPlane::start(assets, &run).await?;
+            println!(
+                "export KUBECONFIG={}\nCtrl-C ends it.",
+                plane.kubeconfig().display()
+            );
+            tokio::signal::ctrl_c().await?;
+            plane.stop().await;
+            Ok(true)
+        }
+        What::Assets => {
+            Assets::ensure(|line| println!("{line}"))?;
+            Ok(true)
+        }
+        What::Clean => {
+            let done = clean_leftovers()?;
+            println!(
+                "{}",
+                if done.is_empty() {
+                    "nothing was left behind".to_owned()
+                } else {
+                    done.join("\n")
+                }
+            );
+            Ok(true)
+        }
+        What::Child { .. } => Ok(false),
+    }
+}
+
+/// After a failure the logs are moved to where they stay.
+fn kept_logs(played: Result<bool>, run: &RunFolder) -> Result<bool> {
+    if !matches!(played, Ok(true)) {
+        let kept = std::env::temp_dir().join(format!("slotmesh-logs-{}", std::process::id()));
+        std::fs::rename(run.path().join("logs"), &kept)?;
+        eprintln!("logs: {}", kept.display());
+    }
+    played
+}

@@ -1,0 +1,62 @@
+//! A small HTTP client for look-ups and metrics.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// GET; status and body.
+///
+/// # Errors
+/// When nobody answers in time.
+pub async fn get(url: &str) -> Result<(u16, String)> {
+    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let answer = async {
+        let response = client
+            .get(url.parse()?)
+            .await
+            .with_context(|| format!("GET {url}"))?;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    };
+    tokio::time::timeout(TIMEOUT, answer)
+        .await
+        .with_context(|| format!("GET {url}: no answer"))?
+}
+
+/// GET of JSON that must be there.
+///
+/// # Errors
+/// When there is another answer.
+pub async fn json(url: &str) -> Result<Value> {
+    match get(url).await? {
+        (200, body) => Ok(serde_json::from_str(&body)?),
+        (status, body) => bail!("GET {url}: {status} {body}"),
+    }
+}
+
+/// GET of metrics: name (with labels) -> value.
+///
+/// # Errors
+/// When there is another answer.
+pub async fn metrics(url: &str) -> Result<BTreeMap<String, f64>> {
+    let (status, body) = get(url).await?;
+    if status != 200 {
+        bail!("GET {url}: {status}");
+    }
+    let lines = body.lines().filter(|line| !line.starts_with('#'));
+    Ok(lines
+        .filter_map(|line| {
+            let (name, value) = line.rsplit_once(' ')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        })
+        .collect())
+}

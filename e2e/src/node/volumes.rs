@@ -1,0 +1,235 @@
+//! Volumes of a pod as folders: ConfigMaps, Secrets, projected tokens, the downward API. They are
+//! written before the process starts and kept up to date while it runs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, KeyToPath, Pod, Secret, ServiceAccount, ServiceAccountTokenProjection, Volume,
+    VolumeProjection,
+};
+use kube::api::PostParams;
+use kube::{Api, ResourceExt};
+
+use super::{Host, write_whole};
+
+/// Tokens are renewed when this share of their life is left.
+const RENEW_SHARE: i64 = 5;
+
+/// The volumes of one pod.
+pub(super) struct Volumes {
+    folder: PathBuf,
+    /// Path of a token -> Unix second at which to renew it.
+    tokens: BTreeMap<PathBuf, i64>,
+}
+
+impl Volumes {
+    pub(super) fn new(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            tokens: BTreeMap::new(),
+        }
+    }
+
+    /// Where each mount path lies outside.
+    pub(super) fn mounts(&self, pod: &Pod) -> Vec<(String, PathBuf)> {
+        let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+        let mounts = containers.flat_map(|container| container.volume_mounts.iter().flatten());
+        let mut mounts: Vec<(String, PathBuf)> = mounts
+            .map(|mount| (mount.mount_path.clone(), self.folder.join(&mount.name)))
+            .collect();
+        // The longest first: one mount may lie inside another.
+        mounts.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
+        mounts
+    }
+
+    /// Writes what is new.
+    pub(super) async fn refresh(&mut self, host: &Host, pod: &Pod) -> Result<()> {
+        for volume in pod
+            .spec
+            .iter()
+            .flat_map(|spec| spec.volumes.iter().flatten())
+        {
+            let folder = self.folder.join(&volume.name);
+            std::fs::create_dir_all(&folder)?;
+            self.refresh_one(host, pod, volume, &folder)
+                .await
+                .with_context(|| format!("volume {}", volume.name))?;
+        }
+        Ok(())
+    }
+
+    async fn refresh_one(
+        &mut self,
+        host: &Host,
+        pod: &Pod,
+        volume: &Volume,
+        folder: &Path,
+    ) -> Result<()> {
+        let namespace = pod.namespace().unwrap_or_default();
+        if let Some(source) = &volume.config_map {
+            let files = config_map(host, &namespace, &source.name, source.items.as_deref()).await?;
+            return write_all(folder, &files);
+        }
+        if let Some(source) = &volume.secret {
+            let name = source.secret_name.as_deref().unwrap_or_default();
+            let secret = Api::<Secret>::namespaced(host.client.clone(), &namespace)
+                .get(name)
+                .await?;
+            let data = secret
+                .data
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(key, value)| (key, value.0))
+                .collect();
+            return write_all(folder, &select(data, source.items.as_deref()));
+        }
+        for source in volume
+            .projected
+            .iter()
+            .flat_map(|projected| projected.sources.iter().flatten())
+        {
+            self.refresh_projection(host, pod, &namespace, source, folder)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn refresh_projection(
+        &mut self,
+        host: &Host,
+        pod: &Pod,
+        namespace: &str,
+        source: &VolumeProjection,
+        folder: &Path,
+    ) -> Result<()> {
+        if let Some(token) = &source.service_account_token {
+            self.refresh_token(host, pod, namespace, token, folder)
+                .await?;
+        }
+        if let Some(source) = &source.config_map {
+            let files = config_map(host, namespace, &source.name, source.items.as_deref()).await?;
+            write_all(folder, &files)?;
+        }
+        for item in source
+            .downward_api
+            .iter()
+            .flat_map(|api| api.items.iter().flatten())
+        {
+            let path = item
+                .field_ref
+                .as_ref()
+                .map(|field| field.field_path.as_str());
+            let value = path
+                .and_then(|path| super::pod::field(pod, path, host))
+                .unwrap_or_default();
+            write_all(
+                folder,
+                &BTreeMap::from([(item.path.clone(), value.into_bytes())]),
+            )?;
+        }
+        Ok(())
+    }
+
+    async fn refresh_token(
+        &mut self,
+        host: &Host,
+        pod: &Pod,
+        namespace: &str,
+        source: &ServiceAccountTokenProjection,
+        folder: &Path,
+    ) -> Result<()> {
+        let path = folder.join(&source.path);
+        let now = jiff::Timestamp::now().as_second();
+        if self
+            .tokens
+            .get(&path)
+            .is_some_and(|renew_at| now < *renew_at)
+        {
+            return Ok(());
+        }
+        let account = pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.service_account_name.clone());
+        let request = TokenRequest {
+            spec: TokenRequestSpec {
+                audiences: source.audience.iter().cloned().collect(),
+                // 3607 is what admission asks for, and means a claim of one year.
+                expiration_seconds: source.expiration_seconds.map(|seconds| seconds.min(3600)),
+                bound_object_ref: Some(
+                    k8s_openapi::api::authentication::v1::BoundObjectReference {
+                        api_version: Some("v1".into()),
+                        kind: Some("Pod".into()),
+                        name: Some(pod.name_any()),
+                        uid: pod.uid(),
+                    },
+                ),
+            },
+            ..TokenRequest::default()
+        };
+        let accounts: Api<ServiceAccount> = Api::namespaced(host.client.clone(), namespace);
+        let account = account.unwrap_or_else(|| "default".into());
+        let granted = accounts
+            .create_token_request(&account, &PostParams::default(), &request)
+            .await?;
+        let status = granted.status.context("the token request has no status")?;
+        write_all(
+            folder,
+            &BTreeMap::from([(source.path.clone(), status.token.into_bytes())]),
+        )?;
+        let ends = status.expiration_timestamp.0.as_second();
+        self.tokens.insert(path, ends - (ends - now) / RENEW_SHARE);
+        Ok(())
+    }
+}
+
+async fn config_map(
+    host: &Host,
+    namespace: &str,
+    name: &str,
+    items: Option<&[KeyToPath]>,
+) -> Result<BTreeMap<String, Vec<u8>>> {
+    let map = Api::<ConfigMap>::namespaced(host.client.clone(), namespace)
+        .get(name)
+        .await?;
+    let text = map
+        .data
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(key, value)| (key, value.into_bytes()));
+    let binary = map
+        .binary_data
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(key, value)| (key, value.0));
+    Ok(select(text.chain(binary).collect(), items))
+}
+
+fn select(
+    data: BTreeMap<String, Vec<u8>>,
+    items: Option<&[KeyToPath]>,
+) -> BTreeMap<String, Vec<u8>> {
+    let Some(items) = items.filter(|items| !items.is_empty()) else {
+        return data;
+    };
+    items
+        .iter()
+        .filter_map(|item| Some((item.path.clone(), data.get(&item.key)?.clone())))
+        .collect()
+}
+
+fn write_all(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
+    for (name, content) in files {
+        let path = folder.join(name);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        if std::fs::read(&path).ok().as_ref() != Some(content) {
+            write_whole(&path, content)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! Child processes that cannot outlive us.
+//!
+//! Children start through a launcher (`slotmesh-e2e child`), which asks the kernel for a SIGKILL when
+//! its parent dies and then becomes the real program. The request holds for the *thread* that
+//! spawned, so the harness runs on one thread.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getppid};
+use tokio::process::{Child, Command};
+
+use crate::run_folder::RunFolder;
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Shown to people, and part of the log's name.
+    pub name: String,
+    /// The binary.
+    pub binary: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// Its environment; nothing of ours is passed on but PATH.
+    pub environment: Vec<(String, String)>,
+}
+
+/// A running child. Dropping it kills it.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    pid: Pid,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a program; its output goes to a log in the run's folder.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(program: &Program, run: &RunFolder) -> Result<Self> {
+        let log = run.log_file(&program.name);
+        let output = File::options().create(true).append(true).open(&log)?;
+        let launcher = std::env::current_exe()?;
+        let mut command = Command::new(launcher);
+        command
+            .arg("child")
+            .arg(std::process::id().to_string())
+            .arg(&program.binary)
+            .args(&program.arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(program.environment.iter().map(|(key, value)| (key, value)))
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .kill_on_drop(true);
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.name))?;
+        let pid = child
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .context("it ended at once")?;
+        run.note_child(pid, &program.name)?;
+        Ok(Self {
+            name: program.name.clone(),
+            child,
+            pid: Pid::from_raw(pid),
+            log,
+        })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Where its output goes.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Sends a signal; one that is gone already needs none.
+    pub fn signal(&self, signal: Signal) {
+        let _ = kill(self.pid, signal);
+    }
+
+    /// Waits for its end. Cancel-safe.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub async fn wait(&mut self) -> Result<ExitStatus> {
+        Ok(self.child.wait().await?)
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
+    }
+
+    /// Kills it and waits until it is gone.
+    pub async fn kill(&mut self) {
+        self.signal(Signal::SIGKILL);
+        let _ = self.child.wait().await;
+    }
+}
+
+/// Code and signal of an end, as Kubernetes reports them.
+#[must_use]
+pub fn exit_code(status: ExitStatus) -> i32 {
+    status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+/// The launcher: dies with its parent, then becomes the program.
+///
+/// # Errors
+/// Returns only when the program cannot be started.
+pub fn launch(
+    parent: i32,
+    binary: &OsStr,
+    arguments: &[OsString],
+) -> Result<std::convert::Infallible> {
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    if getppid() != Pid::from_raw(parent) {
+        bail!("the harness is gone");
+    }
+    let error = std::process::Command::new(binary).args(arguments).exec();
+    Err(error).with_context(|| format!("cannot run {}", binary.display()))
+}

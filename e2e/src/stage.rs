@@ -1,0 +1,301 @@
+//! The stage of every story: a control plane, a node for operators, SlotMesh installed by helm, and
+//! the agents' nodes.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use serde::Deserialize;
+use serde_json::Value;
+use slotmesh_api::GossipCluster;
+
+use crate::assets::Assets;
+use crate::control_plane::ControlPlane;
+use crate::node::{Nodes, NodesOptions};
+use crate::run_folder::RunFolder;
+use crate::{http, wait};
+
+/// Namespace of the operator.
+pub const OPERATOR_NAMESPACE: &str = "slotmesh-system";
+/// Namespace of the stories' clusters.
+pub const NAMESPACE: &str = "default";
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/slotmesh");
+const OPERATOR_TAINT: &str = "node-role.kubernetes.io/control-plane";
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Everything that a story needs.
+#[derive(Debug)]
+pub struct Stage {
+    /// The control plane.
+    pub plane: ControlPlane,
+    /// Nodes on which operators run, and nothing else.
+    pub operators: Nodes,
+    run: Arc<RunFolder>,
+    networks: u8,
+}
+
+/// An agent's pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    /// Name of the pod.
+    pub name: String,
+    /// UID of the pod.
+    pub uid: String,
+    /// Its node.
+    pub node: String,
+    /// Its address.
+    pub ip: IpAddr,
+}
+
+/// Who owns a key, as an agent answers.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Location {
+    /// Of the map in force.
+    pub epoch: u64,
+    /// Who.
+    pub owner: OwnerName,
+}
+
+/// An owner, as an agent names it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct OwnerName {
+    /// Name of the pod.
+    pub name: String,
+    /// UID of the pod.
+    pub uid: String,
+}
+
+impl Agent {
+    /// URL of its local API.
+    #[must_use]
+    pub fn api(&self, path: &str) -> String {
+        format!("http://{}:7402{path}", self.ip)
+    }
+
+    /// One of its metrics.
+    ///
+    /// # Errors
+    /// When it does not answer, or knows no such metric.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        let metrics = http::metrics(&format!("http://{}:7403/metrics", self.ip)).await?;
+        metrics
+            .get(name)
+            .copied()
+            .with_context(|| format!("{} has no metric {name}", self.name))
+    }
+
+    /// Who owns a key, as this agent sees it.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn locate(&self, key: &str) -> Result<Location> {
+        let answer = http::json(&self.api(&format!("/v1/locate?key={key}"))).await?;
+        Ok(serde_json::from_value(answer)?)
+    }
+}
+
+impl Stage {
+    /// Starts the control plane and the operators' node.
+    ///
+    /// # Errors
+    /// When something does not start.
+    pub async fn start(assets: Assets, run: Arc<RunFolder>) -> Result<Self> {
+        let plane = ControlPlane::start(assets, &run).await?;
+        let options = NodesOptions {
+            prefix: "control".into(),
+            count: 2,
+            network: 20,
+            images: images()?,
+            taint: Some((OPERATOR_TAINT.into(), "NoSchedule".into())),
+        };
+        let operators = Nodes::start(&plane, &run, &options).await?;
+        Ok(Self {
+            plane,
+            operators,
+            run,
+            networks: 20,
+        })
+    }
+
+    /// Installs SlotMesh with the real helm, and waits as helm waits.
+    ///
+    /// # Errors
+    /// With what helm said.
+    pub async fn install(&self) -> Result<()> {
+        let tolerations = format!(r#"[{{"key":"{OPERATOR_TAINT}","operator":"Exists"}}]"#);
+        self.plane
+            .helm(&[
+                "install",
+                "slotmesh",
+                CHART,
+                "--namespace",
+                OPERATOR_NAMESPACE,
+                "--create-namespace",
+                "--set-json",
+                &format!("tolerations={tolerations}"),
+                "--set",
+                "nodeSelector.slotmesh\\.dev/e2e=control",
+                "--wait",
+                "--timeout",
+                "120s",
+            ])
+            .await
+            .map(drop)
+    }
+
+    /// Adds a group of nodes.
+    ///
+    /// # Errors
+    /// When a node is refused.
+    pub async fn add_nodes(&mut self, prefix: &str, count: u8) -> Result<Nodes> {
+        self.networks += 1;
+        let options = NodesOptions {
+            prefix: prefix.into(),
+            count,
+            network: self.networks,
+            images: images()?,
+            taint: None,
+        };
+        Nodes::start(&self.plane, &self.run, &options).await
+    }
+
+    /// Applies a GossipCluster with that spec.
+    ///
+    /// # Errors
+    /// With what kubectl said.
+    pub async fn apply_cluster(&self, name: &str, spec: &Value) -> Result<()> {
+        let object = serde_json::json!({
+            "apiVersion": "slotmesh.dev/v1alpha1",
+            "kind": "GossipCluster",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": spec,
+        });
+        let file = self.run.path().join(format!("{name}.json"));
+        std::fs::write(&file, serde_json::to_vec_pretty(&object)?)?;
+        self.plane
+            .kubectl(&["apply", "-f", &file.display().to_string()])
+            .await
+            .map(drop)
+    }
+
+    /// Waits until a cluster is Ready with that many members.
+    ///
+    /// # Errors
+    /// When the deadline passes, with the status as it is.
+    pub async fn wait_ready(&self, name: &str, members: i32) -> Result<GossipCluster> {
+        wait::until(
+            &format!("GossipCluster {name} to be Ready with {members} members"),
+            DEADLINE,
+            async || {
+                let cluster = self.cluster(name).await?;
+                let status = cluster.status.clone().unwrap_or_default();
+                let ready = status
+                    .conditions
+                    .iter()
+                    .any(|c| c.type_ == "Ready" && c.status == "True");
+                if ready && status.members == Some(members) {
+                    return Ok(Some(cluster));
+                }
+                anyhow::bail!("status is {}", serde_json::to_string(&status)?)
+            },
+        )
+        .await
+    }
+
+    /// The cluster as it is.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub async fn cluster(&self, name: &str) -> Result<GossipCluster> {
+        Ok(Api::namespaced(self.plane.client(), NAMESPACE)
+            .get(name)
+            .await?)
+    }
+
+    /// The agents of a cluster, by name.
+    ///
+    /// # Errors
+    /// When the API does not answer.
+    pub async fn agents(&self, cluster: &str) -> Result<Vec<Agent>> {
+        let pods: Api<Pod> = Api::namespaced(self.plane.client(), NAMESPACE);
+        let list = pods
+            .list(&ListParams::default().labels(&format!("slotmesh.dev/cluster={cluster}")))
+            .await?;
+        let mut agents: Vec<Agent> = list.items.iter().filter_map(agent_of).collect();
+        agents.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(agents)
+    }
+
+    /// The pod of the operator that leads.
+    ///
+    /// # Errors
+    /// When nobody leads.
+    pub async fn leader(&self) -> Result<String> {
+        use k8s_openapi::api::coordination::v1::Lease;
+        let leases: Api<Lease> = Api::namespaced(self.plane.client(), OPERATOR_NAMESPACE);
+        let lease = leases.get("slotmesh-operator").await?;
+        lease
+            .spec
+            .and_then(|spec| spec.holder_identity)
+            .filter(|holder| !holder.is_empty())
+            .context("nobody leads")
+    }
+
+    /// Names of the operators' pods.
+    ///
+    /// # Errors
+    /// When the API does not answer.
+    pub async fn operator_pods(&self) -> Result<Vec<String>> {
+        let pods: Api<Pod> = Api::namespaced(self.plane.client(), OPERATOR_NAMESPACE);
+        Ok(pods
+            .list(&ListParams::default())
+            .await?
+            .items
+            .iter()
+            .map(ResourceExt::name_any)
+            .collect())
+    }
+
+    /// Ends everything.
+    pub async fn stop(self) {
+        self.operators.remove().await;
+        self.plane.stop().await;
+    }
+}
+
+fn agent_of(pod: &Pod) -> Option<Agent> {
+    Some(Agent {
+        name: pod.name_any(),
+        uid: pod.uid()?,
+        node: pod.spec.as_ref()?.node_name.clone()?,
+        ip: pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?,
+    })
+}
+
+/// Image -> binary of this build, beside our own.
+fn images() -> Result<BTreeMap<String, PathBuf>> {
+    let own = std::env::current_exe()?;
+    let folders = own.ancestors().skip(1).take(2);
+    let version = env!("CARGO_PKG_VERSION");
+    let mut images = BTreeMap::new();
+    for name in ["slotmesh-agent", "slotmesh-operator"] {
+        let path = folders
+            .clone()
+            .map(|folder: &Path| folder.join(name))
+            .find(|path| path.is_file());
+        let path = path.with_context(|| {
+            format!(
+                "no binary {name} beside {}: run `make build`",
+                own.display()
+            )
+        })?;
+        images.insert(format!("slotmesh/{name}:{version}"), path);
+    }
+    Ok(images)
+}
