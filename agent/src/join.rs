@@ -1,19 +1,25 @@
 //! Joining: from token and signing request to a certificate and the first map that lists this key.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use slotmesh_mesh::identity::{Keypair, PublicKey};
+use quinn::{ClientConfig, Endpoint};
+use rustls_pki_types::CertificateDer;
+use slotmesh_mesh::identity::{Keypair, PublicKey, Uid};
 use slotmesh_mesh::join::{JoinRequest, JoinResponse};
+use slotmesh_mesh::machine::PeerIdentity;
 use slotmesh_mesh::map::MapError;
 use slotmesh_mesh::signed::SignedMap;
-use slotmesh_transport::endpoint::Credentials;
+use slotmesh_transport::endpoint::{Credentials, EndpointError, accept_as};
 use slotmesh_transport::identity::{IdentityError, signing_request};
 use slotmesh_transport::join::{JoinError, Joining};
+use slotmesh_transport::verifier::PeerVerifier;
 use thiserror::Error;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::snapshot::Shared;
 use crate::trust::{Trust, TrustError};
 
 /// Pause after a failed attempt, at first; it doubles.
@@ -28,10 +34,41 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 /// What a join yields.
 #[derive(Debug)]
 pub(crate) struct Joined {
-    pub(crate) credentials: Credentials,
-    pub(crate) roots: Vec<rustls_pki_types::CertificateDer<'static>>,
+    pub(crate) keypair: Keypair,
+    /// The endpoint accepts with the new certificate already; this dials with it.
+    pub(crate) client: ClientConfig,
     pub(crate) map_keys: Vec<PublicKey>,
     pub(crate) map: SignedMap,
+}
+
+/// The agent's mesh port, bound once, which opens with each certificate.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) snapshots: Shared,
+}
+
+impl Door {
+    fn open(
+        &self,
+        cluster: Uid,
+        roots: Vec<CertificateDer<'static>>,
+        credentials: &Credentials,
+    ) -> Result<ClientConfig, EndpointError> {
+        // Whoever the map in force lists may show an expired certificate.
+        let listed = self.snapshots.clone();
+        let is_listed = move |peer: &PeerIdentity| match peer {
+            PeerIdentity::Operator => false,
+            PeerIdentity::Agent { uid, key } => listed.load().as_ref().is_some_and(|snapshot| {
+                snapshot
+                    .map
+                    .member(*uid)
+                    .is_some_and(|member| member.key == *key)
+            }),
+        };
+        let verifier = PeerVerifier::new(cluster, roots, Arc::new(is_listed));
+        accept_as(&self.endpoint, credentials, &verifier)
+    }
 }
 
 /// Why an attempt came to nothing.
@@ -51,6 +88,8 @@ enum Failure {
         "the operator sent a map that cannot be used: {0}; is the trust ConfigMap that of this cluster?"
     )]
     Map(#[from] MapError),
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
     #[error("the operator answered out of order")]
     Order,
     #[error("no randomness: {0}")]
@@ -67,17 +106,17 @@ impl Failure {
             Self::Retry { .. } => "retry",
             Self::Refused { .. } => "refused",
             Self::Map(_) => "bad_map",
-            Self::Identity(_) | Self::Order | Self::Randomness(_) => "error",
+            Self::Identity(_) | Self::Endpoint(_) | Self::Order | Self::Randomness(_) => "error",
         }
     }
 }
 
 /// Joins, however long it takes. Each distinct cause of delay is logged once.
-pub(crate) async fn join(config: &Config, metrics: &Metrics) -> Joined {
+pub(crate) async fn join(config: &Config, door: &Door, metrics: &Metrics) -> Joined {
     let mut pause = PAUSE_MIN;
     let mut last_cause = String::new();
     for attempt in 0_usize.. {
-        let failure = match attempt_once(config, attempt).await {
+        let failure = match attempt_once(config, door, attempt).await {
             Ok(joined) => {
                 metrics.join_attempt("admitted");
                 return joined;
@@ -103,7 +142,7 @@ pub(crate) async fn join(config: &Config, metrics: &Metrics) -> Joined {
     std::future::pending().await
 }
 
-async fn attempt_once(config: &Config, attempt: usize) -> Result<Joined, Failure> {
+async fn attempt_once(config: &Config, door: &Door, attempt: usize) -> Result<Joined, Failure> {
     let trust = Trust::read(&config.trust_dir, &config.token_file)?;
     let keypair = new_key()?;
     let request = JoinRequest {
@@ -119,15 +158,20 @@ async fn attempt_once(config: &Config, attempt: usize) -> Result<Joined, Failure
         JoinResponse::Certificate { chain_der } => chain_der.into_iter().map(Into::into).collect(),
         other => return Err(not_admitted(other)),
     };
+    // Peers dial as soon as they have the map, which may be before it has come back to us.
+    let credentials = Credentials {
+        chain,
+        keypair: keypair.clone(),
+    };
+    let client = door.open(config.cluster_uid, trust.roots, &credentials)?;
     let map = match joining.next().await? {
         JoinResponse::Map(bytes) => SignedMap::decode(&bytes, config.cluster_uid, &trust.map_keys)?,
         other => return Err(not_admitted(other)),
     };
     joining.finish().await;
-    let credentials = Credentials { chain, keypair };
     Ok(Joined {
-        credentials,
-        roots: trust.roots,
+        keypair,
+        client,
         map_keys: trust.map_keys,
         map,
     })

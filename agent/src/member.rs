@@ -5,17 +5,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use slotmesh_mesh::counters::Counters;
 use slotmesh_mesh::identity::{Epoch, MemberId};
-use slotmesh_mesh::machine::{Event, Input, PeerIdentity};
+use slotmesh_mesh::machine::{Event, Input};
 use slotmesh_mesh::map::Map;
 use slotmesh_mesh::member::{Health, MemberHealth, Mesh, MeshConfig};
 use slotmesh_transport::clock;
 use slotmesh_transport::driver::{Driver, DriverConfig, TrafficBytes};
-use slotmesh_transport::endpoint::mesh_endpoint;
-use slotmesh_transport::verifier::PeerVerifier;
 use tokio::sync::mpsc;
 
 use crate::config::Config;
-use crate::join::Joined;
+use crate::join::{Door, Joined};
 use crate::metrics::Metrics;
 use crate::run::AgentError;
 use crate::snapshot::{Shared, Snapshot};
@@ -62,32 +60,19 @@ impl Member {
     pub(crate) async fn start(
         config: &Config,
         joined: Joined,
+        door: &Door,
         metrics: &Metrics,
-        snapshots: &Shared,
     ) -> Result<Self, AgentError> {
-        // Whoever the map in force lists may show an expired certificate.
-        let listed = snapshots.clone();
-        let is_listed = move |peer: &PeerIdentity| match peer {
-            PeerIdentity::Operator => false,
-            PeerIdentity::Agent { uid, key } => listed.load().as_ref().is_some_and(|snapshot| {
-                snapshot
-                    .map
-                    .member(*uid)
-                    .is_some_and(|member| member.key == *key)
-            }),
-        };
-        let verifier = PeerVerifier::new(config.cluster_uid, joined.roots, Arc::new(is_listed));
-        let (endpoint, client) =
-            mesh_endpoint(config.mesh_address(), &joined.credentials, &verifier)?;
         let mesh_config = MeshConfig {
             cluster: config.cluster_uid,
             uid: config.pod_uid,
-            keypair: joined.credentials.keypair.clone(),
+            keypair: joined.keypair,
             map_keys: joined.map_keys,
             seed: getrandom::u64().unwrap_or_default(),
         };
         let mesh = Mesh::new(mesh_config, joined.map, clock::now())?;
         let cluster = config.cluster_uid;
+        let (endpoint, client) = (door.endpoint.clone(), joined.client);
         let (driver, events) = Driver::start(
             mesh,
             DriverConfig {
@@ -100,7 +85,7 @@ impl Member {
             driver,
             events,
             metrics: metrics.clone(),
-            snapshots: snapshots.clone(),
+            snapshots: door.snapshots.clone(),
             counters: Counters::default(),
             traffic: TrafficBytes::default(),
         };
@@ -162,10 +147,10 @@ impl Member {
     }
 
     /// From now on answers are from the last map.
-    pub(crate) fn become_stale(&self, snapshots: &Shared) {
+    pub(crate) fn become_stale(&self) {
         self.metrics.joined.set(0);
-        if let Some(last) = snapshots.load_full() {
-            snapshots.store(Some(Arc::new(Snapshot {
+        if let Some(last) = self.snapshots.load_full() {
+            self.snapshots.store(Some(Arc::new(Snapshot {
                 member: false,
                 ..(*last).clone()
             })));

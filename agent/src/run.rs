@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use slotmesh_mesh::member::MeshError;
-use slotmesh_transport::endpoint::EndpointError;
+use slotmesh_transport::endpoint::{EndpointError, bind};
 use thiserror::Error;
 
 use crate::config::Config;
 use crate::http;
-use crate::join::join;
+use crate::join::{Door, join};
 use crate::member::{Ended, Member};
 use crate::metrics::Metrics;
 use crate::snapshot::Shared;
@@ -50,6 +50,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let at = |port| SocketAddr::new(config.pod_ip, port);
     http::serve(at(config.http_port), http::api(snapshots.clone())).await?;
     http::serve(at(config.metrics_port), http::metrics(metrics.clone())).await?;
+    let door = Door {
+        endpoint: bind(config.mesh_address())?,
+        snapshots,
+    };
     tracing::info!(
         cluster = config.cluster_name,
         pod = config.pod_name,
@@ -60,11 +64,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
 
     tokio::pin!(shutdown);
     let mut joined = tokio::select! {
-        joined = join(&config, &metrics) => joined,
+        joined = join(&config, &door, &metrics) => joined,
         () = &mut shutdown => return Ok(()),
     };
     loop {
-        let mut member = Member::start(&config, joined, &metrics, &snapshots).await?;
+        let mut member = Member::start(&config, joined, &door, &metrics).await?;
         // A member that lost its place goes on answering from its last map until it has joined again.
         let ended = tokio::select! {
             ended = member.live() => ended,
@@ -82,14 +86,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
             }
             Ended::Alone => tracing::warn!("nobody is heard any more: asking the operator"),
         }
-        member.become_stale(&snapshots);
-        joined = tokio::select! {
-            joined = join(&config, &metrics) => joined,
-            () = &mut shutdown => {
-                member.leave().await;
-                return Ok(());
-            }
-        };
+        member.become_stale();
         member.stop().await;
+        joined = tokio::select! {
+            joined = join(&config, &door, &metrics) => joined,
+            () = &mut shutdown => return Ok(()),
+        };
     }
 }

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 
 fn start_logging(config: &Config) {
     // Errors of the client library come back to us; its own lines would say them twice.
-    let filter = EnvFilter::new(format!("{},kube=error", config.log_level.as_str()));
+    let filter = EnvFilter::new(format!("{},kube_client=off", config.log_level.as_str()));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -164,16 +164,14 @@ impl<M: Machine + Send + 'static> Driver<M> {
         self.traffic.bytes()
     }
 
-    /// Closes every connection, tells the peers so, and ends.
+    /// Closes every connection, tells the peers so, and ends. The endpoint can drive another machine.
     pub async fn stop(mut self) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
         }
         self.acceptor.abort();
-        self.endpoint.close(
-            VarInt::from_u32(CloseReason::GoingAway.code()),
-            b"going away",
-        );
+        self.traffic
+            .close_all(VarInt::from_u32(CloseReason::GoingAway.code()));
         // A peer that does not answer must not hold us up.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.endpoint.wait_idle()).await;
         let _ = (&mut self.task).await;

@@ -44,18 +44,26 @@ impl Credentials {
     }
 }
 
-/// An agent's endpoint: it dials and it accepts, with one certificate, both ways verified.
+/// An agent's endpoint, bound once for its life. It accepts nobody until [`accept_as`].
 ///
 /// # Errors
-/// When the address cannot be bound or the certificate cannot be used.
-pub fn mesh_endpoint(
-    address: SocketAddr,
+/// When the address cannot be bound.
+pub fn bind(address: SocketAddr) -> Result<Endpoint, EndpointError> {
+    endpoint(address, None)
+}
+
+/// From now on the endpoint accepts members, and dials them with the configuration returned: with one
+/// certificate, both ways verified.
+///
+/// # Errors
+/// When the certificate cannot be used.
+pub fn accept_as(
+    endpoint: &Endpoint,
     credentials: &Credentials,
     verifier: &Arc<PeerVerifier>,
-) -> Result<(Endpoint, ClientConfig), EndpointError> {
-    let server = server_config(credentials, verifier)?;
-    let endpoint = endpoint(address, Some(server))?;
-    Ok((endpoint, client_config(credentials, verifier)?))
+) -> Result<ClientConfig, EndpointError> {
+    endpoint.set_server_config(Some(server_config(credentials, verifier)?));
+    client_config(credentials, verifier)
 }
 
 /// The operator's endpoint: it dials only.

@@ -18,6 +18,8 @@ pub const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection that carries nothing for that long is gone. It is no failure detector.
 const IDLE_TIMEOUT_MS: u32 = 10_000;
+/// A lost first packet is sent again after three of these; the usual guess is 333 ms.
+const INITIAL_RTT: Duration = Duration::from_millis(30);
 const STREAMS: u32 = 4;
 const STREAM_WINDOW: u32 = 64 * 1024;
 const WINDOW: u32 = 128 * 1024;
@@ -39,6 +41,7 @@ pub fn transport() -> Arc<TransportConfig> {
         .mtu_discovery_config(None)
         .keep_alive_interval(None)
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
+        .initial_rtt(INITIAL_RTT)
         .allow_spin(false)
         .enable_segmentation_offload(false)
         .max_concurrent_uni_streams(VarInt::from_u32(STREAMS))

@@ -1,4 +1,4 @@
-//! Real QUIC on loopback: members with a static map, one of which dies without a word.
+//! Real QUIC on loopback: members with a static map, one of which ends without Leave.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,7 +20,7 @@ use slotmesh_mesh::watch::{Watch, WatchConfig};
 
 use super::*;
 use crate::authority::{Authority, CERTIFICATE_LIFETIME};
-use crate::endpoint::{Credentials, dialing_endpoint, mesh_endpoint};
+use crate::endpoint::{Credentials, accept_as, bind, dialing_endpoint};
 use crate::identity::signing_request;
 use crate::verifier::PeerVerifier;
 
@@ -32,6 +32,16 @@ fn uid(n: u8) -> Uid {
 
 fn keypair(n: u8) -> Keypair {
     Keypair::from_seed([n; 32])
+}
+
+fn mesh_endpoint(
+    address: SocketAddr,
+    credentials: &Credentials,
+    verifier: &Arc<PeerVerifier>,
+) -> Result<(Endpoint, ClientConfig), crate::endpoint::EndpointError> {
+    let endpoint = bind(address)?;
+    let client = accept_as(&endpoint, credentials, verifier)?;
+    Ok((endpoint, client))
 }
 
 struct Cell {
@@ -143,6 +153,13 @@ fn start(cell: &mut Cell) -> Vec<Running> {
         .collect()
 }
 
+/// Ends a member without Leave: it beats no more and answers no probe. (QUIC may still close its
+/// connections, which tells the mesh nothing.)
+fn die((driver, events): Running) {
+    drop(driver);
+    drop(events);
+}
+
 async fn connected(running: &[Running], at_least: usize) {
     let all = async {
         for (driver, _) in running {
@@ -179,7 +196,7 @@ async fn verdict_of(events: &mut mpsc::Receiver<Event>) -> Vec<Uid> {
 async fn the_survivors_agree_on_a_silent_death() {
     let mut running = start(&mut cell(5));
     connected(&running, 4).await;
-    drop(running.remove(2));
+    die(running.remove(2));
     for (_, events) in &mut running {
         assert_eq!(verdict_of(events).await, [uid(3)]);
     }
@@ -216,7 +233,7 @@ async fn the_operator_comes_to_the_same_verdict_and_its_map_spreads() {
         },
     );
 
-    drop(running.remove(0));
+    die(running.remove(0));
     assert_eq!(verdict_of(&mut events).await, [uid(1)]);
 
     let mut map = cell.map.clone();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use quinn::Connection;
+use quinn::{Connection, VarInt};
 use slotmesh_mesh::machine::ConnectionId;
 
 /// UDP bytes, headers of QUIC included, those of IP and UDP not.
@@ -41,6 +41,15 @@ impl Traffic {
         if let Some(connection) = books.live.remove(&id) {
             books.ended = add(books.ended, &connection);
         }
+    }
+
+    /// Closes every live connection.
+    pub(super) fn close_all(&self, code: VarInt) {
+        let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        books
+            .live
+            .values()
+            .for_each(|connection| connection.close(code, b""));
     }
 
     pub(super) fn bytes(&self) -> Bytes {
