@@ -13,9 +13,20 @@ use slotmesh_e2e::{demo, process};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// Printed below `--help`.
+const HELP: &str = "\
+The programs of Kubernetes are taken from KUBEBUILDER_ASSETS or PATH when their version fits, else built
+once with Go (about 7 minutes on 2 cores) into XDG_CACHE_HOME/slotmesh, usually ~/.cache/slotmesh.
+Everything that is started lives in a folder of its own there and ends with this program, also after
+Ctrl-C; what a crash leaves behind is cleaned at the next start, or by `slotmesh-e2e clean`.
+
+  slotmesh-e2e demo --keep        play the demo, then leave it running
+  slotmesh-e2e up                 only the control plane: point kubectl at the KUBECONFIG it prints
+  RUST_LOG=debug slotmesh-e2e up  the same, and say more";
+
 /// A real Kubernetes on this machine, without Docker: for the demo of SlotMesh, its tests, and to play.
 #[derive(Debug, Parser)]
-#[command(name = "slotmesh-e2e", version)]
+#[command(name = "slotmesh-e2e", version, after_help = HELP)]
 struct Arguments {
     #[command(subcommand)]
     command: What,
@@ -96,14 +107,22 @@ async fn run(command: What) -> Result<bool> {
         What::Up => {
             let run = RunFolder::create()?;
             let assets = Assets::ensure(|line| println!("{line}"))?;
-            let plane = ControlPlane::start(assets, &run).await?;
-            println!(
-                "export KUBECONFIG={}\nCtrl-C ends it.",
-                plane.kubeconfig().display()
-            );
-            tokio::signal::ctrl_c().await?;
-            plane.stop().await;
-            Ok(true)
+            let mut terminate = signal(SignalKind::terminate())?;
+            let up = async {
+                let plane = ControlPlane::start(assets, &run).await?;
+                println!(
+                    "export KUBECONFIG={}\nCtrl-C ends it.",
+                    plane.kubeconfig().display()
+                );
+                // Held here: what it holds ends with it.
+                let _plane = plane;
+                std::future::pending::<Result<bool>>().await
+            };
+            tokio::select! {
+                failed = up => kept_logs(failed, &run),
+                _ = tokio::signal::ctrl_c() => Ok(true),
+                _ = terminate.recv() => Ok(true),
+            }
         }
         What::Assets => {
             Assets::ensure(|line| println!("{line}"))?;
@@ -128,9 +147,11 @@ async fn run(command: What) -> Result<bool> {
 /// After a failure the logs are moved to where they stay.
 fn kept_logs(played: Result<bool>, run: &RunFolder) -> Result<bool> {
     if !matches!(played, Ok(true)) {
-        let kept = std::env::temp_dir().join(format!("slotmesh-logs-{}", std::process::id()));
-        std::fs::rename(run.path().join("logs"), &kept)?;
-        eprintln!("logs: {}", kept.display());
+        match run.keep_logs() {
+            Ok(kept) => eprintln!("logs: {}", kept.display()),
+            // The failure itself is what matters.
+            Err(error) => eprintln!("{error:#}"),
+        }
     }
     played
 }

@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getppid};
 use tokio::process::{Child, Command};
 
-use crate::run_folder::RunFolder;
+use crate::run_folder::{RunFolder, note_child};
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -34,10 +34,11 @@ pub struct Program {
 /// A running child. Dropping it kills it.
 #[derive(Debug)]
 pub struct Process {
-    name: String,
+    program: Program,
     child: Child,
     pid: Pid,
     log: PathBuf,
+    children: PathBuf,
 }
 
 impl Process {
@@ -47,41 +48,31 @@ impl Process {
     /// When it cannot be started.
     pub fn start(program: &Program, run: &RunFolder) -> Result<Self> {
         let log = run.log_file(&program.name);
-        let output = File::options().create(true).append(true).open(&log)?;
-        let launcher = std::env::current_exe()?;
-        let mut command = Command::new(launcher);
-        command
-            .arg("child")
-            .arg(std::process::id().to_string())
-            .arg(&program.binary)
-            .args(&program.arguments)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .envs(program.environment.iter().map(|(key, value)| (key, value)))
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .kill_on_drop(true);
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot start {}", program.name))?;
-        let pid = child
-            .id()
-            .and_then(|pid| i32::try_from(pid).ok())
-            .context("it ended at once")?;
-        run.note_child(pid, &program.name)?;
+        let children = run.children_file();
+        let (child, pid) = spawn(program, &log, &children)?;
         Ok(Self {
-            name: program.name.clone(),
+            program: program.clone(),
             child,
-            pid: Pid::from_raw(pid),
+            pid,
             log,
+            children,
         })
+    }
+
+    /// Kills it if it still runs, and starts the same program anew; its log goes on.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.kill().await;
+        (self.child, self.pid) = spawn(&self.program, &self.log, &self.children)?;
+        Ok(())
     }
 
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.program.name
     }
 
     /// Its process id.
@@ -98,7 +89,10 @@ impl Process {
 
     /// Sends a signal; one that is gone already needs none.
     pub fn signal(&self, signal: Signal) {
-        let _ = kill(self.pid, signal);
+        // None once it was waited for: its number may be a stranger's by now.
+        if self.child.id().is_some() {
+            let _ = kill(self.pid, signal);
+        }
     }
 
     /// Waits for its end. Cancel-safe.
@@ -119,6 +113,33 @@ impl Process {
         self.signal(Signal::SIGKILL);
         let _ = self.child.wait().await;
     }
+}
+
+fn spawn(program: &Program, log: &Path, children: &Path) -> Result<(Child, Pid)> {
+    let output = File::options().create(true).append(true).open(log)?;
+    let launcher = std::env::current_exe()?;
+    let mut command = Command::new(launcher);
+    command
+        .arg("child")
+        .arg(std::process::id().to_string())
+        .arg(&program.binary)
+        .args(&program.arguments)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .envs(program.environment.iter().map(|(key, value)| (key, value)))
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .kill_on_drop(true);
+    let child = command
+        .spawn()
+        .with_context(|| format!("cannot start {}", program.name))?;
+    let pid = child
+        .id()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .context("it ended at once")?;
+    note_child(children, pid, &program.name)?;
+    Ok((child, Pid::from_raw(pid)))
 }
 
 /// Code and signal of an end, as Kubernetes reports them.

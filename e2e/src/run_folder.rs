@@ -1,19 +1,34 @@
-//! The folder of one run: logs, keys, data. It is removed at the end; what a crashed run left behind
-//! is found by the next one, named, and cleaned.
+//! The folder of one run: logs, keys, data, and a list of what the run started. It is removed at the
+//! end; what a crashed run left behind is found by the next one, named, and cleaned.
+//!
+//! ```text
+//!   <cache>/slotmesh/runs/<pid>-<start time>/  machine    boot and PID namespace of the owner
+//!                                              children   "<pid> <start time> <name>" a line
+//!                                              resources  "<kind> <name>" a line
+//!                                              logs/ ...
+//! ```
+//!
+//! A process is known by its number *and* its start time, within one boot: numbers are used again.
+
+mod leftovers;
+mod resource;
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use anyhow::{Context, Result, bail};
 
-/// A run's folder, removed when dropped (unless it is kept).
+pub use leftovers::clean_leftovers;
+pub use resource::Resource;
+
+/// Folders of logs of failed runs that are kept; older ones are removed.
+const LOGS_KEPT: usize = 5;
+
+/// A run's folder. Dropping it ends what the run started and removes the folder.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    keep: bool,
 }
 
 impl RunFolder {
@@ -22,18 +37,29 @@ impl RunFolder {
     /// # Errors
     /// When the cache folder cannot be written.
     pub fn create() -> Result<Self> {
+        let runs = runs_folder()?;
         for line in clean_leftovers()? {
             eprintln!("{line}");
         }
-        let name = format!(
-            "{}-{}",
-            std::process::id(),
-            start_time(std::process::id()).unwrap_or(0)
-        );
-        let path = runs_folder()?.join(name);
-        fs::create_dir_all(path.join("logs"))
-            .with_context(|| format!("cannot make {}", path.display()))?;
-        Ok(Self { path, keep: false })
+        Self::create_in(&runs)
+    }
+
+    fn create_in(runs: &Path) -> Result<Self> {
+        let own = std::process::id();
+        let started = leftovers::start_time(own).context("cannot read our own /proc entry")?;
+        // Several in one process, as tests have them, differ by a number.
+        for number in 0..100_u8 {
+            let path = runs.join(format!("{own}-{started}-{number}"));
+            fs::create_dir_all(runs).with_context(|| format!("cannot make {}", runs.display()))?;
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
+                made => made.with_context(|| format!("cannot make {}", path.display()))?,
+            }
+            fs::write(path.join("machine"), leftovers::machine())?;
+            fs::create_dir(path.join("logs"))?;
+            return Ok(Self { path });
+        }
+        bail!("this process has 100 run folders in {}", runs.display())
     }
 
     /// Its path.
@@ -42,37 +68,93 @@ impl RunFolder {
         &self.path
     }
 
-    /// Leaves it in place at the end, for somebody to look at.
-    pub fn keep(&mut self) {
-        self.keep = true;
-    }
-
     /// Where the output of a child goes.
     #[must_use]
     pub fn log_file(&self, name: &str) -> PathBuf {
         self.path.join("logs").join(format!("{name}.log"))
     }
 
-    /// Remembers a child, so that a later run can end it if we crash.
+    /// How names of this run's resources begin (at most 9 characters, so that names of network
+    /// interfaces have room for more): two runs never share a name.
+    #[must_use]
+    pub fn tag(&self) -> String {
+        resource::tag_of(&self.path)
+    }
+
+    /// Notes something that outlives processes *before* it is made, so that it is removed at the end
+    /// or after a crash.
     ///
     /// # Errors
-    /// When the list cannot be written.
-    pub fn note_child(&self, pid: i32, name: &str) -> Result<()> {
-        let started = u32::try_from(pid).ok().and_then(start_time).unwrap_or(0);
-        let mut list = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.path.join("children"))?;
-        Ok(writeln!(list, "{pid} {started} {name}")?)
+    /// When its name does not begin with [`RunFolder::tag`], or the list cannot be written.
+    pub fn register(&self, resource: &Resource) -> Result<()> {
+        if !resource.name().starts_with(&format!("{}-", self.tag())) {
+            bail!(
+                "{resource} must begin with {}-: only what is surely of this run is ever removed",
+                self.tag()
+            );
+        }
+        append(&self.path.join("resources"), &resource.to_string())
+    }
+
+    /// The list of children, for [`note_child`].
+    pub(crate) fn children_file(&self) -> PathBuf {
+        self.path.join("children")
+    }
+
+    /// Moves the logs to where they stay after the end of the run.
+    ///
+    /// # Errors
+    /// When they cannot be moved.
+    pub fn keep_logs(&self) -> Result<PathBuf> {
+        let folder = cache_folder()?.join("logs");
+        fs::create_dir_all(&folder)?;
+        let mut older: Vec<_> = fs::read_dir(&folder)?
+            .flatten()
+            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+            .collect();
+        older.sort();
+        let surplus = (older.len() + 1).saturating_sub(LOGS_KEPT);
+        for (_, path) in older.iter().take(surplus) {
+            fs::remove_dir_all(path)?;
+        }
+        let kept = folder.join(self.path.file_name().context("the run has no name")?);
+        // Beside the runs, not in a temporary folder: a rename does not cross file systems.
+        fs::rename(self.path.join("logs"), &kept)
+            .with_context(|| format!("cannot move the logs to {}", kept.display()))?;
+        Ok(kept)
     }
 }
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
-        if !self.keep {
-            let _ = fs::remove_dir_all(&self.path);
+        // Whoever held a child has killed it by now, perhaps without waiting: a file must not appear
+        // in the folder while it is removed.
+        leftovers::end_children(&self.path);
+        resource::remove_all(&self.path);
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            eprintln!("cannot remove {}: {error}", self.path.display());
         }
     }
+}
+
+/// Remembers a child, so that it can be ended if we crash.
+///
+/// # Errors
+/// When the list cannot be written.
+pub(crate) fn note_child(list: &Path, pid: i32, name: &str) -> Result<()> {
+    let started = u32::try_from(pid).ok().and_then(leftovers::start_time);
+    // One that is gone already needs no note.
+    match started {
+        Some(started) => append(list, &format!("{pid} {started} {name}")),
+        None => Ok(()),
+    }
+}
+
+fn append(list: &Path, line: &str) -> Result<()> {
+    let file = fs::File::options().create(true).append(true).open(list);
+    // One write, so that a crash leaves no half of a line.
+    file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()))
+        .with_context(|| format!("cannot write {}", list.display()))
 }
 
 /// The user's cache folder of this project.
@@ -80,8 +162,10 @@ impl Drop for RunFolder {
 /// # Errors
 /// When the user has no home.
 pub fn cache_folder() -> Result<PathBuf> {
+    // The XDG specification: a relative path is to be ignored.
     let base = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
     Ok(base
         .context("neither XDG_CACHE_HOME nor HOME is set: no place for caches")?
@@ -92,55 +176,5 @@ fn runs_folder() -> Result<PathBuf> {
     Ok(cache_folder()?.join("runs"))
 }
 
-/// Ends and removes what crashed runs left; one line for each thing.
-///
-/// # Errors
-/// When the cache folder cannot be read.
-pub fn clean_leftovers() -> Result<Vec<String>> {
-    let folder = runs_folder()?;
-    let mut done = Vec::new();
-    let Ok(entries) = fs::read_dir(&folder) else {
-        return Ok(done);
-    };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name
-            .split_once('-')
-            .is_some_and(|(pid, started)| is_running(pid, started))
-        {
-            continue;
-        }
-        let children = fs::read_to_string(path.join("children")).unwrap_or_default();
-        for line in children.lines() {
-            let mut parts = line.splitn(3, ' ');
-            let (Some(pid), Some(started), Some(child)) =
-                (parts.next(), parts.next(), parts.next())
-            else {
-                continue;
-            };
-            // The start time tells our child from a stranger that got its number.
-            if let Ok(number) = pid.parse()
-                && is_running(pid, started)
-            {
-                let _ = kill(Pid::from_raw(number), Signal::SIGKILL);
-                done.push(format!("ended {child} (pid {pid}), left by a crashed run"));
-            }
-        }
-        fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-        done.push(format!("removed {}, left by a crashed run", path.display()));
-    }
-    Ok(done)
-}
-
-fn is_running(pid: &str, started: &str) -> bool {
-    let now = pid.parse().ok().and_then(start_time);
-    now.is_some_and(|now| now.to_string() == started)
-}
-
-/// When a process started, in clock ticks since boot (field 22 of /proc/PID/stat).
-fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let after_name = stat.rsplit_once(") ")?.1;
-    after_name.split(' ').nth(19)?.parse().ok()
-}
+#[cfg(test)]
+mod tests;

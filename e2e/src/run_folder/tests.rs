@@ -1,0 +1,118 @@
+//! Leftovers: only what is surely ours is ended or removed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::process::{Child, Command};
+
+use super::leftovers::{clean_leftovers_in, machine, start_time};
+use super::*;
+
+fn sleeper() -> Child {
+    Command::new("sleep").arg("600").spawn().unwrap()
+}
+
+/// A folder as a run leaves it whose owner is gone.
+fn crashed(runs: &Path, children: &str, machine: &str) -> PathBuf {
+    let mut gone = Command::new("true").spawn().unwrap();
+    let path = runs.join(format!("{}-1-0", gone.id()));
+    gone.wait().unwrap();
+    fs::create_dir_all(path.join("logs")).unwrap();
+    fs::write(path.join("children"), children).unwrap();
+    fs::write(path.join("machine"), machine).unwrap();
+    path
+}
+
+#[test]
+fn children_of_a_crashed_run_are_ended_and_named() {
+    let runs = tempfile::tempdir().unwrap();
+    let mut child = sleeper();
+    let started = start_time(child.id()).unwrap();
+    let path = crashed(
+        runs.path(),
+        &format!("{} {started} etcd\n", child.id()),
+        &machine(),
+    );
+    let done = clean_leftovers_in(runs.path()).unwrap();
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(
+        done,
+        [
+            format!("ended etcd (pid {}), left by a crashed run", child.id()),
+            format!("removed {}, left by a crashed run", path.display()),
+        ]
+    );
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_stranger_with_the_number_of_a_child_is_left_alone() {
+    let runs = tempfile::tempdir().unwrap();
+    let mut stranger = sleeper();
+    let started = start_time(stranger.id()).unwrap();
+    let list = format!("{} {} etcd\n", stranger.id(), started + 1);
+    let path = crashed(runs.path(), &list, &machine());
+    // The same number and start time, but from before a reboot.
+    let list = format!("{} {started} etcd\n", stranger.id());
+    let before = crashed(runs.path(), &list, "another boot\npid:[1]\n");
+    assert_eq!(clean_leftovers_in(runs.path()).unwrap().len(), 2);
+    assert!(!path.exists() && !before.exists());
+    assert!(
+        stranger.try_wait().unwrap().is_none(),
+        "a stranger was killed"
+    );
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+}
+
+#[test]
+fn runs_of_other_containers_and_living_runs_are_left_alone() {
+    let runs = tempfile::tempdir().unwrap();
+    let boot = machine().lines().next().unwrap().to_owned();
+    let other = crashed(runs.path(), "", &format!("{boot}\npid:[1]\n"));
+    let own = RunFolder::create_in(runs.path()).unwrap();
+    let second = RunFolder::create_in(runs.path()).unwrap();
+    assert_eq!(
+        clean_leftovers_in(runs.path()).unwrap(),
+        Vec::<String>::new()
+    );
+    assert!(other.exists() && own.path().exists() && second.path().exists());
+}
+
+#[test]
+fn the_end_of_a_run_ends_its_children_and_leaves_no_file() {
+    let runs = tempfile::tempdir().unwrap();
+    let run = RunFolder::create_in(runs.path()).unwrap();
+    let mut child = sleeper();
+    let pid = i32::try_from(child.id()).unwrap();
+    note_child(&run.children_file(), pid, "sleep").unwrap();
+    drop(run);
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(fs::read_dir(runs.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn only_names_of_this_run_are_registered() {
+    let runs = tempfile::tempdir().unwrap();
+    let run = RunFolder::create_in(runs.path()).unwrap();
+    let foreign = Resource::Link("eth0".into());
+    assert!(run.register(&foreign).is_err());
+    let own = Resource::NetworkNamespace(format!("{}-node-1", run.tag()));
+    run.register(&own).unwrap();
+    let list = fs::read_to_string(run.path().join("resources")).unwrap();
+    assert_eq!(list, format!("{own}\n"));
+}
+
+#[test]
+fn a_network_namespace_of_a_crashed_run_is_removed() {
+    let runs = tempfile::tempdir().unwrap();
+    let path = crashed(runs.path(), "", &machine());
+    let name = format!("{}-node-1", resource::tag_of(&path));
+    let made = Command::new("ip").args(["netns", "add", &name]).output();
+    if !made.is_ok_and(|output| output.status.success()) {
+        println!("skipped: network namespaces cannot be made here (needs root and iproute2)");
+        return;
+    }
+    fs::write(path.join("resources"), format!("netns {name}\n")).unwrap();
+    let done = clean_leftovers_in(runs.path()).unwrap();
+    assert!(done.contains(&format!("removed netns {name}, left by a crashed run")));
+    assert!(!Path::new("/run/netns").join(&name).exists());
+}
