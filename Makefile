@@ -4,15 +4,16 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
+E2E = $(CARGO) run -q --release --locked -p slotmesh-e2e --
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test build lint unit scenarios crds bench-main assets up clean
+.PHONY: help demo test build lint unit scenarios crds assets up clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build ## watch SlotMesh on a real Kubernetes: install, form, kill, recover (KEEP=1 leaves it running)
-	@target/release/slotmesh-e2e demo $(if $(KEEP),--keep)
+	@$(E2E) demo $(if $(KEEP),--keep)
 
 test: lint unit scenarios ## everything CI runs: format, lints, unit, property and simulator tests, scenarios
 
@@ -28,20 +29,18 @@ unit: ## unit, property and simulator tests
 	$(CARGO) test --locked -p slotmesh-e2e --lib --bins
 
 scenarios: build ## stories on a real Kubernetes API, one control plane for all
-	@target/release/slotmesh-e2e assets
-	$(CARGO) test --release --locked -p slotmesh-e2e --test '*' -- --nocapture --test-threads=1
+	@$(E2E) assets
+	$(CARGO) test --release --locked -p slotmesh-e2e --test scenarios
 
 crds: ## regenerate crds/ and the chart's copy from the types
 	$(CARGO) run -q --locked -p slotmesh-api --bin slotmesh-crds crds charts/slotmesh/files/crds
 
-bench-main: build ## measure what SlotMesh promises; writes target/report/main.json (about 40 min)
-	@target/release/slotmesh-e2e bench
 
 assets: build ## build or find etcd, kube-apiserver and their companions (once, about 7 min on 2 cores)
-	@target/release/slotmesh-e2e assets
+	@$(E2E) assets
 
 up: build ## a control plane to play with, until Ctrl-C
-	@target/release/slotmesh-e2e up
+	@$(E2E) up
 
 clean: build ## end and remove what a crashed run left behind
-	@target/release/slotmesh-e2e clean
+	@$(E2E) clean

@@ -2,25 +2,21 @@
 //! was measured.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::assets::Assets;
+use crate::measure::{self, Failure};
 use crate::node::Nodes;
 use crate::report::Report;
 use crate::run_folder::RunFolder;
 use crate::stage::{Agent, NAMESPACE, OPERATOR_NAMESPACE, Stage};
-use crate::wait;
 
 const NODES: u8 = 8;
 const CLUSTER: &str = "sessions";
 const KEY: &str = "user:42";
-const DEADLINE: Duration = Duration::from_secs(60);
-const VERDICT: &str = "slotmesh_agent_last_verdict_timestamp_seconds";
-const APPLIED: &str = "slotmesh_agent_map_applied_timestamp_seconds";
-const EPOCH: &str = "slotmesh_agent_map_epoch";
 
 /// Plays the demo; false when a promise was broken.
 ///
@@ -88,7 +84,7 @@ pub async fn play(run: Arc<RunFolder>, keep: bool) -> Result<bool> {
     }
     step(
         "the node's agent returns and is a member again",
-        back(&stage, &nodes, &owner),
+        returned(&stage, &nodes, &owner),
     )
     .await?;
 
@@ -104,7 +100,7 @@ pub async fn play(run: Arc<RunFolder>, keep: bool) -> Result<bool> {
     .await?;
     step(
         "the frozen agent wakes and is a member again",
-        back(&stage, &nodes, &owner),
+        returned(&stage, &nodes, &owner),
     )
     .await?;
 
@@ -127,12 +123,6 @@ pub async fn play(run: Arc<RunFolder>, keep: bool) -> Result<bool> {
     Ok(report.all_met())
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Failure {
-    Kill,
-    Freeze,
-}
-
 async fn step<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
     let begun = Instant::now();
     let done = work.await.with_context(|| what.to_owned())?;
@@ -153,14 +143,7 @@ async fn owner_of(agents: &[Agent], asked: &Agent) -> Result<Agent> {
         .context("the owner is no agent")
 }
 
-fn unix_seconds() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs_f64()
-}
-
-/// One agent fails; verdict and new epoch are timed on every survivor.
+/// One agent fails, and what it came to enters the report.
 async fn failure(
     stage: &Stage,
     nodes: &Nodes,
@@ -169,128 +152,38 @@ async fn failure(
     what: &str,
     kind: Failure,
 ) -> Result<()> {
-    let agents = stage.agents(CLUSTER).await?;
-    let survivors: Vec<&Agent> = agents
-        .iter()
-        .filter(|agent| agent.uid != victim.uid)
-        .collect();
-    let epoch = first(&agents)?.metric(EPOCH).await?;
-    let at = unix_seconds();
-    nodes.change(NAMESPACE, &victim.name, |verbs| match kind {
-        Failure::Kill => {
-            verbs.held = true;
-            verbs.kills += 1;
-        }
-        Failure::Freeze => verbs.frozen = true,
-    })?;
-    let verdicts = moments(&survivors, VERDICT, at, "a verdict").await?;
-    let verdict = slowest(&verdicts);
+    let measured = measure::fail(stage, nodes, CLUSTER, std::slice::from_ref(victim), kind).await?;
     report.at_most(
         format!("{what}: verdict on the last survivor"),
-        verdict - at,
+        measured.verdict,
         "s",
         1.5,
     );
-    for agent in &survivors {
-        wait::until("the new epoch", DEADLINE, async || {
-            Ok((agent.metric(EPOCH).await? > epoch).then_some(()))
-        })
-        .await?;
-    }
-    let applied = slowest(&moments(&survivors, APPLIED, at, "a new map").await?);
     report.at_most(
-        format!("{what}: new epoch on the last survivor after it"),
-        applied - verdict,
+        format!("{what}: new map on the last survivor after it"),
+        measured.epoch_after,
         "s",
         0.5,
     );
-    println!(
-        "{:>8.2} s  {what}: all {} survivors agree; {:.2} s later all have the new map",
-        verdict - at,
-        survivors.len(),
-        applied - verdict
-    );
-    let (moves, minimum) = last_moves(stage).await?;
     report.exactly(
-        format!("{what}: slots moved beyond the proven minimum"),
-        moves - minimum,
+        format!("{what}: slots moved beyond the minimum"),
+        measured.moves - measured.minimum,
         "slots",
         0.0,
     );
-    println!("            {moves} slots moved, {minimum} is the proven minimum");
+    println!(
+        "{:>8.2} s  {what}: every survivor agrees; {:.2} s later all have the new map",
+        measured.verdict, measured.epoch_after
+    );
+    println!(
+        "            {} slots moved, {} is the proven minimum",
+        measured.moves, measured.minimum
+    );
     Ok(())
 }
 
-/// Waits until a moment after `since` shows on every agent.
-async fn moments(agents: &[&Agent], metric: &str, since: f64, what: &str) -> Result<Vec<f64>> {
-    let mut found = Vec::new();
-    for agent in agents {
-        let what = format!("{what} on {}", agent.name);
-        let moment = wait::until(&what, DEADLINE, async || {
-            Ok(Some(agent.metric(metric).await?).filter(|moment| *moment > since))
-        });
-        found.push(moment.await?);
-    }
-    Ok(found)
-}
-
-fn slowest(moments: &[f64]) -> f64 {
-    moments.iter().copied().fold(0.0, f64::max)
-}
-
-/// Moves and their minimum, from the newest event.
-async fn last_moves(stage: &Stage) -> Result<(f64, f64)> {
-    wait::until("an event that tells the moves", DEADLINE, async || {
-        let text = stage
-            .plane
-            .kubectl(&[
-                "get",
-                "events",
-                "-n",
-                NAMESPACE,
-                "--sort-by=.metadata.creationTimestamp",
-                "-o",
-                "jsonpath={range .items[?(@.reason==\"SlotsFailedOver\")]}{.message}{\"\\n\"}{end}",
-            ])
-            .await?;
-        let Some(line) = text.lines().last() else {
-            return Ok(None);
-        };
-        let numbers: Vec<f64> = line
-            .rsplit_once(": ")
-            .map(|(_, rest)| rest)
-            .unwrap_or_default()
-            .split(' ')
-            .filter_map(|word| word.parse().ok())
-            .collect();
-        match numbers.as_slice() {
-            [moves, minimum] => Ok(Some((*moves, *minimum))),
-            _ => bail!("unexpected event: {line}"),
-        }
-    })
-    .await
-}
-
-/// The process returns; done when every agent has a newer map and it is a member of it.
-async fn back(stage: &Stage, nodes: &Nodes, agent: &Agent) -> Result<()> {
-    let agents = stage.agents(CLUSTER).await?;
-    let mut epoch: f64 = 0.0;
-    for survivor in agents.iter().filter(|other| *other != agent) {
-        epoch = epoch.max(survivor.metric(EPOCH).await?);
-    }
-    nodes.change(NAMESPACE, &agent.name, |verbs| {
-        verbs.held = false;
-        verbs.frozen = false;
-    })?;
-    for member in &agents {
-        let what = format!("{} to have the map with {}", member.name, agent.name);
-        wait::until(&what, DEADLINE, async || {
-            let has_newer = member.metric(EPOCH).await? > epoch;
-            let joined = member.metric("slotmesh_agent_joined").await? > 0.0;
-            Ok((has_newer && joined).then_some(()))
-        })
-        .await?;
-    }
+async fn returned(stage: &Stage, nodes: &Nodes, agent: &Agent) -> Result<()> {
+    measure::back(stage, nodes, CLUSTER, agent).await?;
     stage.wait_ready(CLUSTER, NODES.into()).await.map(drop)
 }
 
@@ -310,12 +203,9 @@ async fn without_operator(
     }
     let victim = agents.last().context("there are no agents")?;
     let survivors: Vec<&Agent> = agents.iter().filter(|agent| *agent != victim).collect();
-    let at = unix_seconds();
-    nodes.change(NAMESPACE, &victim.name, |verbs| {
-        verbs.held = true;
-        verbs.kills += 1;
-    })?;
-    let verdict = slowest(&moments(&survivors, VERDICT, at, "a verdict").await?);
+    let at = measure::unix_seconds();
+    measure::bring_down(nodes, victim, Failure::Kill)?;
+    let verdict = measure::verdict_after(&survivors, at).await?;
     report.at_most(
         "kill without any operator: verdict on the last survivor",
         verdict - at,
@@ -337,5 +227,5 @@ async fn without_operator(
         stage.wait_ready(CLUSTER, i32::from(NODES) - 1),
     )
     .await?;
-    step("the agent returns", back(stage, nodes, victim)).await
+    step("the agent returns", returned(stage, nodes, victim)).await
 }

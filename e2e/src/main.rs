@@ -1,6 +1,5 @@
 //! The `slotmesh-e2e` binary: the demo, and a control plane to play with.
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -46,29 +45,14 @@ enum What {
     Assets,
     /// Ends and removes what crashed runs left behind.
     Clean,
-    /// Starts a program that dies with us.
-    #[command(hide = true)]
-    Child {
-        parent: i32,
-        binary: OsString,
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<OsString>,
-    },
 }
 
 fn main() -> ExitCode {
-    let command = Arguments::parse().command;
-    if let What::Child {
-        parent,
-        binary,
-        arguments,
-    } = &command
-    {
-        // Returns only when the program could not be started.
-        let Err(error) = process::launch(*parent, binary, arguments);
+    if let Err(error) = process::launch_if_asked() {
         eprintln!("slotmesh-e2e: {error:#}");
         return ExitCode::from(127);
     }
+    let command = Arguments::parse().command;
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("warn,kube_client=off"));
     tracing_subscriber::fmt()
@@ -140,7 +124,6 @@ async fn run(command: What) -> Result<bool> {
             );
             Ok(true)
         }
-        What::Child { .. } => Ok(false),
     }
 }
 

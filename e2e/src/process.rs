@@ -150,15 +150,28 @@ pub fn exit_code(status: ExitStatus) -> i32 {
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
-/// The launcher: dies with its parent, then becomes the program.
+/// Becomes the launcher if the arguments say so (`child PARENT BINARY ARGUMENT...`): the first thing in
+/// every `main` that starts children.
 ///
 /// # Errors
-/// Returns only when the program cannot be started.
-pub fn launch(
-    parent: i32,
-    binary: &OsStr,
-    arguments: &[OsString],
-) -> Result<std::convert::Infallible> {
+/// When the program cannot be started.
+pub fn launch_if_asked() -> Result<()> {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().as_deref() != Some(OsStr::new("child")) {
+        return Ok(());
+    }
+    let parent = arguments
+        .next()
+        .and_then(|parent| parent.to_str()?.parse().ok());
+    let (Some(parent), Some(binary)) = (parent, arguments.next()) else {
+        bail!("usage: child PARENT BINARY ARGUMENT...");
+    };
+    let Err(error) = launch(parent, &binary, &arguments.collect::<Vec<_>>());
+    Err(error)
+}
+
+/// The launcher: dies with its parent, then becomes the program.
+fn launch(parent: i32, binary: &OsStr, arguments: &[OsString]) -> Result<std::convert::Infallible> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     if getppid() != Pid::from_raw(parent) {
         bail!("the harness is gone");

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use kube::Client;
-use kube::runtime::events::{Recorder, Reporter};
 use slotmesh_transport::endpoint::EndpointError;
 use tokio::task::JoinHandle;
 
@@ -16,6 +15,7 @@ use crate::join::{Endpoint, Registry};
 use crate::kubernetes::ApiServer;
 use crate::lease::Tenure;
 use crate::metrics::Metrics;
+use crate::notes::Recorder;
 use crate::queue::{Name, Queue};
 use crate::reconcile::Managed;
 use crate::views::Views;
@@ -68,14 +68,10 @@ impl Leader {
             api.clone(),
             metrics.clone(),
         )?;
-        let reporter = Reporter {
-            controller: "slotmesh-operator".into(),
-            instance: Some(config.pod_name.clone()),
-        };
         let queue = Queue::default();
         let context = Context {
             views: Views::start(&client, &queue, &api.nodes()),
-            recorder: Recorder::new(client.clone(), reporter),
+            recorder: Recorder::new(client.clone(), config.pod_name.clone()),
             client,
             tenure,
             namespace: config.namespace.clone(),

@@ -1,12 +1,18 @@
 //! Events (events.k8s.io) about a cluster: one for each batch, never one for each member.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::{Event, EventType, Recorder};
+use k8s_openapi::api::events::v1::Event as ApiEvent;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::PostParams;
+use kube::{Api, Client};
 use slotmesh_api::conditions::events;
 
 use crate::seam::CellEvent;
 use crate::status::frozen_reason;
 
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Characters of a note; the API allows 1024.
 const NOTE_MAX: usize = 1000;
 /// Names that a note lists.
@@ -84,31 +90,86 @@ pub fn event_of(event: &CellEvent) -> Event {
     }
 }
 
+/// An event before it is about something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    type_: &'static str,
+    reason: String,
+    action: &'static str,
+    note: String,
+}
+
+/// Writes events. (kube's own recorder folds events of one reason into a series and keeps the first
+/// note, but each of ours tells another epoch.)
+#[derive(Clone)]
+pub struct Recorder {
+    client: Client,
+    instance: String,
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder")
+            .field("instance", &self.instance)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Recorder {
+    /// Events are reported by this pod.
+    #[must_use]
+    pub fn new(client: Client, instance: String) -> Self {
+        Self { client, instance }
+    }
+}
+
 /// Publishes an event; one that is lost is logged and not missed.
 pub async fn publish(recorder: &Recorder, event: &Event, about: &ObjectReference) {
-    if let Err(error) = recorder.publish(event, about).await {
-        tracing::warn!(%error, reason = event.reason, "an event was not written");
+    let namespace = about.namespace.as_deref().unwrap_or("default");
+    let now = jiff::Timestamp::now();
+    let name = about.name.as_deref().unwrap_or_default();
+    let object = ApiEvent {
+        metadata: ObjectMeta {
+            name: Some(format!("{name}.{:x}", now.as_nanosecond())),
+            namespace: Some(namespace.to_owned()),
+            ..ObjectMeta::default()
+        },
+        event_time: Some(MicroTime(now)),
+        reporting_controller: Some("slotmesh.dev/operator".to_owned()),
+        reporting_instance: Some(recorder.instance.clone()),
+        type_: Some(event.type_.to_owned()),
+        reason: Some(event.reason.clone()),
+        action: Some(event.action.to_owned()),
+        note: Some(event.note.clone()),
+        regarding: Some(about.clone()),
+        ..ApiEvent::default()
+    };
+    let events: Api<ApiEvent> = Api::namespaced(recorder.client.clone(), namespace);
+    let parameters = PostParams::default();
+    match tokio::time::timeout(CALL_TIMEOUT, events.create(&parameters, &object)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!(%error, reason = event.reason, "an event was not written"),
+        Err(_) => tracing::warn!(reason = event.reason, "an event was not written in time"),
     }
 }
 
 /// An event about something that a human should look at.
 #[must_use]
-pub fn warning(reason: &str, action: &str, note: String) -> Event {
-    event(EventType::Warning, reason, action, note)
+pub fn warning(reason: &str, action: &'static str, note: String) -> Event {
+    event("Warning", reason, action, note)
 }
 
-fn normal(reason: &str, action: &str, note: String) -> Event {
-    event(EventType::Normal, reason, action, note)
+fn normal(reason: &str, action: &'static str, note: String) -> Event {
+    event("Normal", reason, action, note)
 }
 
-fn event(type_: EventType, reason: &str, action: &str, mut note: String) -> Event {
+fn event(type_: &'static str, reason: &str, action: &'static str, mut note: String) -> Event {
     note.truncate(note.floor_char_boundary(NOTE_MAX));
     Event {
         type_,
         reason: reason.to_owned(),
-        note: Some(note),
-        action: action.to_owned(),
-        secondary: None,
+        action,
+        note,
     }
 }
 

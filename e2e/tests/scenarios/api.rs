@@ -1,0 +1,197 @@
+//! Each validation rule of the CRDs, tried against the real API server: accepted and refused.
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use slotmesh_e2e::stage::{NAMESPACE, Stage};
+
+fn cluster(name: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": "slotmesh.dev/v1alpha1", "kind": "GossipCluster",
+        "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec,
+    })
+}
+
+fn cell(change: impl FnOnce(&mut Value)) -> Value {
+    let uid = "6f1c2d3e-0000-4000-8000-000000000001";
+    let key = "A".repeat(43) + "=";
+    let mut spec = json!({
+        "clusterRef": {"name": "c", "uid": uid}, "era": 1, "epoch": 10, "slots": "0-16383",
+        "protocol": {"wireVersion": 1, "mode": "Affinity", "heartbeatIntervalMilliseconds": 200, "observers": 10, "verdictPercent": 70},
+        "members": [{"name": "a", "uid": uid, "incarnation": 5, "key": key, "node": "n", "address": "10.0.0.1:7400",
+            "owners": [{"name": "a", "uid": uid, "address": "10.0.0.1:7402", "capacity": 100, "slots": "0-16383"}]}],
+        "seal": key,
+    });
+    change(&mut spec);
+    json!({
+        "apiVersion": "slotmesh.dev/v1alpha1", "kind": "GossipCell",
+        "metadata": {"name": "rules", "namespace": NAMESPACE}, "spec": spec,
+    })
+}
+
+pub async fn play(stage: &Stage) -> Result<()> {
+    let clusters = [
+        ("an empty spec", cluster("a", json!({})), None),
+        ("a name of 40", cluster(&"x".repeat(40), json!({})), None),
+        (
+            "a name of 41",
+            cluster(&"x".repeat(41), json!({})),
+            Some("at most 40"),
+        ),
+        (
+            "an interval of 100",
+            cluster(
+                "a",
+                json!({"health": {"heartbeatIntervalMilliseconds": 100}}),
+            ),
+            None,
+        ),
+        (
+            "an interval of 99",
+            cluster(
+                "a",
+                json!({"health": {"heartbeatIntervalMilliseconds": 99}}),
+            ),
+            Some("100"),
+        ),
+        (
+            "an interval of 5001",
+            cluster(
+                "a",
+                json!({"health": {"heartbeatIntervalMilliseconds": 5001}}),
+            ),
+            Some("5000"),
+        ),
+        (
+            "an image",
+            cluster("a", json!({"agent": {"image": "x".repeat(512)}})),
+            None,
+        ),
+        (
+            "a long image",
+            cluster("a", json!({"agent": {"image": "x".repeat(513)}})),
+            Some("512"),
+        ),
+        (
+            "an empty image",
+            cluster("a", json!({"agent": {"image": ""}})),
+            Some("agent.image"),
+        ),
+        (
+            "an unknown field",
+            cluster("a", json!({"pause": true})),
+            Some("unknown field"),
+        ),
+    ];
+    for (what, object, refused) in clusters {
+        try_it(stage, "create", &object, true, what, refused).await?;
+    }
+
+    let cells = [
+        ("a sound record", cell(|_| {}), None),
+        (
+            "mode Exclusive, not yet",
+            cell(|s| s["protocol"]["mode"] = "Exclusive".into()),
+            Some("Exclusive"),
+        ),
+        (
+            "a short seal",
+            cell(|s| s["seal"] = "x".into()),
+            Some("seal"),
+        ),
+        (
+            "a negative era",
+            cell(|s| s["era"] = (-1).into()),
+            Some("era"),
+        ),
+        ("epoch 0", cell(|s| s["epoch"] = 0.into()), Some("epoch")),
+        (
+            "capacity above 10000",
+            cell(|s| s["members"][0]["owners"][0]["capacity"] = 10_001.into()),
+            Some("capacity"),
+        ),
+    ];
+    for (what, object, refused) in cells {
+        try_it(stage, "create", &object, true, what, refused).await?;
+    }
+
+    // Transitions need an object that stays; nobody runs a cluster of that name.
+    try_it(stage, "create", &cell(|_| {}), false, "a record", None).await?;
+    let steps = [
+        ("the same again", cell(|_| {}), None),
+        (
+            "other content at the same epoch",
+            cell(|s| s["slots"] = "0-9".into()),
+            Some("higher (era, epoch)"),
+        ),
+        (
+            "a lower epoch",
+            cell(|s| s["epoch"] = 9.into()),
+            Some("higher (era, epoch)"),
+        ),
+        (
+            "a lower era",
+            cell(|s| {
+                s["era"] = 0.into();
+                s["epoch"] = 99.into();
+            }),
+            Some("higher (era, epoch)"),
+        ),
+        (
+            "another cluster",
+            cell(|s| {
+                s["epoch"] = 11.into();
+                s["clusterRef"]["name"] = "d".into();
+            }),
+            Some("clusterRef is immutable"),
+        ),
+        ("a higher epoch", cell(|s| s["epoch"] = 11.into()), None),
+        (
+            "a higher era with a lower epoch",
+            cell(|s| {
+                s["era"] = 2.into();
+                s["epoch"] = 1.into();
+            }),
+            None,
+        ),
+    ];
+    for (what, object, refused) in steps {
+        try_it(stage, "replace", &object, false, what, refused).await?;
+    }
+    stage
+        .plane
+        .kubectl(&["delete", "gcell", "rules", "-n", NAMESPACE])
+        .await?;
+    Ok(())
+}
+
+async fn try_it(
+    stage: &Stage,
+    verb: &str,
+    object: &Value,
+    dry: bool,
+    what: &str,
+    refused: Option<&str>,
+) -> Result<()> {
+    let file = std::env::temp_dir().join(format!("slotmesh-rule-{}.json", std::process::id()));
+    std::fs::write(&file, serde_json::to_vec(object)?)?;
+    let path = file.display().to_string();
+    let mut arguments = vec![verb, "-f", path.as_str(), "--validate=strict"];
+    if dry {
+        arguments.push("--dry-run=server");
+    }
+    let answer = stage.plane.kubectl(&arguments).await;
+    std::fs::remove_file(&file)?;
+    match (answer, refused) {
+        (Ok(_), None) => println!("  accepted: {what}"),
+        (Err(error), Some(expected)) => {
+            ensure!(
+                error.to_string().contains(expected),
+                "{what}: refused for another reason: {error:#}"
+            );
+            println!("  refused:  {what}");
+        }
+        (Ok(_), Some(_)) => anyhow::bail!("{what}: accepted"),
+        (Err(error), None) => anyhow::bail!("{what}: {error:#}"),
+    }
+    Ok(())
+}
