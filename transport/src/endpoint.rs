@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
+use quinn::{ClientConfig, Endpoint, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use slotmesh_mesh::identity::Keypair;
 use thiserror::Error;
@@ -112,8 +112,7 @@ fn server_config(
     let tls =
         QuicServerConfig::try_from(tls).map_err(|error| EndpointError::Tls(error.to_string()))?;
     let mut config = ServerConfig::with_crypto(Arc::new(tls));
-    config.transport_config(settings::transport());
-    config.migration(false);
+    settings::accepting(&mut config);
     Ok(config)
 }
 
@@ -130,14 +129,17 @@ fn client_config(
         .map_err(tls_error)?;
     tls.alpn_protocols = vec![settings::ALPN_MESH.to_vec()];
     tls.resumption = rustls::client::Resumption::disabled();
-    quic_client(tls)
+    quic_client(tls, settings::transport())
 }
 
-pub(crate) fn quic_client(tls: rustls::ClientConfig) -> Result<ClientConfig, EndpointError> {
+pub(crate) fn quic_client(
+    tls: rustls::ClientConfig,
+    transport: Arc<TransportConfig>,
+) -> Result<ClientConfig, EndpointError> {
     let tls =
         QuicClientConfig::try_from(tls).map_err(|error| EndpointError::Tls(error.to_string()))?;
     let mut config = ClientConfig::new(Arc::new(tls));
-    config.transport_config(settings::transport());
+    config.transport_config(transport);
     Ok(config)
 }
 

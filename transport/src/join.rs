@@ -90,8 +90,9 @@ impl Joining {
             address: operator,
             reason,
         };
+        let config = endpoint::quic_client(tls, settings::joining())?;
         let connecting = endpoint
-            .connect_with(endpoint::quic_client(tls)?, operator, &server_name(cluster))
+            .connect_with(config, operator, &server_name(cluster))
             .map_err(|error| not_trusted(error.to_string()))?;
         let connection = match tokio::time::timeout(settings::HANDSHAKE_TIMEOUT, connecting).await {
             Ok(Ok(connection)) => connection,
@@ -172,7 +173,7 @@ pub struct Request {
     pub responder: Responder,
 }
 
-/// Answers one request. Dropping it ends the stream.
+/// Answers one request. Dropping it ends the conversation: nobody holds a place for longer.
 #[derive(Debug)]
 pub struct Responder {
     stream: SendStream,
@@ -183,15 +184,18 @@ impl Responder {
     /// Sends a response; another may follow.
     ///
     /// # Errors
-    /// When the agent has gone.
+    /// When the agent has gone, or does not read.
     pub async fn send(&mut self, response: &JoinResponse) -> Result<(), JoinError> {
         let bytes = response.encode();
         let length = u32::try_from(bytes.len()).map_err(broken_off)?;
-        self.stream
-            .write_all(&length.to_be_bytes())
-            .await
-            .map_err(broken_off)?;
-        self.stream.write_all(&bytes).await.map_err(broken_off)
+        let write = async {
+            self.stream.write_all(&length.to_be_bytes()).await?;
+            self.stream.write_all(&bytes).await
+        };
+        match tokio::time::timeout(settings::FRAME_TIMEOUT, write).await {
+            Ok(written) => written.map_err(broken_off),
+            Err(_) => Err(broken_off("the agent does not read")),
+        }
     }
 
     /// Sends the last response and waits, for a moment, until the agent has read it.
@@ -204,6 +208,12 @@ impl Responder {
     /// Returns when the agent has gone away.
     pub async fn gone(&self) {
         self.connection.closed().await;
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        self.connection.close(VarInt::from_u32(0), b"done");
     }
 }
 
@@ -277,8 +287,7 @@ impl Listener {
         let tls = QuicServerConfig::try_from(tls)
             .map_err(|error| EndpointError::Tls(error.to_string()))?;
         let mut config = ServerConfig::with_crypto(Arc::new(tls));
-        config.transport_config(settings::transport());
-        config.migration(false);
+        settings::accepting(&mut config);
         let endpoint = endpoint::endpoint(address, Some(config))?;
         let bound = endpoint
             .local_addr()

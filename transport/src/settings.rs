@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{AckFrequencyConfig, IdleTimeout, TransportConfig, VarInt};
+use quinn::{AckFrequencyConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// ALPN of the mesh; the number is the version of the wire format.
@@ -20,6 +20,8 @@ pub const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT_MS: u32 = 10_000;
 /// A lost first packet is sent again after three of these; the usual guess is 333 ms.
 const INITIAL_RTT: Duration = Duration::from_millis(30);
+/// A joining agent waits in silence for its first map, longer than the idle time-out.
+const JOIN_KEEP_ALIVE: Duration = Duration::from_secs(3);
 const STREAMS: u32 = 4;
 const STREAM_WINDOW: u32 = 64 * 1024;
 const WINDOW: u32 = 128 * 1024;
@@ -28,10 +30,38 @@ const DATAGRAMS_SEND: usize = 1500;
 const CRYPTO_BUFFER: usize = 8192;
 /// 250 handshakes at once take 0.25 s with this buffer, 3 to 7 s with the usual one.
 const RECEIVE_BUFFER: usize = 2 << 20;
+/// First packets that wait to be accepted; an endpoint may be open before anybody accepts.
+const INCOMING: usize = 1024;
+/// What follows a first packet meanwhile: the rest of one greeting.
+const INCOMING_BUFFER: u64 = 16 * 1024;
+/// The same for all of them.
+const INCOMING_BUFFER_TOTAL: u64 = 4 << 20;
 
-/// Settings of every connection.
+/// Settings of every connection of the mesh. Beats keep it alive, nothing else has to.
 #[must_use]
 pub fn transport() -> Arc<TransportConfig> {
+    Arc::new(common())
+}
+
+/// Settings of the agent's side of a join.
+#[must_use]
+pub fn joining() -> Arc<TransportConfig> {
+    let mut config = common();
+    config.keep_alive_interval(Some(JOIN_KEEP_ALIVE));
+    Arc::new(config)
+}
+
+/// Settings of an endpoint that accepts.
+pub fn accepting(config: &mut ServerConfig) {
+    config
+        .transport_config(transport())
+        .migration(false)
+        .max_incoming(INCOMING)
+        .incoming_buffer_size(INCOMING_BUFFER)
+        .incoming_buffer_size_total(INCOMING_BUFFER_TOTAL);
+}
+
+fn common() -> TransportConfig {
     let mut acks = AckFrequencyConfig::default();
     // An ack in the same wakeup as the datagram halves the wakeups.
     acks.ack_eliciting_threshold(VarInt::from_u32(0));
@@ -52,7 +82,7 @@ pub fn transport() -> Arc<TransportConfig> {
         .datagram_receive_buffer_size(Some(DATAGRAMS_RECEIVE))
         .datagram_send_buffer_size(DATAGRAMS_SEND)
         .crypto_buffer_size(CRYPTO_BUFFER);
-    Arc::new(config)
+    config
 }
 
 /// A UDP socket with a receive buffer for bursts of handshakes.
@@ -66,8 +96,7 @@ pub fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
         Some(Protocol::UDP),
     )?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-    // Linux doubles what is asked for, and says so.
-    let granted = socket.recv_buffer_size()?;
+    let granted = granted(socket.recv_buffer_size()?);
     if granted < RECEIVE_BUFFER {
         tracing::warn!(
             granted,
@@ -79,3 +108,16 @@ pub fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
+
+/// What of a receive buffer was granted. Linux doubles what is asked for, for its own books, and
+/// says the double (socket(7)).
+fn granted(said: usize) -> usize {
+    if cfg!(target_os = "linux") {
+        said / 2
+    } else {
+        said
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -150,3 +150,45 @@ async fn an_unknown_cluster_and_an_empty_port_are_told_apart() {
         .unwrap_err();
     assert!(!nobody.to_string().is_empty());
 }
+
+#[tokio::test]
+async fn an_agent_that_waits_for_its_first_map_stays_connected() {
+    let certificates = Arc::new(Certificates::default());
+    let authority = Authority::generate(uid(1), SystemTime::now()).unwrap();
+    serve(&authority, &certificates, 1);
+    let mut listener = listener(&certificates);
+    let roots = vec![authority.certificate().clone()];
+    let joining = Joining::start(LOCAL, listener.address(), roots, &request(1))
+        .await
+        .unwrap();
+    let asked = listener.next().await.unwrap();
+    // Without these the connection ends after 10 s of silence: as long as a first map may take.
+    let kept_alive = async {
+        while joining.connection.stats().frame_tx.ping == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(9), kept_alive)
+        .await
+        .unwrap();
+    drop(asked);
+}
+
+#[tokio::test]
+async fn a_guest_that_will_not_go_is_shown_out() {
+    let certificates = Arc::new(Certificates::default());
+    let authority = Authority::generate(uid(1), SystemTime::now()).unwrap();
+    serve(&authority, &certificates, 1);
+    let mut listener = listener(&certificates);
+    let roots = vec![authority.certificate().clone()];
+    let joining = Joining::start(LOCAL, listener.address(), roots, &request(1))
+        .await
+        .unwrap();
+    // Nobody answers this request. The agent's side stays open, and so would its place be taken.
+    drop(listener.next().await.unwrap());
+    let closed = tokio::time::timeout(Duration::from_secs(5), joining.connection.closed()).await;
+    assert!(
+        matches!(closed, Ok(quinn::ConnectionError::ApplicationClosed(_))),
+        "{closed:?}"
+    );
+}
