@@ -30,7 +30,7 @@ unit: ## unit, property and simulator tests
 
 scenarios: build ## stories on a real Kubernetes API, one control plane for all
 	@$(E2E) assets
-	$(CARGO) test --release --locked -p slotmesh-e2e --test scenarios
+	$(CARGO) test --release --locked -p slotmesh-e2e --test control_plane --test scenarios
 
 crds: ## regenerate crds/ and the chart's copy from the types
 	$(CARGO) run -q --locked -p slotmesh-api --bin slotmesh-crds crds charts/slotmesh/files/crds

@@ -1,27 +1,33 @@
 //! The binaries of Kubernetes: found, or built once from pinned Go modules.
 //!
 //! `KUBEBUILDER_ASSETS` and `PATH` are searched for binaries of a fitting version. What is missing is
-//! built from `e2e/kubernetes/` into the user's cache, keyed by its `go.mod` and `go.sum`.
+//! built from `e2e/kubernetes/` into the user's cache, keyed by everything that goes into a build.
+
+mod build;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Instant;
+use std::process::Stdio;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use sha2::{Digest, Sha256};
+use anyhow::{Context, Result};
+use tokio::process::Command;
 
 use crate::run_folder::cache_folder;
 
-const KUBERNETES: &str = "v1.35.4";
-const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kubernetes");
+/// Longest time for a binary to tell its version.
+const TELL: Duration = Duration::from_secs(10);
 
-/// One binary: where it comes from, how to ask its version, and how long it takes to build relative
-/// to the others (seconds on two cores, measured).
+/// One binary: where it comes from, how it tells a version that fits, and how long it takes to build
+/// relative to those before it (seconds on two cores, measured; the first of Kubernetes pays for the
+/// packages that all share).
 struct Asset {
     name: &'static str,
     package: &'static str,
-    version_argument: &'static [&'static str],
+    version_arguments: &'static [&'static str],
+    // Minor versions must be equal: `v1.35` does not fit `v1.3`.
     fits: &'static str,
     weight: u32,
 }
@@ -30,42 +36,42 @@ const ASSETS: [Asset; 6] = [
     Asset {
         name: "etcd",
         package: "go.etcd.io/etcd/server/v3",
-        version_argument: &["--version"],
-        fits: "etcd Version: 3.6.",
+        version_arguments: &["--version"],
+        fits: "etcd Version: 3.6",
         weight: 17,
     },
     Asset {
         name: "kube-apiserver",
         package: "k8s.io/kubernetes/cmd/kube-apiserver",
-        version_argument: &["--version"],
-        fits: "Kubernetes v1.35.",
+        version_arguments: &["--version"],
+        fits: "Kubernetes v1.35",
         weight: 238,
     },
     Asset {
         name: "kube-controller-manager",
         package: "k8s.io/kubernetes/cmd/kube-controller-manager",
-        version_argument: &["--version"],
-        fits: "Kubernetes v1.35.",
+        version_arguments: &["--version"],
+        fits: "Kubernetes v1.35",
         weight: 58,
     },
     Asset {
         name: "kube-scheduler",
         package: "k8s.io/kubernetes/cmd/kube-scheduler",
-        version_argument: &["--version"],
-        fits: "Kubernetes v1.35.",
+        version_arguments: &["--version"],
+        fits: "Kubernetes v1.35",
         weight: 4,
     },
     Asset {
         name: "kubectl",
         package: "k8s.io/kubernetes/cmd/kubectl",
-        version_argument: &["version", "--client"],
-        fits: "Client Version: v1.35.",
+        version_arguments: &["version", "--client"],
+        fits: "Client Version: v1.35",
         weight: 21,
     },
     Asset {
         name: "helm",
         package: "helm.sh/helm/v4/cmd/helm",
-        version_argument: &["version", "--short"],
+        version_arguments: &["version", "--short"],
         fits: "v4.1",
         weight: 40,
     },
@@ -82,41 +88,21 @@ impl Assets {
     ///
     /// # Errors
     /// When something is missing that cannot be built.
-    pub fn ensure(mut say: impl FnMut(&str)) -> Result<Self> {
+    pub async fn ensure(mut say: impl FnMut(&str)) -> Result<Self> {
+        let cache = cache_folder()?.join("kubernetes").join(build::key()?);
         let mut paths = BTreeMap::new();
         let mut missing = Vec::new();
-        let cache = cache_folder()?.join("kubernetes").join(key()?);
         for asset in &ASSETS {
-            let found = [cache.join(asset.name)]
-                .into_iter()
-                .chain(candidates(asset.name))
-                .find(|path| fits(asset, path));
-            match found {
+            match find(asset, &cache).await {
                 Some(path) => drop(paths.insert(asset.name, path)),
                 None => missing.push(asset),
             }
         }
-        let mut left: u32 = missing.iter().map(|asset| asset.weight).sum();
-        if left > 0 {
-            say(&format!(
-                "building {} programs of Kubernetes {KUBERNETES} once, about {} min on 2 cores",
-                missing.len(),
-                left.div_ceil(60)
-            ));
+        if !missing.is_empty() {
+            build::build_all(&missing, &cache, &mut say).await?;
         }
-        let (begun, total) = (Instant::now(), left);
         for asset in missing {
-            let path = cache.join(asset.name);
-            build(asset, &path)?;
-            left -= asset.weight;
-            let done = f64::from(total - left);
-            let rest = begun.elapsed().as_secs_f64() / done * f64::from(left);
-            say(&format!(
-                "built {} ({:.0} s so far, about {rest:.0} s left)",
-                asset.name,
-                begun.elapsed().as_secs_f64()
-            ));
-            paths.insert(asset.name, path);
+            paths.insert(asset.name, cache.join(asset.name));
         }
         Ok(Self { paths })
     }
@@ -133,67 +119,42 @@ impl Assets {
     }
 }
 
-fn candidates(name: &str) -> Vec<PathBuf> {
+async fn find(asset: &Asset, cache: &Path) -> Option<PathBuf> {
+    // Renamed into place whole under a key of its inputs: it need not be asked.
+    let built = cache.join(asset.name);
+    if built.is_file() {
+        return Some(built);
+    }
     let assets = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
-    assets
-        .into_iter()
-        .chain(std::env::split_paths(&path))
-        .map(|folder| folder.join(name))
-        .collect()
+    for folder in assets.into_iter().chain(std::env::split_paths(&path)) {
+        let candidate = folder.join(asset.name);
+        if candidate.is_file() && fits(asset, &candidate).await {
+            return Some(candidate);
+        }
+    }
+    None
 }
 
-fn fits(asset: &Asset, path: &Path) -> bool {
-    if !path.is_file() {
-        return false;
-    }
+/// Asks a binary for its version.
+async fn fits(asset: &Asset, path: &Path) -> bool {
     let output = Command::new(path)
-        .args(asset.version_argument)
-        .env_remove("KUBECONFIG")
+        .args(asset.version_arguments)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", std::env::temp_dir())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
         .output();
-    output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(asset.fits))
+    match tokio::time::timeout(TELL, output).await {
+        Ok(Ok(output)) => tells(&String::from_utf8_lossy(&output.stdout), asset.fits),
+        _ => false,
+    }
 }
 
-/// Changes with whatever changes the binaries.
-fn key() -> Result<String> {
-    let mut hash = Sha256::new();
-    for file in ["go.mod", "go.sum"] {
-        let path = Path::new(MODULE).join(file);
-        hash.update(
-            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?,
-        );
-    }
-    hash.update(KUBERNETES);
-    Ok(hash
-        .finalize()
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
-}
-
-fn build(asset: &Asset, path: &Path) -> Result<()> {
-    let folder = path.parent().context("no cache folder")?;
-    std::fs::create_dir_all(folder)?;
-    let part = folder.join(format!("{}.part-{}", asset.name, std::process::id()));
-    let stamp = "k8s.io/component-base/version";
-    let flags = format!(
-        "-s -w -X {stamp}.gitVersion={KUBERNETES} -X {stamp}.gitMajor=1 -X {stamp}.gitMinor=35"
-    );
-    let status = Command::new("go")
-        .args(["build", "-trimpath", "-mod=readonly", "-ldflags", &flags, "-o"])
-        .arg(&part)
-        .arg(asset.package)
-        .current_dir(MODULE)
-        .env("CGO_ENABLED", "0")
-        .status()
-        .context("cannot run `go`: install Go 1.26 or later, or point KUBEBUILDER_ASSETS at the binaries")?;
-    if !status.success() {
-        bail!(
-            "`go build {}` failed in {MODULE}; its output is above",
-            asset.package
-        );
-    }
-    // Renamed whole, so that two runs at once do no harm.
-    Ok(std::fs::rename(&part, path)?)
+/// Whether that version is told: at the start of a line, and not as the start of a longer number.
+fn tells(said: &str, version: &str) -> bool {
+    said.lines()
+        .filter_map(|line| line.strip_prefix(version))
+        .any(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()))
 }

@@ -1,24 +1,36 @@
-//! etcd, kube-apiserver, kube-controller-manager and kube-scheduler as child processes on loopback.
+//! etcd, kube-apiserver, kube-controller-manager and kube-scheduler as child processes.
+//!
+//! ```text
+//!   etcd ◀─ kube-apiserver ◀─ kube-controller-manager, kube-scheduler     (started in this order,
+//!                          ◀─ nodes, operators, kubectl, helm              ended in the opposite one)
+//! ```
 
-use std::ffi::OsString;
+mod arguments;
+mod kubeconfig;
+mod tools;
+
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use anyhow::{Context, Result};
+use kube::Client;
 use nix::sys::signal::Signal;
-use tokio::process::Command;
+use tokio::net::TcpStream;
 
 use crate::assets::Assets;
-use crate::certificates::{Certificates, Pair};
+use crate::certificates::Certificates;
 use crate::process::{Process, Program};
 use crate::run_folder::RunFolder;
+use crate::tokens::TokenMint;
 use crate::wait;
 
+/// Longest wait for the API server, at the start and after a restart.
 const START: Duration = Duration::from_secs(90);
-const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// Another program may take a port between our choice and the component's start.
+const ATTEMPTS: u8 = 3;
+/// Lines of a component's log that an error shows.
+const LOG_LINES: usize = 5;
 
 /// A running control plane. Dropping it ends it.
 #[derive(Debug)]
@@ -28,7 +40,58 @@ pub struct ControlPlane {
     server: String,
     kubeconfig: PathBuf,
     client: Client2,
-    processes: Vec<Process>,
+    // In the order of their start.
+    running: Vec<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    component: Component,
+    process: Process,
+    // By a test; a component that ended otherwise is a failure.
+    killed: bool,
+}
+
+/// A part of the control plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Component {
+    /// Holds everything.
+    Etcd,
+    /// kube-apiserver.
+    ApiServer,
+    /// kube-controller-manager.
+    ControllerManager,
+    /// kube-scheduler.
+    Scheduler,
+}
+
+impl Component {
+    /// Name of its program and of its log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::ApiServer => "kube-apiserver",
+            Self::ControllerManager => "kube-controller-manager",
+            Self::Scheduler => "kube-scheduler",
+        }
+    }
+}
+
+/// Where a control plane listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Address of the API server. Loopback is enough for nodes on loopback; nodes in network namespaces
+    /// need the address of the bridge that they share, which must exist by now.
+    pub address: IpAddr,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        }
+    }
 }
 
 /// `kube::Client` says nothing of itself.
@@ -41,94 +104,160 @@ impl std::fmt::Debug for Client2 {
 }
 
 impl ControlPlane {
+    /// Starts everything on loopback and waits until the API server is ready.
+    ///
+    /// # Errors
+    /// Says which component did not start, and shows the end of its log.
+    pub async fn start(assets: Assets, run: &RunFolder) -> Result<Self> {
+        Self::start_with(assets, run, Options::default()).await
+    }
+
     /// Starts everything and waits until the API server is ready.
     ///
     /// # Errors
-    /// Says which component did not start, and where its log is.
-    pub async fn start(assets: Assets, run: &RunFolder) -> Result<Self> {
-        let folder = run.path().join("control-plane");
-        let certificates = Certificates::create(&folder.join("pki"))?;
-        let [etcd_port, peer_port, api_port, kcm_port, scheduler_port] = free_ports()?;
-        let etcd_url = format!("http://127.0.0.1:{etcd_port}");
-        let server = format!("https://127.0.0.1:{api_port}");
-        let mut processes = Vec::new();
-
-        let mut start = |name: &str, arguments: Vec<String>| -> Result<()> {
-            let program = Program {
-                name: name.to_owned(),
-                binary: assets.path(name)?.to_owned(),
-                arguments: arguments.into_iter().map(OsString::from).collect(),
-                environment: Vec::new(),
-            };
-            processes.push(Process::start(&program, run)?);
-            Ok(())
-        };
-        start(
-            "etcd",
-            vec![
-                format!("--data-dir={}", folder.join("etcd").display()),
-                format!("--listen-client-urls={etcd_url}"),
-                format!("--advertise-client-urls={etcd_url}"),
-                format!("--listen-peer-urls=http://127.0.0.1:{peer_port}"),
-                "--unsafe-no-fsync".into(),
-                "--log-level=warn".into(),
-            ],
-        )?;
-        start(
-            "kube-apiserver",
-            api_server_arguments(&certificates, &folder, &etcd_url, api_port)?,
-        )?;
-
-        let kubeconfig = folder.join("admin.kubeconfig");
-        write_kubeconfig(
-            &kubeconfig,
-            &server,
-            &certificates,
-            &certificates.client("admin", Some("system:masters"))?,
-        )?;
-        let client = client_of(&kubeconfig).await?;
-        // 200 and nothing less: earlier the roles that the controllers need are not there yet.
-        wait::until("the API server", START, async || {
-            let ready = client.request_text(http_request("/readyz")?).await?;
-            Ok((ready == "ok").then_some(()))
-        })
-        .await
-        .with_context(|| format!("see {}", run.log_file("kube-apiserver").display()))?;
-
-        for (name, port, extra) in [
-            (
-                "kube-controller-manager",
-                kcm_port,
-                controller_manager_arguments(&certificates),
-            ),
-            ("kube-scheduler", scheduler_port, Vec::new()),
-        ] {
-            let path = folder.join(format!("{name}.kubeconfig"));
-            write_kubeconfig(
-                &path,
-                &server,
-                &certificates,
-                &certificates.client(&format!("system:{name}"), None)?,
-            )?;
-            let mut arguments = vec![
-                format!("--kubeconfig={}", path.display()),
-                format!("--authentication-kubeconfig={}", path.display()),
-                format!("--authorization-kubeconfig={}", path.display()),
-                "--leader-elect=false".into(),
-                "--bind-address=127.0.0.1".into(),
-                format!("--secure-port={port}"),
-            ];
-            arguments.extend(extra);
-            start(name, arguments)?;
+    /// Says which component did not start, and shows the end of its log.
+    pub async fn start_with(assets: Assets, run: &RunFolder, options: Options) -> Result<Self> {
+        let mut attempt = 1;
+        loop {
+            let folder = run.path().join(format!("control-plane-{attempt}"));
+            let mut plane = Self::prepare(assets.clone(), &folder, options).await?;
+            match plane.start_components(run, &folder, options).await {
+                Ok(()) => return Ok(plane),
+                // Only what ended by itself is worth another attempt: it had no port.
+                Err(error) if attempt < ATTEMPTS && plane.ended().is_some() => {
+                    tracing::warn!("{error:#}; starting anew with other ports");
+                    plane.stop().await;
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+            }
         }
+    }
+
+    /// Everything but the processes.
+    async fn prepare(assets: Assets, folder: &Path, options: Options) -> Result<Self> {
+        let certificates = Certificates::create(&folder.join("pki"))?;
+        let [port] = free_ports(options.address)?;
+        let server = format!("https://{}:{port}", options.address);
+        let kubeconfig = folder.join("admin.kubeconfig");
+        let admin = certificates.client("admin", Some("system:masters"))?;
+        kubeconfig::write(&kubeconfig, &server, &certificates.ca(), &admin)?;
+        let client = Client2(kubeconfig::client(&kubeconfig).await?);
         Ok(Self {
             assets,
             certificates,
             server,
             kubeconfig,
-            client: Client2(client),
-            processes,
+            client,
+            running: Vec::new(),
         })
+    }
+
+    async fn start_components(
+        &mut self,
+        run: &RunFolder,
+        folder: &Path,
+        options: Options,
+    ) -> Result<()> {
+        let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let [etcd, peer, controllers, scheduler] = free_ports(local)?;
+        let etcd_url = format!("http://127.0.0.1:{etcd}");
+        let arguments = arguments::etcd(folder, &etcd_url, peer);
+        self.start_component(Component::Etcd, arguments, run)?;
+        let port = self.server.rsplit_once(':').map_or("", |(_, port)| port);
+        let arguments =
+            arguments::api_server(&self.certificates, folder, &etcd_url, options.address, port)?;
+        self.start_component(Component::ApiServer, arguments, run)?;
+        self.wait_ready().await?;
+        for (component, port) in [
+            (Component::ControllerManager, controllers),
+            (Component::Scheduler, scheduler),
+        ] {
+            let name = component.name();
+            let path = folder.join(format!("{name}.kubeconfig"));
+            let pair = self.certificates.client(&format!("system:{name}"), None)?;
+            kubeconfig::write(&path, &self.server, &self.certificates.ca(), &pair)?;
+            let mut arguments = arguments::client_of_the_api(&path, port);
+            if component == Component::ControllerManager {
+                arguments.extend(arguments::controllers(&self.certificates, options.address));
+            }
+            self.start_component(component, arguments, run)?;
+        }
+        for (component, port) in [
+            (Component::ControllerManager, controllers),
+            (Component::Scheduler, scheduler),
+        ] {
+            self.wait_for(component, async || {
+                Ok(TcpStream::connect((local, port)).await.is_ok())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    fn start_component(
+        &mut self,
+        component: Component,
+        arguments: Vec<String>,
+        run: &RunFolder,
+    ) -> Result<()> {
+        let program = Program {
+            name: component.name().to_owned(),
+            binary: self.assets.path(component.name())?.to_owned(),
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            environment: Vec::new(),
+        };
+        self.running.push(Running {
+            component,
+            process: Process::start(&program, run)?,
+            killed: false,
+        });
+        Ok(())
+    }
+
+    /// Waits until the API server is ready.
+    ///
+    /// # Errors
+    /// When a component ended by itself, or after a long time, with the end of the log.
+    pub async fn wait_ready(&mut self) -> Result<()> {
+        let client = self.client();
+        // 200 and nothing less: earlier the roles that the controllers need are not there yet.
+        self.wait_for(Component::ApiServer, async || {
+            let request = hyper::Request::get("/readyz").body(Vec::new())?;
+            Ok(client.request_text(request).await? == "ok")
+        })
+        .await
+    }
+
+    /// Waits until a component does something, and no longer than all of them run.
+    async fn wait_for(
+        &mut self,
+        component: Component,
+        works: impl AsyncFn() -> Result<bool>,
+    ) -> Result<()> {
+        let mut ended = None;
+        let waited = wait::until(component.name(), START, async || {
+            ended = self.ended();
+            if ended.is_some() {
+                return Ok(Some(()));
+            }
+            Ok(works().await?.then_some(()))
+        })
+        .await;
+        let suspect = ended.unwrap_or(component);
+        let complaint = match (waited, ended) {
+            (Ok(()), None) => return Ok(()),
+            (Ok(()), Some(ended)) => anyhow::anyhow!("{} ended by itself", ended.name()),
+            (Err(error), _) => error,
+        };
+        Err(complaint.context(end_of_log(self.process(suspect)?.log())))
+    }
+
+    /// A component that ended by itself.
+    fn ended(&mut self) -> Option<Component> {
+        self.running
+            .iter_mut()
+            .find_map(|it| (!it.killed && it.process.has_ended()).then_some(it.component))
     }
 
     /// A client with all rights.
@@ -155,166 +284,136 @@ impl ControlPlane {
         &self.certificates
     }
 
+    /// Makes ServiceAccount tokens as the API server does, also such as it would not make.
+    ///
+    /// # Errors
+    /// When the key cannot be read.
+    pub fn token_mint(&self) -> Result<TokenMint> {
+        TokenMint::open(&self.certificates.service_account_key())
+    }
+
     /// A client with the rights of a node.
     ///
     /// # Errors
     /// When its files cannot be written.
     pub async fn node_client(&self, node: &str) -> Result<Client> {
-        let pair = self
-            .certificates
-            .client(&format!("system:node:{node}"), Some("system:nodes"))?;
+        kubeconfig::client(&self.node_kubeconfig(node)?).await
+    }
+
+    /// A kubeconfig with the rights of a node.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn node_kubeconfig(&self, node: &str) -> Result<PathBuf> {
+        let user = format!("system:node:{node}");
+        let pair = self.certificates.client(&user, Some("system:nodes"))?;
         let path = pair.key.with_extension("kubeconfig");
-        write_kubeconfig(&path, &self.server, &self.certificates, &pair)?;
-        client_of(&path).await
+        kubeconfig::write(&path, &self.server, &self.certificates.ca(), &pair)?;
+        Ok(path)
     }
 
-    /// Runs kubectl; its output.
+    /// Freezes a component: an outage that hangs.
     ///
     /// # Errors
-    /// When it fails, with what it said.
-    pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
-        self.tool("kubectl", arguments).await
-    }
-
-    /// Runs helm; its output.
-    ///
-    /// # Errors
-    /// When it fails, with what it said.
-    pub async fn helm(&self, arguments: &[&str]) -> Result<String> {
-        self.tool("helm", arguments).await
-    }
-
-    async fn tool(&self, name: &str, arguments: &[&str]) -> Result<String> {
-        let home = self.kubeconfig.parent().context("no folder")?;
-        let output = Command::new(self.assets.path(name)?)
-            .args(arguments)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", home)
-            .env("KUBECONFIG", &self.kubeconfig)
-            .kill_on_drop(true)
-            .output()
-            .await?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            bail!("{name} {} failed: {}", arguments.join(" "), said.trim());
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-
-    /// Freezes or thaws a component: an outage that hangs.
-    ///
-    /// # Errors
-    /// When there is none of that name.
-    pub fn signal(&self, component: &str, signal: Signal) -> Result<()> {
-        let process = self
-            .processes
-            .iter()
-            .find(|process| process.name() == component);
-        process
-            .with_context(|| format!("no component {component}"))?
-            .signal(signal);
+    /// When it does not run.
+    pub fn pause(&self, component: Component) -> Result<()> {
+        self.process(component)?.signal(Signal::SIGSTOP);
         Ok(())
+    }
+
+    /// Thaws it.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resume(&self, component: Component) -> Result<()> {
+        self.process(component)?.signal(Signal::SIGCONT);
+        Ok(())
+    }
+
+    /// Kills a component and waits until it is gone: an outage that refuses. For one longer than half a
+    /// minute kill [`Component::ApiServer`], [`Component::ControllerManager`] and
+    /// [`Component::Scheduler`] together: informers of a controller-manager left alone back off, and it
+    /// then takes every node for lost.
+    ///
+    /// # Errors
+    /// When there is no such component.
+    pub async fn kill(&mut self, component: Component) -> Result<()> {
+        let running = self.running_mut(component)?;
+        running.killed = true;
+        running.process.kill().await;
+        Ok(())
+    }
+
+    /// Starts a component anew on the same data and port, killed or running.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn restart(&mut self, component: Component) -> Result<()> {
+        self.restart_all(&[component]).await
+    }
+
+    /// Starts several components anew, in the order given, and waits until the API server is ready.
+    ///
+    /// # Errors
+    /// When one does not start.
+    pub async fn restart_all(&mut self, components: &[Component]) -> Result<()> {
+        for component in components {
+            let running = self.running_mut(*component)?;
+            running.process.restart().await?;
+            running.killed = false;
+        }
+        self.wait_ready().await
+    }
+
+    /// Process number of a component.
+    ///
+    /// # Errors
+    /// When there is no such component.
+    pub fn pid(&self, component: Component) -> Result<i32> {
+        Ok(self.process(component)?.pid().as_raw())
+    }
+
+    fn process(&self, component: Component) -> Result<&Process> {
+        let mut all = self.running.iter();
+        let found = all.find(|it| it.component == component);
+        Ok(&found.with_context(|| not_started(component))?.process)
+    }
+
+    fn running_mut(&mut self, component: Component) -> Result<&mut Running> {
+        let mut all = self.running.iter_mut();
+        let found = all.find(|it| it.component == component);
+        found.with_context(|| not_started(component))
     }
 
     /// Ends everything: the API server by force, because it waits a minute for open watches; etcd last.
     pub async fn stop(mut self) {
-        while let Some(mut process) = self.processes.pop() {
-            process.kill().await;
+        while let Some(mut running) = self.running.pop() {
+            running.process.kill().await;
         }
     }
 }
 
-fn api_server_arguments(
-    certificates: &Certificates,
-    folder: &Path,
-    etcd: &str,
-    port: u16,
-) -> Result<Vec<String>> {
-    let server = certificates.server(&[LOCAL, IpAddr::from([10, 0, 0, 1])])?;
-    let kubelet = certificates.client("kube-apiserver-kubelet-client", Some("system:masters"))?;
-    let file = |flag: &str, path: &Path| format!("--{flag}={}", path.display());
-    Ok(vec![
-        format!("--etcd-servers={etcd}"),
-        format!("--secure-port={port}"),
-        "--bind-address=127.0.0.1".into(),
-        "--advertise-address=127.0.0.1".into(),
-        "--service-cluster-ip-range=10.0.0.0/24".into(),
-        file("tls-cert-file", &server.certificate),
-        file("tls-private-key-file", &server.key),
-        file("client-ca-file", &certificates.ca()),
-        "--service-account-issuer=https://kubernetes.default.svc".into(),
-        file(
-            "service-account-key-file",
-            &certificates.service_account_public_key(),
-        ),
-        file(
-            "service-account-signing-key-file",
-            &certificates.service_account_key(),
-        ),
-        "--authorization-mode=Node,RBAC".into(),
-        "--enable-admission-plugins=NodeRestriction".into(),
-        "--allow-privileged=true".into(),
-        file("kubelet-client-certificate", &kubelet.certificate),
-        file("kubelet-client-key", &kubelet.key),
-        "--kubelet-preferred-address-types=InternalIP".into(),
-        // Loopback addresses are refused as endpoints, every ten seconds anew.
-        "--endpoint-reconciler-type=none".into(),
-        file("cert-dir", &folder.join("apiserver")),
-    ])
-}
-
-fn controller_manager_arguments(certificates: &Certificates) -> Vec<String> {
-    let file = |flag: &str, path: &Path| format!("--{flag}={}", path.display());
-    vec![
-        file("service-account-private-key-file", &certificates.service_account_key()),
-        file("root-ca-file", &certificates.ca()),
-        "--use-service-account-credentials".into(),
-        file("cluster-signing-cert-file", &certificates.ca()),
-        file("cluster-signing-key-file", &certificates.ca_key()),
-        // Endpoints refuse loopback addresses, so Services have none here.
-        "--controllers=*,-endpoints-controller,-endpointslice-controller,-endpointslice-mirroring-controller".into(),
-    ]
-}
-
 /// Ports that are free now; kept open until all are chosen, so that they differ.
-fn free_ports<const N: usize>() -> Result<[u16; N]> {
+fn free_ports<const N: usize>(address: IpAddr) -> Result<[u16; N]> {
     let mut listeners = Vec::new();
     let mut ports = [0; N];
     for port in &mut ports {
-        let listener = TcpListener::bind((LOCAL, 0))?;
+        let listener = TcpListener::bind((address, 0)).with_context(|| {
+            format!("cannot listen on {address}: does the interface with this address exist?")
+        })?;
         *port = listener.local_addr()?.port();
         listeners.push(listener);
     }
     Ok(ports)
 }
 
-fn write_kubeconfig(
-    path: &Path,
-    server: &str,
-    certificates: &Certificates,
-    pair: &Pair,
-) -> Result<()> {
-    let text = serde_json::json!({
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "local", "cluster": {"server": server, "certificate-authority": certificates.ca()}}],
-        "users": [{"name": "user", "user": {"client-certificate": pair.certificate, "client-key": pair.key}}],
-        "contexts": [{"name": "local", "context": {"cluster": "local", "user": "user"}}],
-        "current-context": "local",
-    });
-    std::fs::write(path, serde_json::to_vec_pretty(&text)?)
-        .with_context(|| format!("cannot write {}", path.display()))
+fn not_started(component: Component) -> String {
+    format!("{} was never started", component.name())
 }
 
-async fn client_of(kubeconfig: &Path) -> Result<Client> {
-    let parsed = Kubeconfig::read_from(kubeconfig)?;
-    let mut config = Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default()).await?;
-    // A proxy of the machine is not for loopback.
-    config.proxy_url = None;
-    Ok(Client::try_from(config)?)
-}
-
-fn http_request(path: &str) -> Result<hyper::Request<Vec<u8>>> {
-    Ok(hyper::Request::get(path).body(Vec::new())?)
+fn end_of_log(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().rev().take(LOG_LINES).collect();
+    let end: Vec<&str> = lines.into_iter().rev().collect();
+    format!("see {}, which ends:\n{}", log.display(), end.join("\n"))
 }

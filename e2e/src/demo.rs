@@ -24,7 +24,7 @@ const KEY: &str = "user:42";
 /// When something does not work at all.
 pub async fn play(run: Arc<RunFolder>, keep: bool) -> Result<bool> {
     let begun = Instant::now();
-    let assets = Assets::ensure(|line| println!("{line}"))?;
+    let assets = Assets::ensure(|line| println!("{line}")).await?;
     let mut report = Report::default();
 
     let mut stage = step(

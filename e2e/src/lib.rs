@@ -13,4 +13,5 @@ pub mod process;
 pub mod report;
 pub mod run_folder;
 pub mod stage;
+pub mod tokens;
 pub mod wait;

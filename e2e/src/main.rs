@@ -90,7 +90,7 @@ async fn run(command: What) -> Result<bool> {
         }
         What::Up => {
             let run = RunFolder::create()?;
-            let assets = Assets::ensure(|line| println!("{line}"))?;
+            let assets = Assets::ensure(|line| println!("{line}")).await?;
             let mut terminate = signal(SignalKind::terminate())?;
             let up = async {
                 let plane = ControlPlane::start(assets, &run).await?;
@@ -109,7 +109,7 @@ async fn run(command: What) -> Result<bool> {
             }
         }
         What::Assets => {
-            Assets::ensure(|line| println!("{line}"))?;
+            Assets::ensure(|line| println!("{line}")).await?;
             Ok(true)
         }
         What::Clean => {

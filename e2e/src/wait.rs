@@ -6,6 +6,8 @@ use anyhow::{Result, bail};
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Who waits longer than this is told what for, and then again each time it has passed.
+const TELL: Duration = Duration::from_secs(15);
 
 /// Looks until `look` yields something; `what` names it in the error.
 ///
@@ -16,6 +18,7 @@ where
     F: AsyncFnMut() -> Result<Option<T>>,
 {
     let begun = Instant::now();
+    let mut tell = TELL;
     loop {
         let complaint = match look().await {
             Ok(Some(found)) => return Ok(found),
@@ -24,6 +27,10 @@ where
         };
         if begun.elapsed() > deadline {
             bail!("waited {} s for {what}: {complaint}", deadline.as_secs());
+        }
+        if begun.elapsed() > tell {
+            eprintln!("  waiting for {what} for {} s: {complaint}", tell.as_secs());
+            tell += TELL;
         }
         tokio::time::sleep(PAUSE).await;
     }

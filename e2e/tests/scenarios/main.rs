@@ -58,7 +58,7 @@ fn main() -> ExitCode {
 
 async fn play_all(wanted: &[String]) -> Result<bool> {
     let run = Arc::new(RunFolder::create()?);
-    let assets = Assets::ensure(|line| println!("{line}"))?;
+    let assets = Assets::ensure(|line| println!("{line}")).await?;
     let mut stage = Stage::start(assets, run.clone()).await?;
     stage.install().await?;
     let (mut passed, mut failed) = (0, 0);
@@ -90,9 +90,7 @@ async fn play_all(wanted: &[String]) -> Result<bool> {
         }
     }
     if failed > 0 {
-        let kept = std::env::temp_dir().join(format!("slotmesh-logs-{}", std::process::id()));
-        std::fs::rename(run.path().join("logs"), &kept)?;
-        println!("logs: {}", kept.display());
+        println!("logs: {}", run.keep_logs()?.display());
     }
     stage.stop().await;
     println!("{passed} passed, {failed} failed");
