@@ -3,7 +3,7 @@
 //! A statement is first-hand, about one edge of the monitoring graph, and the newest of an edge wins.
 //! Cluster and cell are part of what is signed and not sent: both sides know them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::graph::Graph;
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Signature};
 use crate::limits;
-use crate::map::Map;
+use crate::map::{Map, Member};
 
 const DOMAIN: &str = "slotmesh evidence v1";
 
@@ -118,7 +118,7 @@ impl Evidence {
         let body = self.body();
         let parts = self.parts(map, &body);
         if self.signer == MemberId::OPERATOR {
-            if !graph.operator_may_observe() || self.claim == Claim::Leave {
+            if !graph.operator_observes(self.subject.uid) || self.claim == Claim::Leave {
                 return Err(EvidenceError::NoSuchEdge);
             }
             let signed = operator
@@ -192,12 +192,15 @@ pub struct EvidenceStore {
 }
 
 impl EvidenceStore {
-    /// Whether a statement is newer than what the store holds of its edge.
+    /// Whether a statement is newer than what the store holds of its edge. An honest signer states one
+    /// thing at one sequence; of two, the later in the order of [`Claim`] wins everywhere, so that
+    /// stores agree whatever came first.
     #[must_use]
     pub fn is_news(&self, evidence: &Evidence) -> bool {
+        let rank = |evidence: &Evidence| (evidence.sequence, evidence.claim, evidence.epoch);
         self.newest
             .get(&evidence.edge())
-            .is_none_or(|held| held.sequence < evidence.sequence)
+            .is_none_or(|held| rank(held) < rank(evidence))
     }
 
     /// Takes in a checked statement, if it is news.
@@ -221,11 +224,15 @@ impl EvidenceStore {
 
     /// Drops what no longer speaks of an edge between listed members.
     pub fn retain_for(&mut self, map: &Map, graph: &Graph) {
+        let listed: BTreeSet<MemberId> = map.members.iter().map(Member::id).collect();
         self.newest.retain(|(signer, subject), evidence| {
-            let operator = *signer == MemberId::OPERATOR && graph.operator_may_observe();
-            let member = map.lists(*signer)
-                && (evidence.claim == Claim::Leave || graph.observes(signer.uid, subject.uid));
-            map.lists(*subject) && (operator || member)
+            let edge_exists = if *signer == MemberId::OPERATOR {
+                graph.operator_observes(subject.uid)
+            } else {
+                listed.contains(signer)
+                    && (evidence.claim == Claim::Leave || graph.observes(signer.uid, subject.uid))
+            };
+            edge_exists && listed.contains(subject)
         });
         self.digest = self
             .newest
@@ -293,7 +300,7 @@ impl EvidenceStore {
             .collect()
     }
 
-    /// What the holder of that summary lacks.
+    /// What the holder of that summary lacks; in parts, if that is more than one frame takes.
     #[must_use]
     pub fn missing_from(&self, summary: &[SummaryEntry]) -> Vec<Evidence> {
         let theirs: BTreeMap<Edge, u64> = summary

@@ -124,6 +124,12 @@ impl Graph {
         (1..=limits::OPERATOR_OBSERVES_MAX).contains(&self.len())
     }
 
+    /// Whether the operator may observe that member: it takes part, in a small cell.
+    #[must_use]
+    pub fn operator_observes(&self, subject: Uid) -> bool {
+        self.operator_may_observe() && self.observers.contains_key(&subject)
+    }
+
     /// Members in the order of one ring, lowest hash first.
     #[must_use]
     pub fn ring(&self, ring: usize) -> &[Uid] {

@@ -10,6 +10,8 @@ pub const OWNERS_PER_MEMBER_MAX: usize = 64;
 pub const NAME_BYTES_MAX: usize = 253;
 /// Weight of an owner; 100 is usual, 0 drains it.
 pub const CAPACITY_MAX: u16 = 10_000;
+/// Highest epoch: beats carry 48 bits of it. (Epochs start as Unix seconds, below 2^31 today.)
+pub const EPOCH_MAX: u64 = (1 << 48) - 1;
 /// Bytes of a canonical map (the record's own limit is 768 KiB of JSON).
 pub const MAP_BYTES_MAX: usize = 1 << 20;
 /// Bytes of one message on a stream.
@@ -45,8 +47,11 @@ pub const HEARTBEAT_INTERVAL_MS_MAX: u32 = 5000;
 pub const EVIDENCE_MAX: usize = MEMBERS_MAX * (OBSERVERS_MAX as usize + 1);
 /// Items of evidence in one frame.
 pub const EVIDENCE_PER_FRAME_MAX: usize = 512;
-/// Lines in one summary of evidence.
-pub const SUMMARY_ENTRIES_MAX: usize = 4096;
+/// Lines in one summary of evidence: all that a store can hold, because whoever reads a summary takes
+/// what it leaves out for missing.
+pub const SUMMARY_ENTRIES_MAX: usize = EVIDENCE_MAX;
+/// Bytes of one line: two UIDs, two incarnations of 48 bits and a sequence of 64 as varints.
+pub const SUMMARY_ENTRY_BYTES_MAX: usize = 16 + 7 + 16 + 7 + 10;
 /// Frames that wait for one peer.
 pub const FRAMES_QUEUED_MAX: usize = 64;
 /// Members whose end is remembered for display.
@@ -60,6 +65,8 @@ pub const CERTIFICATE_BYTES_MAX: usize = 4096;
 pub const CHAIN_MAX: usize = 3;
 /// Bytes of a join request.
 pub const JOIN_REQUEST_BYTES_MAX: usize = TOKEN_BYTES_MAX + CERTIFICATE_BYTES_MAX + 256;
+/// Bytes of a join response that is not a map.
+pub const JOIN_RESPONSE_BYTES_MAX: usize = CHAIN_MAX * (CERTIFICATE_BYTES_MAX + 8) + 256;
 /// Characters of a reason that travels.
 pub const REASON_BYTES_MAX: usize = 512;
 
@@ -102,5 +109,8 @@ const _: () = assert!(RINGS <= OBSERVERS_MAX as usize);
 const _: () = assert!(2 * RINGS + VOTERS_MAX <= CONNECTIONS_MAX);
 const _: () = assert!(BEAT_BYTES_MAX <= DATAGRAM_BYTES_MAX);
 const _: () = assert!(MAP_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(SUMMARY_ENTRIES_MAX * SUMMARY_ENTRY_BYTES_MAX + 16 <= FRAME_BYTES_MAX);
+const _: () = assert!(2 * REASON_BYTES_MAX + 16 <= JOIN_RESPONSE_BYTES_MAX);
+const _: () = assert!(EPOCH_MAX > u32::MAX as u64);
 const _: () = assert!(SILENCE_BEATS_MIN <= SILENCE_BEATS_MAX);
 const _: () = assert!(VOTERS_MAX % 2 == 1);

@@ -80,7 +80,8 @@ impl<'a> Sieve<'a> {
         let mut reporters: BTreeMap<Uid, BTreeSet<Uid>> = BTreeMap::new();
         for (observer, subject) in &reports.edges {
             let exists = if *observer == MemberId::OPERATOR {
-                operator
+                // A listed member that is failed already takes no part: nobody reports it.
+                operator && graph.operator_observes(subject.uid)
             } else {
                 graph.observes(observer.uid, subject.uid)
             };
@@ -173,7 +174,7 @@ impl<'a> Sieve<'a> {
     /// Whether the members outside `found` are enough to say so.
     fn may_claim(&self, found: &BTreeSet<Uid>) -> bool {
         let members = self.graph.len();
-        let outside = members - found.len();
+        let outside = members.saturating_sub(found.len());
         match (outside * 2).cmp(&members) {
             std::cmp::Ordering::Greater => true,
             std::cmp::Ordering::Less => false,

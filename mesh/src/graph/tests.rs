@@ -86,3 +86,51 @@ fn news_reach_everybody_over_four_successors() {
         assert_eq!(reached.len(), usize::from(count));
     }
 }
+
+/// All members of a cell must compute the same graph, also those of another release.
+#[test]
+fn golden_rings() {
+    let graph = Graph::of(&map(8));
+    let position = |uid: &Uid| map(8).members.iter().position(|m| m.uid == *uid);
+    let ring =
+        |ring: usize| -> Vec<usize> { graph.ring(ring).iter().filter_map(position).collect() };
+    assert_eq!(ring(0), [4, 1, 7, 0, 6, 3, 5, 2]);
+    assert_eq!(ring(9), [0, 4, 1, 7, 2, 5, 3, 6]);
+}
+
+/// On each ring in turn the nearest predecessor that does not observe yet.
+#[test]
+fn observers_are_predecessors_walking_on_past_duplicates() {
+    for count in [2_u16, 11, 12, 30, 100] {
+        let graph = Graph::of(&map(count));
+        for member in graph.members() {
+            let mut expected: Vec<Uid> = Vec::new();
+            for ring in (0..10)
+                .take(usize::from(count) - 1)
+                .map(|ring| graph.ring(ring))
+            {
+                let own = ring.iter().position(|uid| *uid == member).unwrap_or(0);
+                let steps =
+                    (1..ring.len()).map(|step| ring[(own + ring.len() - step) % ring.len()]);
+                expected.extend(
+                    steps
+                        .filter(|uid| !expected.contains(uid))
+                        .take(1)
+                        .collect::<Vec<_>>(),
+                );
+            }
+            assert_eq!(graph.observers(member), expected, "n = {count}");
+        }
+    }
+}
+
+#[test]
+fn the_operator_observes_who_takes_part_in_a_small_cell() {
+    let mut small = map(3);
+    small.members[1].failed = true;
+    let graph = Graph::of(&small);
+    assert!(graph.operator_observes(uid(0)));
+    assert!(!graph.operator_observes(uid(1)), "failed already");
+    assert!(!graph.operator_observes(uid(7)), "not listed");
+    assert!(!Graph::of(&map(4)).operator_observes(uid(0)));
+}

@@ -134,6 +134,117 @@ fn a_liar_cannot_remove_anybody() {
     assert!(verdict(&map, &graph, &reports).failed.is_empty());
 }
 
+/// Every cell from two members up, every set of dead, with and without the operator: exactly the dead
+/// are found, and claimed by a majority; by half of the cell with most of the voters, in a cell of two
+/// with the operator.
+#[test]
+fn every_small_cell_and_every_set_of_dead() {
+    for count in 2_u16..=9 {
+        let map = map(count);
+        let graph = Graph::of(&map);
+        let ids = ids(&map);
+        for (dead_bits, operator) in
+            (0_u32..1 << count).flat_map(|bits| [(bits, false), (bits, true)])
+        {
+            let dead: Vec<usize> = (0..ids.len()).filter(|n| dead_bits >> n & 1 == 1).collect();
+            let expected: BTreeSet<MemberId> = dead.iter().map(|n| ids[*n]).collect();
+            let found = verdict(&map, &graph, &reports_of(&map, &graph, &dead, operator));
+            let living = ids.len() - dead.len();
+            let voters = graph.voters();
+            let living_voters = voters
+                .iter()
+                .filter(|v| expected.iter().all(|id| id.uid != **v));
+            let claims = match (living * 2).cmp(&ids.len()) {
+                std::cmp::Ordering::Greater => true,
+                std::cmp::Ordering::Less => false,
+                std::cmp::Ordering::Equal if count == 2 => operator,
+                std::cmp::Ordering::Equal => living_voters.count() * 2 > voters.len(),
+            };
+            let case = format!("n = {count}, dead {dead:?}, operator {operator}");
+            if claims {
+                assert_eq!(found.failed, expected, "{case}");
+                assert!(
+                    found.unclaimed.is_empty() && found.degraded.is_empty(),
+                    "{case}"
+                );
+            } else {
+                assert!(found.failed.is_empty(), "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn who_is_listed_as_failed_is_not_judged_again() {
+    for already in 1..=3 {
+        let mut map = map(3);
+        let members = map.members.iter_mut().take(already);
+        members.for_each(|member| member.failed = true);
+        let failed = map.members.iter().filter(|member| member.failed);
+        let reports = Reports {
+            edges: failed.map(|m| (MemberId::OPERATOR, m.id())).collect(),
+            operator: true,
+            ..Reports::default()
+        };
+        let found = verdict(&map, &Graph::of(&map), &reports);
+        assert!(
+            found.failed.is_empty() && found.unclaimed.is_empty(),
+            "{already}"
+        );
+    }
+}
+
+/// The rule of the design once more, told the long way: shares as exact fractions, one step a line.
+fn by_the_book(graph: &Graph, edges: &[Edge], operator: bool) -> BTreeSet<Uid> {
+    let mut found: BTreeSet<Uid> = edges.iter().map(|(_, subject)| subject.uid).collect();
+    for percent in [10_u64, 20, 30, 40, 50, 60, 70] {
+        loop {
+            let mut weak: Vec<(u64, u64, Uid)> = Vec::new();
+            for subject in &found {
+                let mut all = graph.observers(*subject).to_vec();
+                if operator {
+                    all.push(Uid::NIL);
+                }
+                let outside: Vec<&Uid> = all.iter().filter(|o| !found.contains(o)).collect();
+                let reports = |o: &Uid| edges.iter().any(|(a, b)| a.uid == *o && b.uid == *subject);
+                let reporting = outside.iter().filter(|o| reports(o)).count() as u64;
+                let least = if all.len() <= 2 { 1 } else { 2 };
+                if 100 * reporting < percent * outside.len() as u64 || reporting < least {
+                    weak.push((reporting, outside.len() as u64, *subject));
+                }
+            }
+            // In parts of the least common multiple of 1 to 17, so that every share is a whole number.
+            let share = |r: u64, o: u64| (r * 12_252_240).checked_div(o).unwrap_or(0);
+            let Some(smallest) = weak.iter().map(|(r, o, _)| share(*r, *o)).min() else {
+                break;
+            };
+            for (r, o, subject) in weak {
+                if share(r, o) == smallest {
+                    found.remove(&subject);
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Random reports: a few subjects are reported by most, others by some.
+fn random_edges(map: &Map, graph: &Graph, operator: bool, rng: &mut Pcg64Mcg) -> Vec<Edge> {
+    let mut edges = Vec::new();
+    for member in &map.members {
+        let chance = [0, 5, 30, 60, 75, 100][rng.random_range(0..6)];
+        for observer in graph.observers(member.uid) {
+            if rng.random_range(0..100) < chance {
+                edges.push((map.member(*observer).unwrap().id(), member.id()));
+            }
+        }
+        if operator && graph.operator_may_observe() && rng.random_range(0..100) < chance {
+            edges.push((MemberId::OPERATOR, member.id()));
+        }
+    }
+    edges
+}
+
 /// One detection: the dead are reported by the living, and a share of all other edges by mistake.
 fn noisy(map: &Map, dead: &BTreeSet<Uid>, percent: u32, rng: &mut Pcg64Mcg) -> Verdict {
     let graph = Graph::of(map);
@@ -217,5 +328,45 @@ proptest! {
         let shuffled = order.iter().map(|i| edges[*i]).collect();
         let judge = |edges| verdict(&map, &graph, &Reports { edges, ..Reports::default() }).failed;
         prop_assert_eq!(judge(edges.clone()), judge(shuffled));
+    }
+
+    #[test]
+    fn the_rule_of_the_design(seed: u64, count in 2_u16..40, with_operator: bool) {
+        let mut rng = Pcg64Mcg::seed_from_u64(seed);
+        let map = map(count);
+        let graph = Graph::of(&map);
+        let operator = with_operator && graph.operator_may_observe();
+        let edges = random_edges(&map, &graph, operator, &mut rng);
+        let expected = by_the_book(&graph, &edges, operator);
+        let reports = Reports { edges: edges.clone(), operator: with_operator, ..Reports::default() };
+        let verdict = verdict(&map, &graph, &reports);
+        let found = verdict.failed.union(&verdict.unclaimed).map(|id| id.uid).collect::<BTreeSet<_>>();
+        prop_assert_eq!(&found, &expected);
+        let degraded: BTreeSet<Edge> = verdict.degraded.into_iter().collect();
+        let peeled: BTreeSet<Edge> = edges
+            .into_iter()
+            .filter(|(_, subject)| !found.contains(&subject.uid))
+            .collect();
+        prop_assert_eq!(degraded, peeled);
+    }
+
+    /// The same pods under other names, so in another order: the same verdict.
+    #[test]
+    fn the_order_of_members_never_matters(seed: u64, names in Just((0..20_usize).collect::<Vec<_>>()).prop_shuffle()) {
+        let mut rng = Pcg64Mcg::seed_from_u64(seed);
+        let map = map(20);
+        let graph = Graph::of(&map);
+        let edges = random_edges(&map, &graph, false, &mut rng);
+        let mut renamed = map.clone();
+        for (member, name) in renamed.members.iter_mut().zip(names) {
+            member.name = format!("agent-{name:04}");
+        }
+        renamed.members.sort_by(|a, b| a.name.cmp(&b.name));
+        renamed.validate().unwrap();
+        let reports = Reports { edges, ..Reports::default() };
+        prop_assert_eq!(
+            verdict(&map, &graph, &reports),
+            verdict(&renamed, &Graph::of(&renamed), &reports)
+        );
     }
 }

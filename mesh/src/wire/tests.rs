@@ -12,6 +12,58 @@ fn evidence() -> Evidence {
     Evidence::sign(&map, a, b, Claim::Suspect, 7, &keypair(0))
 }
 
+/// One frame of each kind.
+fn samples() -> [Frame; 6] {
+    let held = evidence();
+    let entry = SummaryEntry {
+        signer: held.signer,
+        subject: held.subject,
+        sequence: held.sequence,
+    };
+    [
+        Frame::Hello {
+            era: 1,
+            epoch: 1_790_000_412,
+            sha256: [9; 8],
+        },
+        Frame::Map(vec![7; 50]),
+        Frame::MapDifference(vec![8; 50]),
+        Frame::MapRequest,
+        Frame::Evidence(vec![held; 2]),
+        Frame::Summary {
+            reply: true,
+            entries: vec![entry; 3],
+        },
+    ]
+}
+
+#[test]
+fn the_first_byte_is_the_kind() {
+    for (kind, frame) in samples().iter().enumerate() {
+        assert_eq!(usize::from(frame.encode()[0]), kind);
+        assert_eq!(Frame::decode(&frame.encode()).as_ref(), Ok(frame));
+    }
+    assert_eq!(samples().len(), usize::from(LAST_FRAME_KIND) + 1);
+}
+
+#[test]
+fn golden_evidence_frame() {
+    let held = evidence();
+    let bytes = Frame::Evidence(vec![held]).encode();
+    let uid = |n: u8| [&[0, n][..], &[9; 14][..]].concat();
+    let expected = [
+        &[4, 1][..], // kind, one item
+        &uid(0),
+        &[100], // signer
+        &uid(1),
+        &[100],    // subject
+        &[0],      // Suspect
+        &[100, 7], // epoch, sequence
+        held.signature.as_bytes(),
+    ];
+    assert_eq!(bytes, expected.concat());
+}
+
 #[test]
 fn golden_datagrams() {
     let beat = Beat {
@@ -113,16 +165,23 @@ proptest! {
     }
 
     #[test]
-    fn beats_round_trip(flags: u8, epoch in 0..EPOCH_LIMIT, incarnation in 0..EPOCH_LIMIT, sequence: u32, digest: u64, lag: u16, drops: u16) {
+    fn beats_round_trip(flags: u8, epoch in 0..=limits::EPOCH_MAX, incarnation in 0..=limits::EPOCH_MAX, sequence: u32, digest: u64, lag: u16, drops: u16) {
         let beat = Beat { flags, epoch, incarnation, sequence, digest, timer_lag_ms: lag, send_drops: drops };
         prop_assert_eq!(Datagram::decode(&Datagram::Beat(beat).encode()), Ok(Datagram::Beat(beat)));
     }
 
     #[test]
-    fn damaged_frames_decode_or_are_refused(position in 0_usize..400, value: u8) {
-        let mut bytes = Frame::Evidence(vec![evidence(); 2]).encode();
+    fn damaged_frames_decode_or_are_refused(
+        kind in 0..6_usize,
+        flips in prop::collection::vec((0_usize..1000, any::<u8>()), 1..4),
+        cut in 0_usize..1000,
+    ) {
+        let mut bytes = samples()[kind].encode();
         let length = bytes.len();
-        bytes[position % length] = value;
+        for (position, value) in flips {
+            bytes[position % length] = value;
+        }
+        bytes.truncate(length - cut % length);
         if let Ok(frame) = Frame::decode(&bytes) {
             prop_assert_eq!(Frame::decode(&frame.encode()), Ok(frame));
         }
