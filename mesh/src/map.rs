@@ -178,7 +178,8 @@ impl Map {
     /// Reads the canonical form and checks it.
     ///
     /// # Errors
-    /// When the bytes are no map, or one that [`Map::validate`] refuses.
+    /// When the bytes are no map, one that [`Map::validate`] refuses, or another spelling of a map
+    /// than [`Map::canonical`] writes (numbers of variable length have several).
     pub fn from_canonical(bytes: &[u8]) -> Result<Self, MapError> {
         limit("a map", bytes.len(), limits::MAP_BYTES_MAX)?;
         let (map, rest) = postcard::take_from_bytes::<Self>(bytes)
@@ -187,6 +188,9 @@ impl Map {
             return Err(MapError::Malformed("bytes follow the map"));
         }
         map.validate()?;
+        if map.canonical() != bytes {
+            return Err(MapError::Malformed("the bytes are not the canonical form"));
+        }
         Ok(map)
     }
 
@@ -246,10 +250,14 @@ impl Map {
     pub fn validate(&self) -> Result<(), MapError> {
         limit("members", self.members.len(), limits::MEMBERS_MAX)?;
         text("a cell name", &self.cell)?;
+        if self.epoch > limits::EPOCH_MAX {
+            return Err(MapError::Inconsistent(
+                "the epoch does not fit into a beat".into(),
+            ));
+        }
         self.validate_protocol()?;
         let mut names = BTreeSet::new();
         let (mut uids, mut keys, mut owners) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        let mut taken = SlotSet::empty();
         for member in &self.members {
             self.validate_member(member)?;
             if names
@@ -272,10 +280,20 @@ impl Map {
                 if !owners.insert(owner.uid) {
                     return Err(inconsistent("an owner is listed twice", &owner.name));
                 }
-                if !taken.intersection(&owner.slots).is_empty() {
+            }
+        }
+        self.validate_slots()
+    }
+
+    /// No slot has two owners or belongs to another cell.
+    fn validate_slots(&self) -> Result<(), MapError> {
+        let mut taken = SlotSet::empty();
+        for (_, owner) in self.owners() {
+            for (first, last) in owner.slots.ranges() {
+                if taken.overlaps_range(first, last) {
                     return Err(inconsistent("a slot has two owners", &owner.name));
                 }
-                taken = taken.union(&owner.slots);
+                taken.insert_range(first, last);
             }
         }
         if !taken.difference(&self.slots).is_empty() {

@@ -76,4 +76,14 @@ mod tests {
         ));
         assert!(!seal_matches(&map(3), &key, &[]));
     }
+
+    #[test]
+    fn golden_seal() {
+        let sealed = seal(&map(3), &SealKey::from_bytes([3; 32]));
+        let hex: String = sealed.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            hex,
+            "5136952407c6acdba981a6c24efd156fc3e314c6a3c6bef829b4e09a00820051"
+        );
+    }
 }

@@ -3,6 +3,7 @@
 //! The signature covers the canonical form of the whole map, so a difference needs no trust: it is
 //! applied, and what comes out either verifies or is refused.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -59,14 +60,7 @@ impl SignedMap {
     /// When the map is not sound, or too large.
     pub fn sign(map: Map, key: &Keypair) -> Result<Self, MapError> {
         map.validate()?;
-        let canonical = map.canonical();
-        if canonical.len() > limits::MAP_BYTES_MAX {
-            return Err(MapError::Limit {
-                what: "a map",
-                limit: limits::MAP_BYTES_MAX,
-            });
-        }
-        let sha256: [u8; 32] = Sha256::digest(&canonical).into();
+        let sha256 = bounded_sha256(&map)?;
         let signature = key.sign(DOMAIN, &[map.cluster.as_bytes(), &sha256]);
         Ok(Self {
             map: Arc::new(map),
@@ -146,14 +140,13 @@ impl SignedMap {
         if difference.base_sha256 != base.sha256 {
             return Err(MapError::WrongBase);
         }
-        let replaced = |uid: Uid| {
-            difference.removed.contains(&uid) || difference.changed.iter().any(|m| m.uid == uid)
-        };
+        let changed = difference.changed.iter().map(|member| member.uid);
+        let replaced: BTreeSet<Uid> = difference.removed.iter().copied().chain(changed).collect();
         let mut members: Vec<Member> = base
             .map
             .members
             .iter()
-            .filter(|member| !replaced(member.uid))
+            .filter(|member| !replaced.contains(&member.uid))
             .cloned()
             .collect();
         members.extend(difference.changed.iter().cloned());
@@ -171,6 +164,8 @@ impl SignedMap {
     }
 }
 
+/// Checks the signature before anything that costs more than reading the map once: whoever can
+/// connect can send a map, and only the operator's is worth work.
 fn verify(
     map: Map,
     signature: Signature,
@@ -180,8 +175,7 @@ fn verify(
     if map.cluster != cluster {
         return Err(MapError::WrongCluster);
     }
-    map.validate()?;
-    let sha256 = map.sha256();
+    let sha256 = bounded_sha256(&map)?;
     let parts: [&[u8]; 2] = [map.cluster.as_bytes(), &sha256];
     if !keys
         .iter()
@@ -189,11 +183,24 @@ fn verify(
     {
         return Err(MapError::BadSignature);
     }
+    map.validate()?;
     Ok(SignedMap {
         map: Arc::new(map),
         sha256,
         signature,
     })
+}
+
+/// SHA-256 of the canonical form, if that is within its limit.
+fn bounded_sha256(map: &Map) -> Result<[u8; 32], MapError> {
+    let canonical = map.canonical();
+    if canonical.len() > limits::MAP_BYTES_MAX {
+        return Err(MapError::Limit {
+            what: "a map",
+            limit: limits::MAP_BYTES_MAX,
+        });
+    }
+    Ok(Sha256::digest(&canonical).into())
 }
 
 fn compress(bytes: &[u8]) -> Vec<u8> {

@@ -165,6 +165,25 @@ impl SlotSet {
             .flat_map(|(start, end)| (start..=end).map(Slot))
     }
 
+    /// The runs from the last that starts at or before `start` up to `end`: every run that overlaps
+    /// `start..=end` is among them, and at most one more.
+    fn runs_near(&self, start: u16, end: u16) -> impl Iterator<Item = (u16, u16)> + '_ {
+        let from = self.runs.range(..=start).next_back();
+        let from = from.map_or(start, |(first, _)| *first);
+        self.runs
+            .range(from..=end.max(from))
+            .map(|(first, last)| (*first, *last))
+    }
+
+    /// Whether the set holds a slot from `first` to `last`.
+    #[must_use]
+    pub fn overlaps_range(&self, first: u16, last: u16) -> bool {
+        first <= last
+            && self
+                .runs_near(first, last)
+                .any(|(_, run_last)| run_last >= first)
+    }
+
     /// Slots that are in either.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
@@ -180,9 +199,9 @@ impl SlotSet {
     pub fn intersection(&self, other: &Self) -> Self {
         let mut set = Self::empty();
         for (start, end) in self.ranges() {
-            for (other_start, other_end) in other.runs.range(..=end) {
-                if *other_end >= start {
-                    set.insert_range(start.max(*other_start), end.min(*other_end));
+            for (other_start, other_end) in other.runs_near(start, end) {
+                if other_end >= start {
+                    set.insert_range(start.max(other_start), end.min(other_end));
                 }
             }
         }
@@ -195,13 +214,13 @@ impl SlotSet {
         let mut set = Self::empty();
         for (start, end) in self.ranges() {
             let mut next = Some(start);
-            for (other_start, other_end) in other.runs.range(..=end) {
+            for (other_start, other_end) in other.runs_near(start, end) {
                 let Some(from) = next else { break };
-                if *other_end < from {
+                if other_end < from {
                     continue;
                 }
-                if *other_start > from {
-                    set.insert_range(from, *other_start - 1);
+                if other_start > from {
+                    set.insert_range(from, other_start - 1);
                 }
                 next = other_end.checked_add(1).filter(|slot| *slot <= end);
             }

@@ -89,7 +89,7 @@ fn every_slot_finds_its_owner() {
 #[test]
 fn contradictions_are_refused() {
     type Case = (&'static str, fn(&mut Map));
-    let cases: [Case; 12] = [
+    let cases: [Case; 14] = [
         ("unsorted", |map| map.members.swap(0, 1)),
         ("same uid", |map| map.members[1].uid = map.members[0].uid),
         ("nil uid", |map| map.members[1].uid = Uid::NIL),
@@ -103,6 +103,10 @@ fn contradictions_are_refused() {
         ("foreign slot", |map| map.slots = "0-99".parse().unwrap()),
         ("future member", |map| map.members[0].incarnation = 101),
         ("no incarnation", |map| map.members[0].incarnation = 0),
+        ("epoch", |map| map.epoch = limits::EPOCH_MAX + 1),
+        ("slot twice, far apart", |map| {
+            map.members[2].owners[0].slots = "3,9000-16383".parse().unwrap()
+        }),
         ("interval", |map| map.protocol.heartbeat_interval_ms = 1),
         ("long name", |map| map.cell = "x".repeat(254)),
         ("capacity", |map| map.members[0].owners[0].capacity = 10_001),
@@ -113,6 +117,36 @@ fn contradictions_are_refused() {
         assert!(map.validate().is_err(), "{name}");
         assert!(Map::from_canonical(&map.canonical()).is_err(), "{name}");
     }
+}
+
+#[test]
+fn a_map_has_one_byte_form() {
+    let map = map(2);
+    let bytes = map.canonical();
+    let era = 16 + 1 + map.cell.len();
+    assert_eq!(bytes[era], 0);
+    let mut padded = bytes[..era].to_vec();
+    padded.extend([0x80, 0]); // the same zero, spelled in two bytes
+    padded.extend(&bytes[era + 1..]);
+    assert_eq!(
+        Map::from_canonical(&padded),
+        Err(MapError::Malformed("the bytes are not the canonical form"))
+    );
+}
+
+/// Records are sealed and maps are signed over these bytes: another hash here means that a newer
+/// operator takes the records of an older one for tampered with.
+#[test]
+fn golden_canonical_form() {
+    let mut map = map(3);
+    map.members[1].failed = true;
+    map.members[1].zone = "eu-1a".into();
+    map.members[2].address = "[fd00::7]:7400".parse().unwrap();
+    let hex: String = map.sha256().iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(
+        hex,
+        "b4c8961057575dc29785bf4eb1f53d3b0fb3c68fae8366c47f8f1c9e5f8de585"
+    );
 }
 
 proptest! {

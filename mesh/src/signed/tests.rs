@@ -83,6 +83,69 @@ fn strangers_maps_are_refused() {
     assert!(SignedMap::decode(&[], cluster, &keys()).is_err());
 }
 
+/// Whoever can connect can send a map: only one with a good signature is worth the work of checks.
+#[test]
+fn the_signature_is_checked_before_the_map() {
+    let mut broken = map(3);
+    broken.members[1].owners[0].slots = SlotSet::full();
+    let cluster = broken.cluster;
+    let sha256 = broken.sha256();
+    let whole = |key: &Keypair| {
+        let whole = Whole {
+            signature: key.sign(DOMAIN, &[cluster.as_bytes(), &sha256]),
+            map: broken.clone(),
+        };
+        compress(&postcard::to_stdvec(&whole).unwrap())
+    };
+    let by_anybody = SignedMap::decode(&whole(&keypair(1)), cluster, &keys());
+    assert_eq!(by_anybody, Err(MapError::BadSignature));
+    let by_the_operator = SignedMap::decode(&whole(&operator()), cluster, &keys());
+    assert!(matches!(by_the_operator, Err(MapError::Inconsistent(_))));
+}
+
+#[test]
+fn golden_signature() {
+    let signature = signed(map(3)).signature;
+    let hex: String = signature.as_bytes()[..16]
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    assert_eq!(hex, "ffe1b60c92d08972ef8d7b2000270f1d");
+}
+
+#[test]
+fn a_difference_tells_every_kind_of_change() {
+    type Change = (&'static str, fn(&mut Map));
+    let changes: [Change; 8] = [
+        ("nothing but the epoch", |_| {}),
+        ("protocol", |map| map.protocol.heartbeat_interval_ms = 500),
+        ("era", |map| map.era = 1),
+        ("failed", |map| map.members[2].failed = true),
+        ("incarnation and key", |map| {
+            map.members[2].incarnation = 101;
+            map.members[2].key = keypair(77).public();
+        }),
+        ("renamed, so sorted elsewhere", |map| {
+            map.members[0].name = "z".into();
+            map.members.sort_by(|a, b| a.name.cmp(&b.name));
+        }),
+        ("slots of the cell", |map| {
+            map.members.iter_mut().for_each(|m| m.owners.clear());
+            map.slots = "0-8191".parse().unwrap();
+        }),
+        ("all gone", |map| map.members.clear()),
+    ];
+    let old = signed(map(5));
+    for (name, change) in changes {
+        let mut newer = map(5);
+        newer.epoch = 101;
+        change(&mut newer);
+        let new = signed(newer);
+        let applied = SignedMap::apply(&old, &new.difference_from(&old), &keys());
+        assert_eq!(applied, Ok(new), "{name}");
+    }
+}
+
 #[test]
 fn a_bomb_is_refused() {
     let bomb = compress(&vec![0; limits::FRAME_BYTES_MAX + 1]);

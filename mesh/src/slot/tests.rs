@@ -77,6 +77,12 @@ proptest! {
         for slot in 0..100 {
             prop_assert_eq!(a.contains(Slot(slot)), x.contains(&slot));
         }
+        for first in (0..96).step_by(5) {
+            for last in (0..100).step_by(7) {
+                let expected = x.iter().any(|slot| (first..=last).contains(slot));
+                prop_assert_eq!(a.overlaps_range(first, last), expected, "{} in {}-{}", a, first, last);
+            }
+        }
         prop_assert_eq!(a.to_string().parse::<SlotSet>().unwrap(), a.clone());
         let bytes = postcard::to_stdvec(&a).unwrap();
         prop_assert_eq!(postcard::from_bytes::<SlotSet>(&bytes).unwrap(), a);
