@@ -1,0 +1,227 @@
+//! Decoding takes no more memory than a small multiple of what was received, whatever the bytes
+//! claim. One test only: what is measured is the memory of the whole process.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use peak_alloc::PeakAlloc;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use slotmesh_mesh::evidence::{Claim, Evidence, SummaryEntry};
+use slotmesh_mesh::identity::{Keypair, MemberId, PublicKey, Uid};
+use slotmesh_mesh::join::{JoinRequest, JoinResponse};
+use slotmesh_mesh::limits;
+use slotmesh_mesh::map::{Map, Member, Owner, Protocol};
+use slotmesh_mesh::signed::SignedMap;
+use slotmesh_mesh::slot::SlotSet;
+use slotmesh_mesh::wire::{Datagram, Frame};
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+
+/// Bytes in memory for one byte of a message, while it is read and its buffers grow.
+const MULTIPLE: usize = 12;
+/// What decoding may take however short the message is.
+const CONSTANT: usize = 16 * 1024;
+/// What a map may take: it is unpacked first, into at most a frame, however short it travelled.
+const MAP_MEMORY_MAX: usize = MULTIPLE * limits::FRAME_BYTES_MAX;
+
+#[derive(Clone, Copy, Debug)]
+enum Format {
+    Datagram,
+    Frame,
+    SignedMap,
+    JoinRequest,
+    JoinResponse,
+}
+
+const FORMATS: [Format; 5] = [
+    Format::Datagram,
+    Format::Frame,
+    Format::SignedMap,
+    Format::JoinRequest,
+    Format::JoinResponse,
+];
+
+/// Most memory that was in use at once while these bytes were decoded.
+fn memory_for(format: Format, bytes: &[u8]) -> usize {
+    let cluster = Uid::from_bytes([1; 16]);
+    let keys = [operator().public()];
+    let before = MEMORY.current_usage();
+    MEMORY.reset_peak_usage();
+    match format {
+        Format::Datagram => drop(Datagram::decode(bytes)),
+        Format::Frame => drop(Frame::decode(bytes)),
+        Format::SignedMap => drop(SignedMap::decode(bytes, cluster, &keys)),
+        Format::JoinRequest => drop(JoinRequest::decode(bytes)),
+        Format::JoinResponse => drop(JoinResponse::decode(bytes)),
+    }
+    MEMORY.peak_usage().saturating_sub(before)
+}
+
+fn check(format: Format, bytes: &[u8], what: &str) {
+    let allowed = match format {
+        Format::SignedMap => MAP_MEMORY_MAX,
+        _ => MULTIPLE * bytes.len() + CONSTANT,
+    };
+    let taken = memory_for(format, bytes);
+    let length = bytes.len();
+    assert!(
+        taken <= allowed,
+        "{what} as {format:?}: {taken} for {length} bytes"
+    );
+}
+
+fn operator() -> Keypair {
+    Keypair::from_seed([2; 32])
+}
+
+fn uid(n: usize) -> Uid {
+    Uid::from_bytes((n as u128 + 1).to_be_bytes())
+}
+
+fn key(n: usize) -> PublicKey {
+    let mut bytes = [3; 32];
+    bytes[..8].copy_from_slice(&n.to_be_bytes());
+    PublicKey::from_bytes(bytes)
+}
+
+fn id(n: usize) -> MemberId {
+    MemberId {
+        uid: uid(n),
+        incarnation: 1,
+    }
+}
+
+/// A sound map with as many members and owners as asked for, one slot each as long as there are any.
+fn map(members: usize, owners: usize) -> Map {
+    let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 1);
+    let slots = |n: usize| {
+        u16::try_from(2 * n).map_or(SlotSet::empty(), |n| [(n, n)].into_iter().collect())
+    };
+    let owner = |n: usize| Owner {
+        name: "o".into(),
+        uid: uid(n),
+        address,
+        capacity: 0,
+        slots: slots(n),
+    };
+    let member = |n: usize| Member {
+        name: format!("{n:04}"),
+        uid: uid(n),
+        incarnation: 1,
+        key: key(n),
+        node: String::new(),
+        zone: String::new(),
+        address,
+        failed: false,
+        owners: (0..owners).map(|k| owner(n * owners + k)).collect(),
+    };
+    Map {
+        cluster: Uid::from_bytes([1; 16]),
+        cell: "c".into(),
+        era: 0,
+        epoch: 1,
+        slots: SlotSet::full(),
+        protocol: Protocol::default(),
+        members: (0..members).map(member).collect(),
+    }
+}
+
+/// Messages as they should be.
+fn samples() -> Vec<(Format, Vec<u8>)> {
+    let map = map(5, 2);
+    let evidence = Evidence::sign(&map, id(0), id(1), Claim::Suspect, 1, &operator());
+    let entry = SummaryEntry {
+        signer: id(0),
+        subject: id(1),
+        sequence: 1,
+    };
+    let entries = vec![entry; 20];
+    let signed = SignedMap::sign(map, &operator()).unwrap().encode();
+    let request = JoinRequest {
+        cluster: uid(0),
+        pod_uid: uid(1),
+        token: "t".repeat(900),
+        csr_der: vec![7; 300],
+    };
+    let chain_der = vec![vec![7; 400]; 2];
+    vec![
+        (Format::Datagram, Datagram::Probe { nonce: 1 }.encode()),
+        (Format::Frame, Frame::Map(signed.clone()).encode()),
+        (Format::Frame, Frame::Evidence(vec![evidence; 20]).encode()),
+        (
+            Format::Frame,
+            Frame::Summary {
+                reply: true,
+                entries,
+            }
+            .encode(),
+        ),
+        (Format::SignedMap, signed),
+        (Format::JoinRequest, request.encode()),
+        (
+            Format::JoinResponse,
+            JoinResponse::Certificate { chain_der }.encode(),
+        ),
+    ]
+}
+
+/// Messages that claim much, or whose parts are as small as parts can be.
+fn hostile() -> Vec<(Format, &'static str, Vec<u8>)> {
+    let lengths: [&[u8]; 3] = [
+        &[0xff, 0xff, 0x3f],
+        &[0xff; 4],
+        &[0xff, 0xff, 0xff, 0xff, 0x0f],
+    ];
+    let mut all = Vec::new();
+    for length in lengths {
+        for kind in 0..=5 {
+            let claim = [&[kind][..], length, &[0; 40]].concat();
+            all.push((Format::Frame, "a claimed length", claim.clone()));
+            all.push((Format::JoinResponse, "a claimed length", claim));
+        }
+        let claim = [&[0; 32][..], length, &[0; 40]].concat();
+        all.push((Format::JoinRequest, "a claimed length", claim));
+    }
+    let count = [0xff, 0xff, 0x3f];
+    let zeros = vec![0; limits::FRAME_BYTES_MAX - 8];
+    let packed = |kind: &[u8]| [kind, &count[..], &zeros].concat();
+    all.push((Format::Frame, "the smallest evidence", packed(&[4])));
+    all.push((Format::Frame, "the smallest lines", packed(&[5, 0])));
+    all.push((Format::JoinResponse, "empty certificates", packed(&[0])));
+    let large =
+        |members, owners| SignedMap::sign(map(members, owners), &Keypair::from_seed([9; 32]));
+    all.push((
+        Format::SignedMap,
+        "many owners, wrong key",
+        large(250, 64).unwrap().encode(),
+    ));
+    all
+}
+
+#[test]
+fn memory_is_bounded_by_what_was_received() {
+    for (format, what, bytes) in hostile() {
+        check(format, &bytes, what);
+    }
+    let mut rng = Pcg64Mcg::seed_from_u64(4);
+    let samples = samples();
+    for _ in 0..3000 {
+        for (format, bytes) in &samples {
+            let mut damaged = bytes.clone();
+            for _ in 0..rng.random_range(0..4) {
+                let position = rng.random_range(0..damaged.len());
+                damaged[position] = rng.random();
+            }
+            damaged.truncate(rng.random_range(1..=damaged.len()));
+            check(*format, &damaged, "a damaged message");
+        }
+        let length = rng.random_range(0..200);
+        let bytes: Vec<u8> = (0..length).map(|_| rng.random()).collect();
+        FORMATS
+            .iter()
+            .for_each(|format| check(*format, &bytes, "any bytes"));
+    }
+}
