@@ -7,6 +7,7 @@
 //! ```
 
 mod connection;
+mod handshake;
 mod traffic;
 
 use std::collections::BTreeMap;
@@ -15,19 +16,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quinn::{ClientConfig, Connection, Endpoint, VarInt};
-use rustls::pki_types::CertificateDer;
-use slotmesh_mesh::identity::{PublicKey, Uid};
+use slotmesh_mesh::identity::Uid;
 use slotmesh_mesh::machine::{
-    CloseReason, ConnectionId, Disconnect, Event, Input, Machine, Output, PeerIdentity,
+    CloseReason, ConnectionId, Disconnect, Event, Input, Machine, Output,
 };
 use thiserror::Error;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::clock;
-use crate::identity::{IdentityError, peer_of, server_name};
-use crate::settings;
+use crate::refusal::{Refusal, Refusals};
 use connection::{Frames, Happening};
+use handshake::Dial;
 use traffic::Traffic;
 
 pub use traffic::Bytes as TrafficBytes;
@@ -40,8 +40,6 @@ const BATCH_MAX: usize = 64;
 const EVENTS_MAX: usize = 4096;
 /// Commands that wait for the machine.
 const COMMANDS_MAX: usize = 64;
-/// Handshakes at once.
-const HANDSHAKES_MAX: usize = 256;
 /// Time for closes to leave the machine.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -72,6 +70,7 @@ pub struct Driver<M> {
     acceptor: JoinHandle<()>,
     endpoint: Endpoint,
     traffic: Arc<Traffic>,
+    refusals: Arc<Refusals>,
 }
 
 /// Sends commands to a running machine.
@@ -125,10 +124,17 @@ impl<M: Machine + Send + 'static> Driver<M> {
         let (commands, orders) = mpsc::channel(COMMANDS_MAX);
         let (stop, stopped) = oneshot::channel();
         let endpoint = config.endpoint.clone();
-        let acceptor = tokio::spawn(accept(endpoint.clone(), happenings.clone(), config.cluster));
         let traffic = Arc::new(Traffic::default());
+        let refusals = Arc::new(Refusals::default());
+        let acceptor = tokio::spawn(handshake::accept(
+            endpoint.clone(),
+            config.cluster,
+            happenings.clone(),
+            refusals.clone(),
+        ));
         let worker = Worker {
             traffic: traffic.clone(),
+            refusals: refusals.clone(),
             machine,
             config,
             happenings,
@@ -145,6 +151,7 @@ impl<M: Machine + Send + 'static> Driver<M> {
                 acceptor,
                 endpoint,
                 traffic,
+                refusals,
             },
             outbox,
         )
@@ -162,6 +169,12 @@ impl<M: Machine + Send + 'static> Driver<M> {
     #[must_use]
     pub fn traffic(&self) -> TrafficBytes {
         self.traffic.bytes()
+    }
+
+    /// Handshakes that came to nothing so far, by cause.
+    #[must_use]
+    pub fn refusals(&self) -> BTreeMap<Refusal, u64> {
+        self.refusals.counts()
     }
 
     /// Closes every connection, tells the peers so, and ends. The endpoint can drive another machine.
@@ -192,6 +205,7 @@ struct Link {
 
 struct Worker<M> {
     traffic: Arc<Traffic>,
+    refusals: Arc<Refusals>,
     machine: M,
     config: DriverConfig,
     happenings: mpsc::Sender<Happening>,
@@ -288,7 +302,12 @@ impl<M: Machine + Send + 'static> Worker<M> {
     fn register(&mut self, connection: &Connection) -> ConnectionId {
         self.next_connection += 1;
         let id = ConnectionId(self.next_connection);
-        let frames = connection::start(id, connection.clone(), self.happenings.clone());
+        let frames = connection::start(
+            id,
+            connection.clone(),
+            self.happenings.clone(),
+            self.refusals.clone(),
+        );
         self.traffic.began(id, connection.clone());
         self.connections.insert(
             id,
@@ -308,10 +327,11 @@ impl<M: Machine + Send + 'static> Worker<M> {
                         uid,
                         key,
                         address,
-                        config: self.config.client.clone(),
+                        cluster: self.config.cluster,
+                        endpoint: self.config.endpoint.clone(),
+                        client: self.config.client.clone(),
                     };
-                    let (endpoint, cluster) = (self.config.endpoint.clone(), self.config.cluster);
-                    tokio::spawn(dial.run(endpoint, cluster, self.happenings.clone()));
+                    tokio::spawn(dial.run(self.happenings.clone(), self.refusals.clone()));
                 }
                 Output::Close { connection, reason } => {
                     if let Some(link) = self.connections.remove(&connection) {
@@ -358,116 +378,6 @@ async fn sleep(wait: Option<Duration>) {
     }
 }
 
-struct Dial {
-    uid: Uid,
-    key: PublicKey,
-    address: std::net::SocketAddr,
-    config: ClientConfig,
-}
-
-impl Dial {
-    async fn run(self, endpoint: Endpoint, cluster: Uid, happenings: mpsc::Sender<Happening>) {
-        let uid = self.uid;
-        let happening = match tokio::time::timeout(
-            settings::HANDSHAKE_TIMEOUT,
-            self.connect(endpoint, cluster),
-        )
-        .await
-        {
-            Ok(Ok((connection, peer))) => Happening::Up {
-                connection,
-                peer,
-                dialed: true,
-            },
-            Ok(Err(reason)) => {
-                tracing::debug!(%uid, reason, "dial failed");
-                Happening::DialFailed { uid }
-            }
-            Err(_) => {
-                tracing::debug!(%uid, "dial timed out");
-                Happening::DialFailed { uid }
-            }
-        };
-        // With the driver gone, nobody is left to tell.
-        let _ = happenings.send(happening).await;
-    }
-
-    async fn connect(
-        self,
-        endpoint: Endpoint,
-        cluster: Uid,
-    ) -> Result<(Connection, PeerIdentity), String> {
-        let connecting = endpoint
-            .connect_with(self.config, self.address, &server_name(cluster))
-            .map_err(|error| error.to_string())?;
-        let connection = connecting.await.map_err(|error| error.to_string())?;
-        let peer = identity_of(&connection, cluster).map_err(|error| error.to_string())?;
-        if peer
-            != (PeerIdentity::Agent {
-                uid: self.uid,
-                key: self.key,
-            })
-        {
-            connection.close(
-                VarInt::from_u32(CloseReason::NotInMap.code()),
-                b"another process",
-            );
-            return Err("another process answers at that address".into());
-        }
-        Ok((connection, peer))
-    }
-}
-
-async fn accept(endpoint: Endpoint, happenings: mpsc::Sender<Happening>, cluster: Uid) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    while let Some(incoming) = endpoint.accept().await {
-        let Ok(permit) = handshakes.clone().try_acquire_owned() else {
-            incoming.refuse();
-            continue;
-        };
-        let happenings = happenings.clone();
-        tokio::spawn(async move {
-            let remote = incoming.remote_address();
-            let connection = match tokio::time::timeout(settings::HANDSHAKE_TIMEOUT, incoming).await
-            {
-                Ok(Ok(connection)) => connection,
-                Ok(Err(error)) => return tracing::debug!(%remote, %error, "handshake refused"),
-                Err(_) => return tracing::debug!(%remote, "handshake timed out"),
-            };
-            drop(permit);
-            match identity_of(&connection, cluster) {
-                Ok(peer) => {
-                    let _ = happenings
-                        .send(Happening::Up {
-                            connection,
-                            peer,
-                            dialed: false,
-                        })
-                        .await;
-                }
-                Err(error) => {
-                    tracing::debug!(%remote, %error, "peer without identity");
-                    connection.close(
-                        VarInt::from_u32(CloseReason::NotInMap.code()),
-                        b"no identity",
-                    );
-                }
-            }
-        });
-    }
-}
-
-/// Who the verified certificate of a connection names.
-fn identity_of(connection: &Connection, cluster: Uid) -> Result<PeerIdentity, IdentityError> {
-    let chain = connection
-        .peer_identity()
-        .ok_or(IdentityError::NoIdentity)?;
-    let chain = chain
-        .downcast::<Vec<CertificateDer<'static>>>()
-        .map_err(|_| IdentityError::NoIdentity)?;
-    peer_of(chain.first().ok_or(IdentityError::NoIdentity)?, cluster)
-}
-
 /// How a connection ended, in the mesh's words.
 fn disconnect(error: &quinn::ConnectionError) -> Disconnect {
     use quinn::ConnectionError as E;
@@ -479,5 +389,7 @@ fn disconnect(error: &quinn::ConnectionError) -> Disconnect {
     }
 }
 
+#[cfg(test)]
+mod machine_tests;
 #[cfg(test)]
 mod tests;

@@ -158,3 +158,6 @@ pub(crate) fn ed25519_key(
     let bytes: [u8; 32] = bytes.try_into().map_err(|_| IdentityError::WrongKeyType)?;
     Ok(PublicKey::from_bytes(bytes))
 }
+
+#[cfg(test)]
+mod tests;

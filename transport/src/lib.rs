@@ -10,5 +10,9 @@ pub mod driver;
 pub mod endpoint;
 pub mod identity;
 pub mod join;
+pub mod refusal;
 pub mod settings;
 pub mod verifier;
+
+#[cfg(test)]
+mod testing;

@@ -106,8 +106,8 @@ fn chain_error(error: webpki::Error) -> Error {
     Error::InvalidCertificate(match error {
         E::CertExpired { .. } => CertificateError::Expired,
         E::CertNotValidYet { .. } => CertificateError::NotValidYet,
-        E::UnknownIssuer => CertificateError::UnknownIssuer,
-        E::InvalidSignatureForPublicKey => CertificateError::BadSignature,
+        // All CAs of one cluster have one name: another one's signature is what gives it away.
+        E::UnknownIssuer | E::InvalidSignatureForPublicKey => CertificateError::UnknownIssuer,
         other => CertificateError::Other(rustls::OtherError(Arc::new(other))),
     })
 }
@@ -186,3 +186,6 @@ impl ClientCertVerifier for PeerVerifier {
         vec![SignatureScheme::ED25519]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quinn::{Connection, RecvStream};
+use quinn::{Connection, ConnectionError, RecvStream};
 use slotmesh_mesh::identity::Uid;
 use slotmesh_mesh::limits;
 use slotmesh_mesh::machine::{ConnectionId, Disconnect, PeerIdentity};
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::refusal::{Refusal, Refusals};
 use crate::settings;
 
 /// Messages of one peer that are read at once; QUIC lets it open no more streams.
@@ -55,10 +56,21 @@ pub(super) fn start(
     id: ConnectionId,
     connection: Connection,
     happenings: mpsc::Sender<Happening>,
+    refusals: Arc<Refusals>,
 ) -> Frames {
     let (queue, waiting) = mpsc::channel(limits::FRAMES_QUEUED_MAX);
     tokio::spawn(write(connection.clone(), waiting));
-    tokio::spawn(read(id, connection, happenings));
+    tokio::spawn(async move {
+        let Some(error) = read(id, &connection, &happenings).await else {
+            return;
+        };
+        if let Some(refusal) = Refusal::after_handshake(&error) {
+            refusals.count(refusal, connection.remote_address(), &error.to_string());
+        }
+        let reason = super::disconnect(&error);
+        // With the driver gone, nobody is left to tell.
+        let _ = happenings.send(Happening::Down { id, reason }).await;
+    });
     Frames { queue }
 }
 
@@ -74,37 +86,32 @@ async fn write(connection: Connection, mut waiting: mpsc::Receiver<Vec<u8>>) {
     }
 }
 
-async fn read(id: ConnectionId, connection: Connection, happenings: mpsc::Sender<Happening>) {
+/// Reads until the connection ends, and says why; nothing when the driver has ended before.
+async fn read(
+    id: ConnectionId,
+    connection: &Connection,
+    happenings: &mpsc::Sender<Happening>,
+) -> Option<ConnectionError> {
     let readers = Arc::new(Semaphore::new(READERS_MAX));
-    let error = loop {
+    loop {
         tokio::select! {
             datagram = connection.read_datagram() => match datagram {
-                Ok(bytes) => {
-                    if happenings.send(Happening::Datagram { id, bytes }).await.is_err() {
-                        return;
-                    }
-                }
-                Err(error) => break error,
+                Ok(bytes) => happenings.send(Happening::Datagram { id, bytes }).await.ok()?,
+                Err(error) => return Some(error),
             },
             stream = connection.accept_uni() => match stream {
                 Ok(stream) => {
-                    let Ok(permit) = readers.clone().acquire_owned().await else { return };
+                    let permit = readers.clone().acquire_owned().await.ok()?;
                     let happenings = happenings.clone();
                     tokio::spawn(async move {
                         read_frame(id, stream, &happenings).await;
                         drop(permit);
                     });
                 }
-                Err(error) => break error,
+                Err(error) => return Some(error),
             },
         }
-    };
-    let _ = happenings
-        .send(Happening::Down {
-            id,
-            reason: super::disconnect(&error),
-        })
-        .await;
+    }
 }
 
 async fn read_frame(
