@@ -10,6 +10,7 @@ use slotmesh_mesh::identity::Keypair;
 use thiserror::Error;
 
 use crate::identity::private_key_der;
+use crate::reset::ResetKeys;
 use crate::settings;
 use crate::verifier::{PeerVerifier, provider};
 
@@ -49,7 +50,16 @@ impl Credentials {
 /// # Errors
 /// When the address cannot be bound.
 pub fn bind(address: SocketAddr) -> Result<Endpoint, EndpointError> {
-    endpoint(address, None)
+    endpoint(address, EndpointConfig::default(), None)
+}
+
+/// The same for an agent that may have had a predecessor in its pod, whose peers it tells that they
+/// talk to a process that is gone.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub fn bind_as_successor(address: SocketAddr, keys: &ResetKeys) -> Result<Endpoint, EndpointError> {
+    endpoint(address, keys.endpoint_config(), None)
 }
 
 /// From now on the endpoint accepts members, and dials them with the configuration returned: with one
@@ -75,25 +85,17 @@ pub fn dialing_endpoint(
     credentials: &Credentials,
     verifier: &Arc<PeerVerifier>,
 ) -> Result<(Endpoint, ClientConfig), EndpointError> {
-    Ok((
-        endpoint(address, None)?,
-        client_config(credentials, verifier)?,
-    ))
+    Ok((bind(address)?, client_config(credentials, verifier)?))
 }
 
 pub(crate) fn endpoint(
     address: SocketAddr,
+    config: EndpointConfig,
     server: Option<ServerConfig>,
 ) -> Result<Endpoint, EndpointError> {
     let bind = |source| EndpointError::Bind { address, source };
     let socket = settings::bind(address).map_err(bind)?;
-    Endpoint::new(
-        EndpointConfig::default(),
-        server,
-        socket,
-        Arc::new(TokioRuntime),
-    )
-    .map_err(bind)
+    Endpoint::new(config, server, socket, Arc::new(TokioRuntime)).map_err(bind)
 }
 
 fn server_config(

@@ -8,7 +8,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Connection, Endpoint, RecvStream, SendStream, ServerConfig, VarInt};
+use quinn::{Connection, Endpoint, EndpointConfig, RecvStream, SendStream, ServerConfig, VarInt};
 use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -85,7 +85,7 @@ impl Joining {
             .with_no_client_auth();
         tls.alpn_protocols = vec![settings::ALPN_JOIN.to_vec()];
         tls.resumption = rustls::client::Resumption::disabled();
-        let endpoint = endpoint::endpoint(SocketAddr::new(local, 0), None)?;
+        let endpoint = endpoint::bind(SocketAddr::new(local, 0))?;
         let not_trusted = |reason: String| JoinError::NotTrusted {
             address: operator,
             reason,
@@ -288,7 +288,7 @@ impl Listener {
             .map_err(|error| EndpointError::Tls(error.to_string()))?;
         let mut config = ServerConfig::with_crypto(Arc::new(tls));
         settings::accepting(&mut config);
-        let endpoint = endpoint::endpoint(address, Some(config))?;
+        let endpoint = endpoint::endpoint(address, EndpointConfig::default(), Some(config))?;
         let bound = endpoint
             .local_addr()
             .map_err(|source| EndpointError::Bind { address, source })?;

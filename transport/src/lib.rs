@@ -11,6 +11,7 @@ pub mod endpoint;
 pub mod identity;
 pub mod join;
 pub mod refusal;
+pub mod reset;
 pub mod settings;
 pub mod verifier;
 

@@ -13,6 +13,8 @@ pub const ALPN_MESH: &[u8] = b"slotmesh/1";
 pub const ALPN_JOIN: &[u8] = b"slotmesh-join/1";
 /// Time for a handshake; a peer that is down does not answer.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A process that restarted answers 20 peers that beat each 200 ms; quinn's own pace is 20 ms.
+pub const RESET_INTERVAL_MIN: Duration = Duration::from_millis(2);
 /// Time for a peer to send one whole message.
 pub const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 
