@@ -1,7 +1,8 @@
 //! Joining: from token and signing request to a certificate and the first map that lists this key.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quinn::{ClientConfig, Endpoint};
@@ -30,6 +31,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const PAUSE_REFUSED: Duration = Duration::from_secs(5);
 /// Longest pause that the operator may ask for.
 const RETRY_MAX: Duration = Duration::from_secs(30);
+/// Distinct causes of one join's delay that are logged.
+const CAUSES_MAX: usize = 32;
 
 /// What a join yields.
 #[derive(Debug)]
@@ -46,15 +49,32 @@ pub(crate) struct Joined {
 pub(crate) struct Door {
     pub(crate) endpoint: Endpoint,
     pub(crate) snapshots: Shared,
+    /// What the port shows while nothing else is tried: the certificate of the membership in force.
+    shown: Mutex<Option<Shown>>,
+}
+
+#[derive(Clone, Debug)]
+struct Shown {
+    credentials: Credentials,
+    verifier: Arc<PeerVerifier>,
 }
 
 impl Door {
+    pub(crate) fn new(endpoint: Endpoint, snapshots: Shared) -> Self {
+        Self {
+            endpoint,
+            snapshots,
+            shown: Mutex::new(None),
+        }
+    }
+
+    /// Shows a new certificate; the one before is back when the attempt comes to nothing.
     fn open(
         &self,
         cluster: Uid,
         roots: Vec<CertificateDer<'static>>,
-        credentials: &Credentials,
-    ) -> Result<ClientConfig, EndpointError> {
+        credentials: Credentials,
+    ) -> Result<(ClientConfig, Opened<'_>), EndpointError> {
         // Whoever the map in force lists may show an expired certificate.
         let listed = self.snapshots.clone();
         let is_listed = move |peer: &PeerIdentity| match peer {
@@ -67,7 +87,49 @@ impl Door {
             }),
         };
         let verifier = PeerVerifier::new(cluster, roots, Arc::new(is_listed));
-        accept_as(&self.endpoint, credentials, &verifier)
+        let client = accept_as(&self.endpoint, &credentials, &verifier)?;
+        let new = Some(Shown {
+            credentials,
+            verifier,
+        });
+        Ok((client, Opened { door: self, new }))
+    }
+}
+
+/// A door opened for an attempt.
+struct Opened<'a> {
+    door: &'a Door,
+    new: Option<Shown>,
+}
+
+impl Opened<'_> {
+    /// The attempt succeeded: the new certificate stays.
+    fn keep(mut self) {
+        let mut shown = self
+            .door
+            .shown
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *shown = self.new.take();
+    }
+}
+
+impl Drop for Opened<'_> {
+    fn drop(&mut self) {
+        if self.new.is_none() {
+            return;
+        }
+        let shown = self
+            .door
+            .shown
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = shown.as_ref()
+            && let Err(error) =
+                accept_as(&self.door.endpoint, &before.credentials, &before.verifier)
+        {
+            tracing::error!(%error, "the certificate in force cannot be shown again");
+        }
     }
 }
 
@@ -90,6 +152,8 @@ enum Failure {
     Map(#[from] MapError),
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    #[error("the operator sent a map that does not list this agent's key")]
+    NotListed,
     #[error("the operator answered out of order")]
     Order,
     #[error("no randomness: {0}")]
@@ -106,15 +170,45 @@ impl Failure {
             Self::Retry { .. } => "retry",
             Self::Refused { .. } => "refused",
             Self::Map(_) => "bad_map",
-            Self::Identity(_) | Self::Endpoint(_) | Self::Order | Self::Randomness(_) => "error",
+            Self::NotListed
+            | Self::Identity(_)
+            | Self::Endpoint(_)
+            | Self::Order
+            | Self::Randomness(_) => "error",
+        }
+    }
+
+    /// What whoever reads the log can do.
+    fn next_step(&self) -> &'static str {
+        match self {
+            Self::Trust(_) => "kubectl describe this pod shows whether its volumes are mounted",
+            Self::Join(JoinError::NotTrusted { .. }) => {
+                "is another operator at that address, or was the cluster's CA replaced? The trust ConfigMap is read again at each attempt"
+            }
+            Self::Join(_) => {
+                "does the operator run, and do network policies let this pod reach its 7401/udp?"
+            }
+            Self::Retry { .. } => "this agent tries again by itself",
+            Self::Refused { .. } => {
+                "kubectl describe the GossipCluster shows the event JoinRefused; this agent tries again by itself"
+            }
+            Self::Map(_) => "the operator's log tells whether its signing key was replaced",
+            Self::NotListed
+            | Self::Identity(_)
+            | Self::Endpoint(_)
+            | Self::Order
+            | Self::Randomness(_) => {
+                "if it lasts, this is a defect: please report it with this line"
+            }
         }
     }
 }
 
-/// Joins, however long it takes. Each distinct cause of delay is logged once.
+/// Joins, however long it takes. Each distinct cause of delay is logged once. May be dropped at any
+/// time: the operator then forgets the request, and the port shows the certificate it showed before.
 pub(crate) async fn join(config: &Config, door: &Door, metrics: &Metrics) -> Joined {
     let mut pause = PAUSE_MIN;
-    let mut last_cause = String::new();
+    let mut logged = BTreeSet::new();
     for attempt in 0_usize.. {
         let failure = match attempt_once(config, door, attempt).await {
             Ok(joined) => {
@@ -125,16 +219,23 @@ pub(crate) async fn join(config: &Config, door: &Door, metrics: &Metrics) -> Joi
         };
         metrics.join_attempt(failure.outcome());
         let cause = failure.to_string();
-        if cause != last_cause {
-            tracing::warn!(cluster = config.cluster_name, "not joined yet: {cause}");
-            last_cause = cause;
+        if logged.len() < CAUSES_MAX && !logged.contains(&cause) {
+            let (outcome, next_step) = (failure.outcome(), failure.next_step());
+            tracing::warn!(
+                cluster = config.cluster_name,
+                outcome,
+                next_step,
+                "not joined yet: {cause}"
+            );
+            logged.insert(cause);
         }
         let wait = match failure {
             Failure::Retry { after, .. } => after.min(RETRY_MAX),
             Failure::Refused { .. } => PAUSE_REFUSED,
             _ => {
+                let this = pause;
                 pause = (pause * 2).min(PAUSE_MAX);
-                pause
+                this
             }
         };
         tokio::time::sleep(jittered(wait)).await;
@@ -163,12 +264,17 @@ async fn attempt_once(config: &Config, door: &Door, attempt: usize) -> Result<Jo
         chain,
         keypair: keypair.clone(),
     };
-    let client = door.open(config.cluster_uid, trust.roots, &credentials)?;
+    let (client, opened) = door.open(config.cluster_uid, trust.roots, credentials)?;
     let map = match joining.next().await? {
         JoinResponse::Map(bytes) => SignedMap::decode(&bytes, config.cluster_uid, &trust.map_keys)?,
         other => return Err(not_admitted(other)),
     };
-    joining.finish().await;
+    if map.map().member(config.pod_uid).map(|member| member.key) != Some(keypair.public()) {
+        return Err(Failure::NotListed);
+    }
+    opened.keep();
+    // The goodbye to the operator must not hold up the first beats.
+    tokio::spawn(joining.finish());
     Ok(Joined {
         keypair,
         client,

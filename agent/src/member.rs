@@ -11,27 +11,39 @@ use slotmesh_mesh::member::{Health, MemberHealth, Mesh, MeshConfig};
 use slotmesh_transport::clock;
 use slotmesh_transport::driver::{Driver, DriverConfig, TrafficBytes};
 use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::config::Config;
 use crate::join::{Door, Joined};
 use crate::metrics::Metrics;
 use crate::run::AgentError;
-use crate::snapshot::{Shared, Snapshot};
+use crate::snapshot::{Shared, Snapshot, Standing};
 
 /// Pace at which counters reach the metrics.
 const TICK: Duration = Duration::from_secs(1);
-/// A member of several that hears nobody for that long asks the operator.
+/// A member that hears nobody for that long asks the operator.
 const ALONE_AFTER: Duration = Duration::from_secs(5);
+/// The same for the only member of its cell, which hears nobody but the operator; longer than a change
+/// of leaders takes.
+const ALONE_AFTER_AS_THE_ONLY: Duration = Duration::from_secs(30);
+/// Ticks in a row at which it must be so: a process that was frozen gives its peers a moment to be
+/// heard again, and a whole machine that paused does not make everybody join afresh.
+const ALONE_TICKS: u32 = 2;
 /// Time for the others to take this agent out of the map when it leaves.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How a membership ended.
-#[derive(Debug)]
-pub(crate) enum Ended {
+/// What changes how an agent lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
     /// A map no longer lists this agent.
     Deposed { epoch: Epoch },
-    /// Nobody is heard; perhaps everybody closed the door while this process slept.
+    /// Nobody is heard. Perhaps everybody closed the door while this process slept, perhaps the
+    /// network is cut; only the operator can tell.
     Alone,
+    /// Somebody is heard again: it was the network.
+    Heard,
+    /// The driver ended by itself: a defect, mended by joining again.
+    Stopped,
 }
 
 /// A running membership.
@@ -43,6 +55,9 @@ pub(crate) struct Member {
     snapshots: Shared,
     counters: Counters,
     traffic: TrafficBytes,
+    tick: Interval,
+    silent_ticks: u32,
+    alone: bool,
 }
 
 /// What the shell reads of the machine at once.
@@ -53,6 +68,7 @@ struct View {
     health: Vec<MemberHealth>,
     counters: Counters,
     connections: usize,
+    conflict: bool,
     silent_for: Duration,
 }
 
@@ -88,37 +104,63 @@ impl Member {
             snapshots: door.snapshots.clone(),
             counters: Counters::default(),
             traffic: TrafficBytes::default(),
+            tick: tokio::time::interval(TICK),
+            silent_ticks: 0,
+            alone: false,
         };
+        member
+            .tick
+            .set_missed_tick_behavior(MissedTickBehavior::Delay);
         member.publish().await;
         Ok(member)
     }
 
-    /// Publishes what the machine knows, until the membership ends.
-    pub(crate) async fn live(&mut self) -> Ended {
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    /// Publishes what the machine knows, until something changes how this agent lives. May be dropped
+    /// and called again.
+    pub(crate) async fn change(&mut self) -> Change {
         loop {
             tokio::select! {
                 event = self.events.recv() => {
-                    let Some(event) = event else { return Ended::Alone };
+                    let Some(event) = event else { return Change::Stopped };
                     self.log(&event);
                     if let Event::Deposed { epoch } = event {
                         self.publish().await;
-                        return Ended::Deposed { epoch };
+                        return Change::Deposed { epoch };
                     }
                     if !matches!(event, Event::Refused { .. }) {
                         self.publish().await;
                     }
                 }
-                _ = tick.tick() => {
-                    let Some(view) = self.publish().await else { return Ended::Alone };
+                _ = self.tick.tick() => {
+                    let Some(view) = self.publish().await else { return Change::Stopped };
                     let others = view.map.active().count() > 1;
-                    if others && view.silent_for > ALONE_AFTER {
-                        return Ended::Alone;
+                    if let Some(change) = self.listen(view.silent_for, others) {
+                        // Readers see at once that answers may be outdated, or that they are not.
+                        self.publish().await;
+                        return change;
                     }
                 }
             }
         }
+    }
+
+    /// Once a tick: whether anybody is heard.
+    fn listen(&mut self, silent_for: Duration, others: bool) -> Option<Change> {
+        let limit = if others {
+            ALONE_AFTER
+        } else {
+            ALONE_AFTER_AS_THE_ONLY
+        };
+        if silent_for <= limit {
+            self.silent_ticks = 0;
+            return std::mem::take(&mut self.alone).then_some(Change::Heard);
+        }
+        self.silent_ticks += 1;
+        if self.alone || self.silent_ticks < ALONE_TICKS {
+            return None;
+        }
+        self.alone = true;
+        Some(Change::Alone)
     }
 
     /// Tells the others, and waits until a map without this agent comes back.
@@ -149,9 +191,10 @@ impl Member {
     /// From now on answers are from the last map.
     pub(crate) fn become_stale(&self) {
         self.metrics.joined.set(0);
+        self.metrics.alone.set(0);
         if let Some(last) = self.snapshots.load_full() {
             self.snapshots.store(Some(Arc::new(Snapshot {
-                member: false,
+                standing: Standing::Former,
                 ..(*last).clone()
             })));
         }
@@ -166,15 +209,21 @@ impl Member {
             health: mesh.members(),
             counters: mesh.counters().clone(),
             connections: mesh.connections(),
+            conflict: mesh.has_map_conflict(),
             silent_for: clock::now().saturating_since(mesh.heard_anybody_at()),
         });
         let view = view.await.ok()?;
         let previous = self.snapshots.load_full();
+        let standing = match (view.deposed, self.alone && view.map.members.len() > 1) {
+            (true, _) => Standing::Former,
+            (false, true) => Standing::Alone,
+            (false, false) => Standing::Member,
+        };
         let snapshot = Snapshot::next(
             previous.as_deref(),
             view.map.clone(),
             view.me,
-            !view.deposed,
+            standing,
             view.health.clone(),
         );
         self.snapshots.store(Some(Arc::new(snapshot)));
@@ -194,6 +243,8 @@ impl Member {
         };
         let metrics = &self.metrics;
         metrics.joined.set(i64::from(!view.deposed));
+        metrics.alone.set(i64::from(self.alone));
+        metrics.map_conflict.set(i64::from(view.conflict));
         metrics
             .map_epoch
             .set(i64::try_from(view.map.epoch).unwrap_or(i64::MAX));

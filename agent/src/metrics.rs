@@ -23,6 +23,8 @@ pub(crate) struct Metrics {
     pub(crate) failed_members: IntGauge,
     pub(crate) connections: IntGauge,
     pub(crate) joined: IntGauge,
+    pub(crate) alone: IntGauge,
+    pub(crate) map_conflict: IntGauge,
     joins: IntCounterVec,
     refused: IntCounterVec,
     totals: BTreeMap<&'static str, IntCounter>,
@@ -86,6 +88,17 @@ const TOTALS: [Total; 11] = [
         |c| c.send_drops,
     ),
 ];
+/// Outcomes of an attempt to join; all count from the start, so that the first one shows as growth.
+const OUTCOMES: [&str; 8] = [
+    "admitted",
+    "retry",
+    "refused",
+    "trust_missing",
+    "operator_not_trusted",
+    "operator_unreachable",
+    "bad_map",
+    "error",
+];
 const SENT: &str = "slotmesh_agent_udp_sent_bytes_total";
 const RECEIVED: &str = "slotmesh_agent_udp_received_bytes_total";
 
@@ -125,7 +138,16 @@ impl Metrics {
             RECEIVED,
             counter(RECEIVED, "UDP bytes received by the mesh.")?,
         );
+        let joins = vector(
+            "slotmesh_agent_join_attempts_total",
+            "Attempts to join, by outcome.",
+            "outcome",
+        )?;
+        for outcome in OUTCOMES {
+            joins.with_label_values(&[outcome]);
+        }
         Ok(Self {
+            joins,
             map_epoch: gauge("slotmesh_agent_map_epoch", "Epoch of the map in force.")?,
             map_applied: moment(
                 "slotmesh_agent_map_applied_timestamp_seconds",
@@ -150,10 +172,13 @@ impl Metrics {
                 "Connections to other members.",
             )?,
             joined: gauge("slotmesh_agent_joined", "1 while this agent is a member.")?,
-            joins: vector(
-                "slotmesh_agent_join_attempts_total",
-                "Attempts to join, by outcome.",
-                "outcome",
+            alone: gauge(
+                "slotmesh_agent_alone",
+                "1 while this agent hears nobody and asks the operator; its map may be outdated.",
+            )?,
+            map_conflict: gauge(
+                "slotmesh_agent_map_conflict",
+                "1 once two different maps of one epoch were seen: no further map is applied.",
             )?,
             refused: vector(
                 "slotmesh_agent_refused_messages_total",

@@ -1,6 +1,7 @@
 //! The life of an agent: serve, join, be a member, join again when deposed, leave.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -9,9 +10,9 @@ use slotmesh_transport::endpoint::{EndpointError, bind};
 use thiserror::Error;
 
 use crate::config::Config;
-use crate::http;
-use crate::join::{Door, join};
-use crate::member::{Ended, Member};
+use crate::http::{self, Limits};
+use crate::join::{Door, Joined, join};
+use crate::member::{Change, Member};
 use crate::metrics::Metrics;
 use crate::snapshot::Shared;
 
@@ -48,12 +49,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let metrics = Metrics::new()?;
     let snapshots: Shared = Arc::new(ArcSwapOption::empty());
     let at = |port| SocketAddr::new(config.pod_ip, port);
-    http::serve(at(config.http_port), http::api(snapshots.clone())).await?;
-    http::serve(at(config.metrics_port), http::metrics(metrics.clone())).await?;
-    let door = Door {
-        endpoint: bind(config.mesh_address())?,
-        snapshots,
-    };
+    let (api, exposition) = (http::api(snapshots.clone()), http::metrics(metrics.clone()));
+    http::serve(at(config.http_port), api, Limits::default()).await?;
+    http::serve(at(config.metrics_port), exposition, Limits::default()).await?;
+    let door = Door::new(bind(config.mesh_address())?, snapshots);
     tracing::info!(
         cluster = config.cluster_name,
         pod = config.pod_name,
@@ -68,29 +67,71 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         () = &mut shutdown => return Ok(()),
     };
     loop {
-        let mut member = Member::start(&config, joined, &door, &metrics).await?;
-        // A member that lost its place goes on answering from its last map until it has joined again.
-        let ended = tokio::select! {
-            ended = member.live() => ended,
-            () = &mut shutdown => {
-                member.leave().await;
-                return Ok(());
-            }
-        };
-        match ended {
-            Ended::Deposed { epoch } => {
-                tracing::warn!(
-                    epoch,
-                    "the map no longer lists this agent: joining again with a new key"
-                );
-            }
-            Ended::Alone => tracing::warn!("nobody is heard any more: asking the operator"),
+        let member = Member::start(&config, joined, &door, &metrics).await?;
+        let next = next_membership(member, || join(&config, &door, &metrics), shutdown.as_mut());
+        match next.await {
+            Some(next) => joined = next,
+            None => return Ok(()),
         }
-        member.become_stale();
+    }
+}
+
+/// Lives as a member until the next membership is there; none when the agent is to end.
+///
+/// A member that hears nobody asks the operator, but stays what it is meanwhile: when it was the
+/// network, or when the operator is away too, it goes on where it was. A member that lost its place
+/// goes on answering from its last map until it has joined again.
+async fn next_membership<J: Future<Output = Joined>>(
+    mut member: Member,
+    join: impl Fn() -> J,
+    mut shutdown: Pin<&mut impl Future<Output = ()>>,
+) -> Option<Joined> {
+    let mut joining: Option<Pin<Box<J>>> = None;
+    let joined = loop {
+        tokio::select! {
+            change = member.change() => match change {
+                Change::Alone => {
+                    tracing::warn!("nobody is heard any more: asking the operator whether this agent is still a member");
+                    joining = Some(Box::pin(join()));
+                }
+                Change::Heard => {
+                    tracing::info!("others are heard again: this agent stays the member that it was");
+                    joining = None;
+                }
+                Change::Deposed { epoch } => {
+                    tracing::warn!(epoch, "the map no longer lists this agent: joining again with a new key");
+                    break None;
+                }
+                Change::Stopped => {
+                    tracing::error!("the mesh driver ended by itself: joining again; please report this");
+                    break None;
+                }
+            },
+            joined = underway(&mut joining) => break Some(joined),
+            () = &mut shutdown => {
+                // The operator forgets a request whose agent has gone.
+                drop(joining);
+                member.leave().await;
+                return None;
+            }
+        }
+    };
+    member.become_stale();
+    if let Some(joined) = joined {
         member.stop().await;
-        joined = tokio::select! {
-            joined = join(&config, &door, &metrics) => joined,
-            () = &mut shutdown => return Ok(()),
-        };
+        return Some(joined);
+    }
+    // A request under way asks for what is needed now, too.
+    let joining = joining.unwrap_or_else(|| Box::pin(join()));
+    tokio::select! {
+        (joined, ()) = async { tokio::join!(joining, member.stop()) } => Some(joined),
+        () = &mut shutdown => None,
+    }
+}
+
+async fn underway<J: Future<Output = Joined>>(joining: &mut Option<Pin<Box<J>>>) -> Joined {
+    match joining {
+        Some(joining) => joining.await,
+        None => std::future::pending().await,
     }
 }

@@ -15,10 +15,27 @@ use slotmesh_mesh::member::{Health, MemberHealth};
 pub(crate) struct Snapshot {
     pub(crate) map: Arc<Map>,
     pub(crate) me: MemberId,
-    /// This agent is a member now; otherwise answers are from the last map it had.
-    pub(crate) member: bool,
+    pub(crate) standing: Standing,
     pub(crate) health: Vec<MemberHealth>,
     pub(crate) departed: VecDeque<Departed>,
+}
+
+/// How far this agent's answers can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// A member that hears others: the map is in force.
+    Member,
+    /// A member that hears nobody: the map may be outdated.
+    Alone,
+    /// No member any more: the map is the last one it had.
+    Former,
+}
+
+impl Standing {
+    /// Whether answers may be outdated.
+    pub(crate) fn is_stale(self) -> bool {
+        self != Self::Member
+    }
 }
 
 /// A member that is none any more.
@@ -39,7 +56,7 @@ impl Snapshot {
         previous: Option<&Self>,
         map: Arc<Map>,
         me: MemberId,
-        member: bool,
+        standing: Standing,
         health: Vec<MemberHealth>,
     ) -> Self {
         let mut departed = previous
@@ -66,7 +83,7 @@ impl Snapshot {
         Self {
             map,
             me,
-            member,
+            standing,
             health,
             departed,
         }

@@ -13,7 +13,7 @@ use slotmesh_mesh::slot::SlotSet;
 use tower::ServiceExt;
 
 use crate::http::api;
-use crate::snapshot::{Shared, Snapshot};
+use crate::snapshot::{Shared, Snapshot, Standing};
 
 fn snapshot() -> Snapshot {
     let uid = Uid::from_bytes([1; 16]);
@@ -57,7 +57,7 @@ fn snapshot() -> Snapshot {
     Snapshot {
         map: Arc::new(map),
         me,
-        member: true,
+        standing: Standing::Member,
         health,
         departed: VecDeque::new(),
     }
@@ -96,6 +96,8 @@ async fn look_ups_name_slot_owner_and_epoch() {
     assert_eq!(body["members"][0]["reportedBy"][0], "operator");
     let (_, body) = ask(&snapshots, "/v1/map").await;
     assert_eq!(body["owners"][0]["slots"], "0-15999");
+    assert_eq!(body["members"][0]["slots"], "0-15999");
+    assert_eq!(body["guarantee"], "best effort");
     assert_eq!(ask(&snapshots, "/readyz").await.0, StatusCode::OK);
 }
 
@@ -113,6 +115,8 @@ async fn what_cannot_be_answered_says_why() {
             StatusCode::SERVICE_UNAVAILABLE,
             "SlotUnserved",
         ),
+        ("/v1/slots/%ff", StatusCode::BAD_REQUEST, "NoSuchSlot"),
+        ("/v1/slots/", StatusCode::NOT_FOUND, "NotFound"),
         ("/v2", StatusCode::NOT_FOUND, "NotFound"),
     ] {
         let (found, body) = ask(&snapshots, path).await;
@@ -137,8 +141,17 @@ async fn before_and_after_membership() {
         "NotJoined"
     );
     assert_eq!(ask(&snapshots, "/livez").await.0, StatusCode::OK);
+    for standing in [Standing::Member, Standing::Alone] {
+        snapshots.store(Some(Arc::new(Snapshot {
+            standing,
+            ..snapshot()
+        })));
+        let stale = ask(&snapshots, "/v1/locate?key=foo").await.1["stale"].clone();
+        assert_eq!(stale, standing == Standing::Alone);
+        assert_eq!(ask(&snapshots, "/readyz").await.0, StatusCode::OK);
+    }
     snapshots.store(Some(Arc::new(Snapshot {
-        member: false,
+        standing: Standing::Former,
         ..snapshot()
     })));
     assert_eq!(ask(&snapshots, "/v1/locate?key=foo").await.1["stale"], true);
@@ -146,4 +159,17 @@ async fn before_and_after_membership() {
         ask(&snapshots, "/readyz").await.0,
         StatusCode::SERVICE_UNAVAILABLE
     );
+}
+
+#[tokio::test]
+async fn everything_is_read_only() {
+    let snapshots: Shared = Arc::new(ArcSwapOption::from_pointee(snapshot()));
+    let request = Request::post("/v1/map").body(Body::empty()).unwrap();
+    let response = api(snapshots).oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+    let bytes = axum::body::to_bytes(response.into_body(), 1 << 20)
+        .await
+        .unwrap();
+    let body: Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(body["error"], "MethodNotAllowed");
 }
