@@ -1,9 +1,11 @@
 //! Flags and environment of the agent.
 
+use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser, ValueEnum};
 use slotmesh_mesh::identity::Uid;
 
 /// The SlotMesh agent: joins a GossipCluster, detects failures of its peers, and answers who owns a
@@ -14,6 +16,12 @@ use slotmesh_mesh::identity::Uid;
 ///   curl "http://POD_IP:7402/v1/locate?key=user:42"    who owns a key
 ///   curl "http://POD_IP:7402/v1/members"               how its peers look from here
 ///   curl "http://POD_IP:7403/metrics"                  metrics for Prometheus
+///
+/// By hand, for a pod whose trust ConfigMap and token lie in ./trust and ./token:
+///
+///   slotmesh-agent --cluster-name sessions --cluster-uid 6f1c2d3e-0000-4000-8000-000000000001 \
+///     --pod-name sessions-agent-x7k2p --pod-uid 6f1c2d3e-0000-4000-8000-000000000002 \
+///     --pod-ip 10.0.3.17 --node-name worker-1 --trust-dir ./trust --token-file ./token
 #[derive(Clone, Debug, Parser)]
 #[command(name = "slotmesh-agent", version, verbatim_doc_comment)]
 pub struct Config {
@@ -34,7 +42,7 @@ pub struct Config {
     pub pod_uid: Uid,
 
     /// Address of this pod (downward API: status.podIP).
-    #[arg(long, env = "SLOTMESH_POD_IP")]
+    #[arg(long, env = "SLOTMESH_POD_IP", value_parser = pod_ip)]
     pub pod_ip: IpAddr,
 
     /// Node that this pod runs on (downward API: spec.nodeName).
@@ -126,13 +134,20 @@ impl Config {
         I: IntoIterator<Item = T>,
         T: Into<std::ffi::OsString> + Clone,
     {
-        Self::try_parse_from(arguments).map_err(|error| {
-            use clap::error::ErrorKind as Kind;
-            match error.kind() {
-                Kind::DisplayHelp | Kind::DisplayVersion => (error.to_string(), 0),
-                _ => (one_line(&error.to_string()), 2),
-            }
-        })
+        let config = Self::try_parse_from(arguments).map_err(|error| explain(&error))?;
+        config.check().map_err(|problem| (line(&problem), WRONG))?;
+        Ok(config)
+    }
+
+    /// What no value shows alone.
+    fn check(&self) -> Result<(), String> {
+        if self.http_port == self.metrics_port {
+            return Err(format!(
+                "--http-port and --metrics-port are both {}; give each its own",
+                self.http_port
+            ));
+        }
+        Ok(())
     }
 
     /// Where the mesh listens.
@@ -142,21 +157,84 @@ impl Config {
     }
 }
 
-/// The first paragraph of clap's message on one line, and where to find more.
-fn one_line(message: &str) -> String {
-    let first: Vec<&str> = message
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.is_empty())
+/// Exit code for wrong arguments.
+const WRONG: u8 = 2;
+
+/// What to show, and the exit code.
+fn explain(error: &clap::Error) -> (String, u8) {
+    let strings = |kind| match error.get(kind) {
+        Some(ContextValue::String(one)) => vec![one.clone()],
+        Some(ContextValue::Strings(many)) => many.clone(),
+        _ => Vec::new(),
+    };
+    let arguments: Vec<String> = strings(ContextKind::InvalidArg)
+        .iter()
+        .map(|argument| with_environment(argument))
         .collect();
-    let first = first.join(" ");
-    let first = first.strip_prefix("error: ").unwrap_or(&first);
-    format!("slotmesh-agent: {first}; see slotmesh-agent --help")
+    let problem = match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return (error.to_string(), 0),
+        ErrorKind::MissingRequiredArgument => format!("missing {}", arguments.join(", ")),
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
+            let value = strings(ContextKind::InvalidValue).join(" ");
+            let expected = strings(ContextKind::ValidValue).join(", ");
+            let why = match error.source() {
+                Some(source) => source.to_string(),
+                None if expected.is_empty() => "a value is expected".to_owned(),
+                None => format!("one of {expected} is expected"),
+            };
+            format!("{}: '{value}': {why}", arguments.join(", "))
+        }
+        _ => first_paragraph(&error.to_string()),
+    };
+    (line(&problem), WRONG)
+}
+
+/// `--pod-ip <POD_IP>` and the variable that sets it too.
+fn with_environment(argument: &str) -> String {
+    let flag = argument.split_whitespace().next().unwrap_or(argument);
+    let command = Config::command();
+    let known = command.get_arguments().find(|known| {
+        known
+            .get_long()
+            .is_some_and(|long| flag == format!("--{long}"))
+    });
+    match known.and_then(|known| known.get_env()) {
+        Some(variable) => format!("{flag} (or {})", variable.to_string_lossy()),
+        None => flag.to_owned(),
+    }
+}
+
+fn line(problem: &str) -> String {
+    format!("slotmesh-agent: {problem}; see slotmesh-agent --help")
+}
+
+/// The first paragraph of clap's message on one line.
+fn first_paragraph(message: &str) -> String {
+    let lines = message.lines().map(str::trim);
+    let lines: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
+    let text = lines.join(" ");
+    text.strip_prefix("error: ").unwrap_or(&text).to_owned()
 }
 
 fn uid(text: &str) -> Result<Uid, String> {
-    text.parse()
-        .map_err(|error: slotmesh_mesh::identity::UidError| error.to_string())
+    let uid: Uid = text
+        .parse()
+        .map_err(|error: slotmesh_mesh::identity::UidError| error.to_string())?;
+    if uid == Uid::NIL {
+        return Err("the nil UID belongs to nobody".into());
+    }
+    Ok(uid)
+}
+
+/// An address that others can dial.
+fn pod_ip(text: &str) -> Result<IpAddr, String> {
+    let ip: IpAddr = text
+        .parse()
+        .map_err(|_| "an IP address is expected, such as 10.0.3.17")?;
+    if ip.is_unspecified() || ip.is_multicast() {
+        return Err("the pod's own address is expected: peers dial it".into());
+    }
+    Ok(ip)
 }
 
 fn not_empty(text: &str) -> Result<String, String> {

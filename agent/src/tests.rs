@@ -9,3 +9,4 @@ mod config;
 mod dependencies;
 mod http;
 mod life;
+mod metrics;

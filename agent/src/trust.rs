@@ -107,3 +107,6 @@ fn map_key(line: &str) -> Option<PublicKey> {
     let bytes = STANDARD.decode(line.trim()).ok()?;
     Some(PublicKey::from_bytes(bytes.try_into().ok()?))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+use std::collections::BTreeMap;
+
+use slotmesh_mesh::counters::Counters;
+
+use crate::metrics::Metrics;
+
+/// Name -> (help, type, whether it has a sample).
+fn families(text: &str) -> BTreeMap<String, (String, String, bool)> {
+    let mut families: BTreeMap<String, (String, String, bool)> = BTreeMap::new();
+    for line in text.lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let (name, help) = help.split_once(' ').unwrap();
+            families.entry(name.into()).or_default().0 = help.into();
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').unwrap();
+            families.entry(name.into()).or_default().1 = kind.into();
+        } else {
+            let name = line.split(['{', ' ']).next().unwrap();
+            families.get_mut(name).expect("a sample has its type").2 = true;
+        }
+    }
+    families
+}
+
+fn text(metrics: &Metrics) -> String {
+    String::from_utf8(metrics.render().unwrap()).unwrap()
+}
+
+#[test]
+fn names_follow_the_conventions_of_prometheus() {
+    let metrics = Metrics::new().unwrap();
+    let families = families(&text(&metrics));
+    for (name, (help, kind, _)) in &families {
+        if name.starts_with("process_") {
+            continue;
+        }
+        assert!(name.starts_with("slotmesh_agent_"), "{name}");
+        assert!(help.ends_with('.'), "{name}: {help}");
+        assert_eq!(
+            name.ends_with("_total"),
+            kind == "counter",
+            "{name}: {kind}"
+        );
+        let unit = ["milli", "_ms", "micro", "kib"];
+        assert!(
+            !unit.iter().any(|unit| name.contains(unit)),
+            "{name}: base units"
+        );
+    }
+    for expected in [
+        "slotmesh_agent_map_epoch",
+        "slotmesh_agent_map_applied_timestamp_seconds",
+        "slotmesh_agent_last_verdict_timestamp_seconds",
+        "slotmesh_agent_verdicts_total",
+        "slotmesh_agent_joined",
+        "slotmesh_agent_join_attempts_total",
+        "process_cpu_seconds_total",
+        "process_resident_memory_bytes",
+    ] {
+        let found = families.get(expected);
+        assert!(found.is_some_and(|(_, _, sample)| *sample), "{expected}");
+    }
+}
+
+#[test]
+fn totals_grow_over_the_machines_of_several_memberships() {
+    let metrics = Metrics::new().unwrap();
+    let mut counters = Counters::default();
+    let zero = counters.clone();
+    counters.beats_sent = 3;
+    counters.refuse("BadSignature");
+    metrics.follow(&zero, &counters);
+    // The next membership counts from zero again.
+    metrics.follow(&zero, &counters);
+    let text = text(&metrics);
+    assert!(
+        text.contains("slotmesh_agent_heartbeats_sent_total 6"),
+        "{text}"
+    );
+    let refused = "slotmesh_agent_refused_messages_total{cause=\"BadSignature\"} 2";
+    assert!(text.contains(refused), "{text}");
+}
