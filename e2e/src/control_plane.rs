@@ -352,7 +352,8 @@ impl ControlPlane {
         self.restart_all(&[component]).await
     }
 
-    /// Starts several components anew, in the order given, and waits until the API server is ready.
+    /// Starts several components anew, in the order given (each needs those before it), and waits until
+    /// the API server is ready.
     ///
     /// # Errors
     /// When one does not start.
@@ -361,6 +362,10 @@ impl ControlPlane {
             let running = self.running_mut(*component)?;
             running.process.restart().await?;
             running.killed = false;
+            // A controller-manager that comes earlier finds no roles yet, and dies of it.
+            if *component == Component::ApiServer {
+                self.wait_ready().await?;
+            }
         }
         self.wait_ready().await
     }

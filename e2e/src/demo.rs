@@ -18,11 +18,37 @@ const NODES: u8 = 8;
 const CLUSTER: &str = "sessions";
 const KEY: &str = "user:42";
 
-/// Plays the demo; false when a promise was broken.
+/// The demo after its last scene: everything still runs.
+#[derive(Debug)]
+pub struct Played {
+    stage: Stage,
+    nodes: Nodes,
+    /// Whether every promise was kept.
+    pub all_met: bool,
+}
+
+impl Played {
+    /// How to look at what runs.
+    #[must_use]
+    pub fn how_to_look(&self) -> String {
+        format!(
+            "Still running. In another terminal:\n  export KUBECONFIG={}\n  kubectl get gossip,gcell,pods\nCtrl-C ends it.",
+            self.stage.plane.kubeconfig().display()
+        )
+    }
+
+    /// Ends everything.
+    pub async fn end(self) {
+        self.nodes.remove().await;
+        self.stage.stop().await;
+    }
+}
+
+/// Plays the demo.
 ///
 /// # Errors
 /// When something does not work at all.
-pub async fn play(run: Arc<RunFolder>, keep: bool) -> Result<bool> {
+pub async fn play(run: Arc<RunFolder>) -> Result<Played> {
     let begun = Instant::now();
     let assets = Assets::ensure(|line| println!("{line}")).await?;
     let mut report = Report::default();
@@ -111,16 +137,11 @@ pub async fn play(run: Arc<RunFolder>, keep: bool) -> Result<bool> {
     report.print();
     let path = report.write("demo")?;
     println!("written to {}", path.display());
-    if keep {
-        println!(
-            "\nStill running. In another terminal:\n  export KUBECONFIG={}\n  kubectl get gossip,gcell,pods\nCtrl-C ends it.",
-            stage.plane.kubeconfig().display()
-        );
-        tokio::signal::ctrl_c().await?;
-    }
-    nodes.remove().await;
-    stage.stop().await;
-    Ok(report.all_met())
+    Ok(Played {
+        stage,
+        nodes,
+        all_met: report.all_met(),
+    })
 }
 
 async fn step<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {

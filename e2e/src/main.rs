@@ -7,8 +7,9 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use slotmesh_e2e::assets::Assets;
 use slotmesh_e2e::control_plane::ControlPlane;
+use slotmesh_e2e::demo::{self, Played};
+use slotmesh_e2e::process;
 use slotmesh_e2e::run_folder::{RunFolder, clean_leftovers};
-use slotmesh_e2e::{demo, process};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -80,37 +81,36 @@ async fn run(command: What) -> Result<bool> {
     match command {
         What::Demo { keep } => {
             let run = Arc::new(RunFolder::create()?);
-            let mut terminate = signal(SignalKind::terminate())?;
-            // Whatever ends the demo, everything that it started ends with it.
-            tokio::select! {
-                played = demo::play(run.clone(), keep) => kept_logs(played, &run),
-                _ = tokio::signal::ctrl_c(), if !keep => Ok(false),
-                _ = terminate.recv() => Ok(false),
-            }
+            let all_met = match until_signal(demo::play(run.clone())).await {
+                Ok(None) => return Ok(false),
+                Ok(Some(played)) => shown(played, keep).await,
+                Err(error) => Err(error),
+            };
+            keep_logs_if(!matches!(all_met, Ok(true)), &run);
+            all_met
         }
         What::Up => {
             let run = RunFolder::create()?;
-            let assets = Assets::ensure(|line| println!("{line}")).await?;
-            let mut terminate = signal(SignalKind::terminate())?;
             let up = async {
-                let plane = ControlPlane::start(assets, &run).await?;
-                println!(
-                    "export KUBECONFIG={}\nCtrl-C ends it.",
-                    plane.kubeconfig().display()
-                );
-                // Held here: what it holds ends with it.
-                let _plane = plane;
-                std::future::pending::<Result<bool>>().await
+                let assets = Assets::ensure(|line| println!("{line}")).await?;
+                ControlPlane::start(assets, &run).await
             };
-            tokio::select! {
-                failed = up => kept_logs(failed, &run),
-                _ = tokio::signal::ctrl_c() => Ok(true),
-                _ = terminate.recv() => Ok(true),
-            }
+            let started = until_signal(up).await;
+            keep_logs_if(started.is_err(), &run);
+            let Some(plane) = started? else {
+                return Ok(false);
+            };
+            println!(
+                "export KUBECONFIG={}\nCtrl-C ends it.",
+                plane.kubeconfig().display()
+            );
+            until_signal::<()>(std::future::pending()).await?;
+            plane.stop().await;
+            Ok(true)
         }
         What::Assets => {
-            Assets::ensure(|line| println!("{line}")).await?;
-            Ok(true)
+            let built = until_signal(Assets::ensure(|line| println!("{line}"))).await?;
+            Ok(built.is_some())
         }
         What::Clean => {
             let done = clean_leftovers()?;
@@ -127,14 +127,36 @@ async fn run(command: What) -> Result<bool> {
     }
 }
 
+/// The end of the demo; whether every promise was kept.
+async fn shown(played: Played, keep: bool) -> Result<bool> {
+    if keep {
+        println!("\n{}", played.how_to_look());
+        until_signal::<()>(std::future::pending()).await?;
+    }
+    let all_met = played.all_met;
+    played.end().await;
+    Ok(all_met)
+}
+
+/// None when Ctrl-C or SIGTERM came first: the work is dropped then, and everything that it has started
+/// ends with it.
+async fn until_signal<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = work => done.map(Some),
+        _ = interrupt.recv() => Ok(None),
+        _ = terminate.recv() => Ok(None),
+    }
+}
+
 /// After a failure the logs are moved to where they stay.
-fn kept_logs(played: Result<bool>, run: &RunFolder) -> Result<bool> {
-    if !matches!(played, Ok(true)) {
+fn keep_logs_if(failed: bool, run: &RunFolder) {
+    if failed {
         match run.keep_logs() {
             Ok(kept) => eprintln!("logs: {}", kept.display()),
             // The failure itself is what matters.
             Err(error) => eprintln!("{error:#}"),
         }
     }
-    played
 }

@@ -23,6 +23,8 @@ const TICK: Duration = Duration::from_secs(15);
 const LOCK_PAUSE: Duration = Duration::from_millis(200);
 /// The weights of assets are seconds on that many cores.
 const WEIGHED_CORES: f64 = 2.0;
+/// Weight of the first assumption about the machine's speed beside what is seen.
+const ASSUMED_WEIGHT: f64 = 50.0;
 /// Lines of the log that an error shows.
 const LOG_LINES: usize = 15;
 
@@ -67,7 +69,7 @@ pub(super) async fn build_all(
         .collect();
     remove_parts(cache);
     let mut estimate = Estimate::of(&missing);
-    if let Some(left) = estimate.left(Duration::ZERO) {
+    if let Some(left) = estimate.left() {
         say(&format!(
             "building {} programs of Kubernetes {KUBERNETES} once, into {}: about {}",
             missing.len(),
@@ -77,14 +79,16 @@ pub(super) async fn build_all(
     }
     for asset in missing {
         build(asset, cache, &estimate, say).await?;
-        estimate.finished(asset);
+        let elapsed = estimate.begun.elapsed();
+        estimate.finished(asset, elapsed);
+        let left = match estimate.left() {
+            Some(left) => format!(", about {} left", minutes(left)),
+            None => String::new(),
+        };
         say(&format!(
-            "built {} ({:.0} s so far{})",
+            "built {} ({:.0} s so far{left})",
             asset.name,
-            estimate.begun.elapsed().as_secs_f64(),
-            estimate.left(Duration::ZERO).map_or(String::new(), |left| {
-                format!(", about {} left", minutes(left))
-            }),
+            elapsed.as_secs_f64()
         ));
     }
     Ok(())
@@ -126,7 +130,8 @@ async fn build(
     estimate: &Estimate,
     say: &mut impl FnMut(&str),
 ) -> Result<()> {
-    let part = cache.join(format!("{}.part", asset.name));
+    // With our number: a `go` that outlived a killed run may still write its own.
+    let part = cache.join(format!("{}.{}.part", asset.name, std::process::id()));
     let log = cache.join(format!("{}.log", asset.name));
     let output = File::create(&log)?;
     // Unlike other children it has our own environment: fetching modules may need a proxy and its CA.
@@ -151,14 +156,10 @@ async fn build(
         match tokio::time::timeout(TICK, child.wait()).await {
             Ok(status) => break status?,
             Err(_) => say(&format!(
-                "building {} for {:.0} s{}",
+                "building {} for {:.0} s, about {} left in all",
                 asset.name,
                 begun.elapsed().as_secs_f64(),
-                estimate
-                    .left(begun.elapsed())
-                    .map_or(String::new(), |left| {
-                        format!(", about {} left in all", minutes(left))
-                    }),
+                minutes(estimate.left_while(asset, begun.elapsed()))
             )),
         }
     };
@@ -181,25 +182,21 @@ async fn build(
 /// Without the stamp a server calls itself v0.0.0, and version checks break.
 fn flags() -> String {
     let stamp = "k8s.io/component-base/version";
-    let client = "k8s.io/client-go/pkg/version";
-    let stamps: Vec<String> = [stamp, client]
-        .iter()
-        .map(|package| {
-            format!(
-                "-X {package}.gitVersion={KUBERNETES} -X {package}.gitMajor={MAJOR} -X {package}.gitMinor={MINOR}"
-            )
-        })
-        .collect();
-    format!("-s -w {}", stamps.join(" "))
+    format!(
+        "-s -w -X {stamp}.gitVersion={KUBERNETES} -X {stamp}.gitMajor={MAJOR} -X {stamp}.gitMinor={MINOR}"
+    )
 }
 
-/// How long it takes yet: weights, times the speed of this machine as far as it is known.
+/// How long it takes yet: weights, times the speed of this machine as far as it is known. What was
+/// assumed at first counts as so much weight already seen, because the first program also pays for
+/// downloads and for Go's own library.
 #[derive(Debug)]
 pub(super) struct Estimate {
     begun: Instant,
-    weight_left: f64,
-    seconds_per_weight: f64,
+    assumed: f64,
     weight_done: f64,
+    weight_left: f64,
+    elapsed: Duration,
 }
 
 impl Estimate {
@@ -213,34 +210,41 @@ impl Estimate {
     pub(super) fn with(missing: &[&Asset], cores: f64) -> Self {
         Self {
             begun: Instant::now(),
-            weight_left: missing.iter().map(|asset| f64::from(asset.weight)).sum(),
-            seconds_per_weight: WEIGHED_CORES / cores,
+            assumed: WEIGHED_CORES / cores,
             weight_done: 0.0,
+            weight_left: missing.iter().map(|asset| f64::from(asset.weight)).sum(),
+            elapsed: Duration::ZERO,
         }
-    }
-
-    fn finished(&mut self, asset: &Asset) {
-        let elapsed = self.begun.elapsed();
-        self.finished_after(asset, elapsed);
     }
 
     /// An asset is built, that long after the start of all.
-    pub(super) fn finished_after(&mut self, asset: &Asset, elapsed: Duration) {
-        let weight = f64::from(asset.weight);
-        self.weight_done += weight;
-        self.weight_left -= weight;
-        self.seconds_per_weight = elapsed.as_secs_f64() / self.weight_done;
+    pub(super) fn finished(&mut self, asset: &Asset, elapsed: Duration) {
+        self.weight_done += f64::from(asset.weight);
+        self.weight_left -= f64::from(asset.weight);
+        self.elapsed = elapsed;
     }
 
-    /// What is left when the current asset was built for that long; none when nothing is.
-    pub(super) fn left(&self, current: Duration) -> Option<Duration> {
-        if self.weight_left < 0.5 {
-            return None;
-        }
-        let all = self.weight_left * self.seconds_per_weight;
-        // Slower than thought: at least what a tenth would take.
-        let left = (all - current.as_secs_f64()).max(all / 10.0);
-        Some(Duration::from_secs_f64(left))
+    /// What is left between two assets; none when nothing is.
+    pub(super) fn left(&self) -> Option<Duration> {
+        let left = self.weight_left * self.speed(0.0, Duration::ZERO);
+        (self.weight_left > 0.5).then(|| Duration::from_secs_f64(left))
+    }
+
+    /// What is left when that asset has been built for that long.
+    pub(super) fn left_while(&self, asset: &Asset, current: Duration) -> Duration {
+        let weight = f64::from(asset.weight);
+        // An asset that takes longer than thought tells of the speed before it is done.
+        let speed = self
+            .speed(0.0, Duration::ZERO)
+            .max(self.speed(weight, current));
+        let of_this = (weight * speed - current.as_secs_f64()).max(0.0);
+        Duration::from_secs_f64((self.weight_left - weight).max(0.0) * speed + of_this)
+    }
+
+    /// Seconds for a unit of weight, if `weight` more had been done in `current`.
+    fn speed(&self, weight: f64, current: Duration) -> f64 {
+        let seconds = ASSUMED_WEIGHT * self.assumed + (self.elapsed + current).as_secs_f64();
+        seconds / (ASSUMED_WEIGHT + self.weight_done + weight)
     }
 }
 

@@ -62,25 +62,34 @@ async fn a_binary_is_asked_and_one_that_fails_does_not_fit() {
 #[test]
 fn the_time_left_follows_the_speed_of_the_machine() {
     let all: Vec<&Asset> = ASSETS.iter().collect();
-    let total: f64 = all.iter().map(|asset| f64::from(asset.weight)).sum();
+    let total: u32 = all.iter().map(|asset| asset.weight).sum();
+    let seconds = |estimate: &Estimate| estimate.left().unwrap().as_secs();
+
+    // As fast as the machine of the weights: nothing but the weights, throughout.
     let mut estimate = Estimate::with(&all, 2.0);
-    assert_eq!(
-        estimate.left(Duration::ZERO),
-        Some(Duration::from_secs_f64(total))
-    );
-    // The first took twice as long as on the machine of the weights.
-    estimate.finished_after(all[0], Duration::from_secs(2 * u64::from(all[0].weight)));
-    let left = 2.0 * (total - f64::from(all[0].weight));
-    assert_eq!(
-        estimate.left(Duration::ZERO),
-        Some(Duration::from_secs_f64(left))
-    );
-    assert_eq!(
-        estimate.left(Duration::from_secs(100)),
-        Some(Duration::from_secs_f64(left - 100.0))
-    );
-    for asset in &all[1..] {
-        estimate.finished_after(asset, Duration::from_secs(400));
+    assert_eq!(seconds(&estimate), u64::from(total));
+    let first = all[0];
+    let half = Duration::from_secs(u64::from(first.weight) / 2);
+    let left = estimate.left_while(first, half);
+    assert_eq!(left, Duration::from_secs(u64::from(total)) - half);
+    estimate.finished(first, Duration::from_secs(u64::from(first.weight)));
+    assert_eq!(seconds(&estimate), u64::from(total - first.weight));
+
+    // Half as fast: known better with each asset, never below what is seen.
+    let mut estimate = Estimate::with(&all, 2.0);
+    let mut done = 0;
+    for asset in &all[..5] {
+        let slow = Duration::from_secs(2 * u64::from(asset.weight));
+        assert!(
+            estimate.left_while(asset, slow)
+                >= Duration::from_secs(u64::from(total - done - asset.weight))
+        );
+        done += asset.weight;
+        estimate.finished(asset, Duration::from_secs(2 * u64::from(done)));
     }
-    assert_eq!(estimate.left(Duration::ZERO), None);
+    let last = f64::from(all[5].weight);
+    let left = estimate.left().unwrap().as_secs_f64();
+    assert!(left > 1.8 * last && left < 2.0 * last, "{left} for {last}");
+    estimate.finished(all[5], Duration::from_secs(2 * u64::from(total)));
+    assert_eq!(estimate.left(), None);
 }

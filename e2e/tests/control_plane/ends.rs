@@ -20,7 +20,8 @@ use crate::DEADLINE;
 /// Argument that makes of this test the program that panics.
 pub const PANIC: &str = "panicking-run";
 const COMPONENTS: usize = 4;
-const PROGRAMS: [&str; 6] = [
+/// All programs of Kubernetes.
+pub const PROGRAMS: [&str; 6] = [
     "etcd",
     "kube-apiserver",
     "kube-controller-manager",
@@ -238,7 +239,7 @@ impl Home {
 
 /// A process as a run notes it.
 #[derive(Debug, PartialEq, Eq)]
-struct Noted {
+pub struct Noted {
     pid: u32,
     started: String,
     name: String,
@@ -261,7 +262,7 @@ impl Noted {
     }
 
     /// The process that has this number now.
-    fn of(pid: u32, name: &str) -> Option<Self> {
+    pub fn of(pid: u32, name: &str) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
         // A dead process that nobody has waited for yet does nothing any more.
@@ -272,7 +273,7 @@ impl Noted {
         })
     }
 
-    fn is_alive(&self) -> bool {
+    pub fn is_alive(&self) -> bool {
         Self::of(self.pid, &self.name).as_ref() == Some(self)
     }
 }
@@ -282,7 +283,8 @@ fn children_of(run: &Path) -> Result<Vec<Noted>> {
     Ok(list.lines().filter_map(Noted::parse).collect())
 }
 
-fn send(signal: &str, child: &Child) -> Result<()> {
+/// Sends a signal to a child.
+pub fn send(signal: &str, child: &Child) -> Result<()> {
     let pid = child.id().context("it ended")?;
     let sent = std::process::Command::new("sh")
         .args(["-c", &format!("kill -{signal} {pid}")])

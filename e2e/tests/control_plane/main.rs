@@ -8,6 +8,7 @@
     clippy::panic
 )]
 
+mod builds;
 mod ends;
 mod outages;
 mod works;
@@ -81,6 +82,9 @@ async fn play_all(wanted: &[String]) -> Result<()> {
     story!("up_interrupted", ends::up_ends_with(&assets, "INT"));
     story!("up_terminated", ends::up_ends_with(&assets, "TERM"));
     story!("up_killed", ends::up_killed(&assets));
+    story!("build_once", builds::once());
+    story!("build_interrupted", builds::interrupted());
+    story!("build_complaints", builds::complaints());
     story!("panic", ends::panic(&assets));
     Ok(())
 }
