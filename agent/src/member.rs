@@ -1,5 +1,6 @@
 //! One membership: from the first map that lists this agent's key to the one that no longer does.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,6 +11,7 @@ use slotmesh_mesh::map::Map;
 use slotmesh_mesh::member::{Health, MemberHealth, Mesh, MeshConfig};
 use slotmesh_transport::clock;
 use slotmesh_transport::driver::{Driver, DriverConfig, TrafficBytes};
+use slotmesh_transport::refusal::Refusal;
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
 
@@ -55,6 +57,7 @@ pub(crate) struct Member {
     snapshots: Shared,
     counters: Counters,
     traffic: TrafficBytes,
+    refusals: BTreeMap<Refusal, u64>,
     tick: Interval,
     silent_ticks: u32,
     alone: bool,
@@ -104,6 +107,7 @@ impl Member {
             snapshots: door.snapshots.clone(),
             counters: Counters::default(),
             traffic: TrafficBytes::default(),
+            refusals: BTreeMap::new(),
             tick: tokio::time::interval(TICK),
             silent_ticks: 0,
             alone: false,
@@ -259,6 +263,9 @@ impl Member {
         metrics.follow(&self.counters, &view.counters);
         let traffic = self.driver.traffic();
         metrics.follow_traffic(self.traffic, traffic);
+        let refusals = self.driver.refusals();
+        metrics.follow_handshakes(&self.refusals, &refusals);
+        self.refusals = refusals;
         self.counters = view.counters.clone();
         self.traffic = traffic;
     }

@@ -7,6 +7,7 @@ use prometheus::{
 };
 use slotmesh_mesh::counters::Counters;
 use slotmesh_transport::driver::TrafficBytes;
+use slotmesh_transport::refusal::Refusal;
 
 use crate::run::AgentError;
 
@@ -27,6 +28,7 @@ pub(crate) struct Metrics {
     pub(crate) map_conflict: IntGauge,
     joins: IntCounterVec,
     refused: IntCounterVec,
+    handshakes_failed: IntCounterVec,
     totals: BTreeMap<&'static str, IntCounter>,
 }
 
@@ -180,6 +182,11 @@ impl Metrics {
                 "slotmesh_agent_map_conflict",
                 "1 once two different maps of one epoch were seen: no further map is applied.",
             )?,
+            handshakes_failed: vector(
+                "slotmesh_agent_handshakes_failed_total",
+                "Connections to or from peers that did not come up, by cause.",
+                "cause",
+            )?,
             refused: vector(
                 "slotmesh_agent_refused_messages_total",
                 "Messages of peers that were dropped, by cause.",
@@ -200,8 +207,18 @@ impl Metrics {
             self.add(name, value(before), value(now));
         }
         for (cause, count) in &now.refused {
-            let grown = count.saturating_sub(before.refused.get(cause).copied().unwrap_or(0));
-            self.refused.with_label_values(&[*cause]).inc_by(grown);
+            grow(&self.refused, cause, before.refused.get(cause), *count);
+        }
+    }
+
+    pub(crate) fn follow_handshakes(
+        &self,
+        before: &BTreeMap<Refusal, u64>,
+        now: &BTreeMap<Refusal, u64>,
+    ) {
+        for (cause, count) in now {
+            let vector = &self.handshakes_failed;
+            grow(vector, cause.category(), before.get(cause), *count);
         }
     }
 
@@ -222,6 +239,11 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
     }
+}
+
+fn grow(vector: &IntCounterVec, label: &str, before: Option<&u64>, now: u64) {
+    let grown = now.saturating_sub(before.copied().unwrap_or(0));
+    vector.with_label_values(&[label]).inc_by(grown);
 }
 
 fn register(

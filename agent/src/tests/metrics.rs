@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use slotmesh_mesh::counters::Counters;
+use slotmesh_transport::refusal::Refusal;
 
 use crate::metrics::Metrics;
 
@@ -72,7 +73,12 @@ fn totals_grow_over_the_machines_of_several_memberships() {
     metrics.follow(&zero, &counters);
     // The next membership counts from zero again.
     metrics.follow(&zero, &counters);
+    let handshakes = BTreeMap::from([(Refusal::UnknownAuthority, 2)]);
+    metrics.follow_handshakes(&BTreeMap::new(), &handshakes);
+    metrics.follow_handshakes(&handshakes, &handshakes);
     let text = text(&metrics);
+    let failed = "slotmesh_agent_handshakes_failed_total{cause=\"UnknownAuthority\"} 2";
+    assert!(text.contains(failed), "{text}");
     assert!(
         text.contains("slotmesh_agent_heartbeats_sent_total 6"),
         "{text}"
