@@ -8,6 +8,7 @@
 //! ```
 
 pub mod config;
+mod error;
 mod http;
 mod join;
 pub mod logging;
@@ -18,7 +19,8 @@ mod snapshot;
 mod trust;
 
 pub use config::Config;
-pub use run::{AgentError, run};
+pub use error::AgentError;
+pub use run::run;
 
 #[cfg(test)]
 mod tests;

@@ -16,9 +16,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::config::Config;
+use crate::error::AgentError;
 use crate::join::{Door, Joined};
 use crate::metrics::Metrics;
-use crate::run::AgentError;
 use crate::snapshot::{Shared, Snapshot, Standing};
 
 /// Pace at which counters reach the metrics.

@@ -9,7 +9,7 @@ use slotmesh_mesh::counters::Counters;
 use slotmesh_transport::driver::TrafficBytes;
 use slotmesh_transport::refusal::Refusal;
 
-use crate::run::AgentError;
+use crate::error::AgentError;
 
 /// Everything that `/metrics` shows, beside that of the process.
 #[derive(Clone, Debug)]

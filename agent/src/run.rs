@@ -5,41 +5,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use slotmesh_mesh::member::MeshError;
-use slotmesh_transport::endpoint::{EndpointError, bind};
-use thiserror::Error;
+use slotmesh_transport::endpoint::bind;
 
 use crate::config::Config;
+use crate::error::AgentError;
 use crate::http::{self, Limits};
 use crate::join::{Door, Joined, join};
 use crate::member::{Change, Member};
 use crate::metrics::Metrics;
 use crate::snapshot::Shared;
-
-/// Why the agent stops.
-#[derive(Debug, Error)]
-pub enum AgentError {
-    /// An address is taken.
-    #[error("cannot listen on {address}: {source}; does another agent run in this pod's network?")]
-    Bind {
-        /// Which.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The mesh's endpoint does not start.
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
-    /// The first map is not for this agent.
-    #[error(transparent)]
-    Mesh(#[from] MeshError),
-    /// Metrics contradict each other.
-    #[error("metrics: {0}")]
-    Metrics(#[from] prometheus::Error),
-    /// Signals cannot be caught.
-    #[error("signals: {0}")]
-    Signals(#[from] std::io::Error),
-}
 
 /// Runs until `shutdown` ends, then leaves the mesh.
 ///

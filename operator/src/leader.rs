@@ -2,7 +2,6 @@
 //! Dropping it stops everything at once.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use kube::Client;
@@ -11,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::cell;
 use crate::config::Config;
+use crate::context::Context;
 use crate::join::{Endpoint, Registry};
 use crate::kubernetes::ApiServer;
 use crate::lease::Tenure;
@@ -19,29 +19,6 @@ use crate::notes::Recorder;
 use crate::queue::{Name, Queue};
 use crate::reconcile::Managed;
 use crate::views::Views;
-
-/// What reconciling needs.
-pub struct Context {
-    pub(crate) client: Client,
-    pub(crate) tenure: Tenure,
-    pub(crate) namespace: String,
-    pub(crate) agent_image: String,
-    pub(crate) join_address: SocketAddr,
-    pub(crate) api: Arc<ApiServer>,
-    pub(crate) shared: cell::Shared,
-    pub(crate) recorder: Recorder,
-    pub(crate) queue: Queue,
-    pub(crate) views: Views,
-    _endpoint: Endpoint,
-}
-
-impl std::fmt::Debug for Context {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Context")
-            .field("join_address", &self.join_address)
-            .finish_non_exhaustive()
-    }
-}
 
 /// The work of a leader.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ pub mod ca;
 pub mod cell;
 pub mod children;
 pub mod config;
+mod context;
 pub mod http;
 pub mod inventory;
 pub mod join;

@@ -11,7 +11,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::run::AgentError;
+use crate::error::AgentError;
 
 /// Bytes of a request's head; a key of 4096 bytes is 12288 when every byte is escaped.
 const HEAD_BYTES_MAX: usize = 16 * 1024;

@@ -1,0 +1,38 @@
+//! What a leader's parts share.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use kube::Client;
+
+use crate::cell;
+use crate::join::Endpoint;
+use crate::kubernetes::ApiServer;
+use crate::lease::Tenure;
+use crate::notes::Recorder;
+use crate::queue::Queue;
+use crate::views::Views;
+
+/// What reconciling needs.
+pub struct Context {
+    pub(crate) client: Client,
+    pub(crate) tenure: Tenure,
+    pub(crate) namespace: String,
+    pub(crate) agent_image: String,
+    pub(crate) join_address: SocketAddr,
+    pub(crate) api: Arc<ApiServer>,
+    pub(crate) shared: cell::Shared,
+    pub(crate) recorder: Recorder,
+    pub(crate) queue: Queue,
+    pub(crate) views: Views,
+    /// Answers joins as long as it lives.
+    pub(crate) _endpoint: Endpoint,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("join_address", &self.join_address)
+            .finish_non_exhaustive()
+    }
+}
