@@ -25,7 +25,8 @@ use crate::{http, wait};
 pub const OPERATOR_NAMESPACE: &str = "slotmesh-system";
 /// Namespace of the stories' clusters.
 pub const NAMESPACE: &str = "default";
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/slotmesh");
+/// The chart.
+pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/slotmesh");
 const OPERATOR_TAINT: &str = "node-role.kubernetes.io/control-plane";
 const DEADLINE: Duration = Duration::from_secs(120);
 

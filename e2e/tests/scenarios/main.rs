@@ -9,6 +9,7 @@
 )]
 
 mod api;
+mod chart;
 mod four_of_ten;
 mod kill_and_hold;
 mod one_of_two;
@@ -27,8 +28,9 @@ use slotmesh_e2e::run_folder::RunFolder;
 use slotmesh_e2e::stage::{Agent, NAMESPACE, Stage};
 use slotmesh_e2e::wait;
 
-const STORIES: [&str; 5] = [
+const STORIES: [&str; 6] = [
     "api",
+    "chart",
     "kill_and_hold",
     "restart",
     "four_of_ten",
@@ -70,6 +72,7 @@ async fn play_all(wanted: &[String]) -> Result<bool> {
         let begun = Instant::now();
         let played = match story {
             "api" => api::play(&stage).await,
+            "chart" => chart::play(&stage).await,
             "kill_and_hold" => kill_and_hold::play(&mut stage).await,
             "restart" => restart::play(&mut stage).await,
             "four_of_ten" => four_of_ten::play(&mut stage).await,
