@@ -12,6 +12,7 @@ mod api;
 mod chart;
 mod four_of_ten;
 mod kill_and_hold;
+mod no_majority;
 mod one_of_two;
 mod restart;
 
@@ -28,13 +29,14 @@ use slotmesh_e2e::run_folder::RunFolder;
 use slotmesh_e2e::stage::{Agent, NAMESPACE, Stage};
 use slotmesh_e2e::wait;
 
-const STORIES: [&str; 6] = [
+const STORIES: [&str; 7] = [
     "api",
     "chart",
     "kill_and_hold",
     "restart",
     "four_of_ten",
     "one_of_two",
+    "no_majority",
 ];
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -77,6 +79,7 @@ async fn play_all(wanted: &[String]) -> Result<bool> {
             "restart" => restart::play(&mut stage).await,
             "four_of_ten" => four_of_ten::play(&mut stage).await,
             "one_of_two" => one_of_two::play(&mut stage).await,
+            "no_majority" => no_majority::play(&mut stage).await,
             _ => unreachable!("every story is played"),
         };
         match played {
