@@ -18,7 +18,7 @@ use slotmesh_api::GossipCluster;
 use crate::assets::Assets;
 use crate::control_plane::ControlPlane;
 use crate::node::{Nodes, NodesOptions};
-use crate::run_folder::RunFolder;
+use crate::run_folder::{Network, RunFolder};
 use crate::{http, wait};
 
 /// Namespace of the operator.
@@ -38,7 +38,7 @@ pub struct Stage {
     /// Nodes on which operators run, and nothing else.
     pub operators: Nodes,
     run: Arc<RunFolder>,
-    networks: u8,
+    networks: Vec<Network>,
 }
 
 /// An agent's pod.
@@ -108,10 +108,11 @@ impl Stage {
     /// When something does not start.
     pub async fn start(assets: Assets, run: Arc<RunFolder>) -> Result<Self> {
         let plane = ControlPlane::start(assets, &run).await?;
+        let network = Network::claim()?;
         let options = NodesOptions {
             prefix: "control".into(),
             count: 2,
-            network: 20,
+            network: network.number(),
             images: images()?,
             taint: Some((OPERATOR_TAINT.into(), "NoSchedule".into())),
         };
@@ -120,7 +121,7 @@ impl Stage {
             plane,
             operators,
             run,
-            networks: 20,
+            networks: vec![network],
         })
     }
 
@@ -155,14 +156,15 @@ impl Stage {
     /// # Errors
     /// When a node is refused.
     pub async fn add_nodes(&mut self, prefix: &str, count: u8) -> Result<Nodes> {
-        self.networks += 1;
+        let network = Network::claim()?;
         let options = NodesOptions {
             prefix: prefix.into(),
             count,
-            network: self.networks,
+            network: network.number(),
             images: images()?,
             taint: None,
         };
+        self.networks.push(network);
         Nodes::start(&self.plane, &self.run, &options).await
     }
 
