@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use slotmesh_e2e::measure::{self, Failure};
-use slotmesh_e2e::stage::Stage;
+use slotmesh_e2e::stage::{NAMESPACE, Stage};
 use slotmesh_e2e::wait;
 
 use crate::{DEADLINE, Scene};
@@ -49,7 +49,9 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
         took.as_secs_f64()
     );
     for victim in victims {
-        measure::back(stage, &scene.nodes, scene.name, victim).await?;
+        scene
+            .nodes
+            .change(NAMESPACE, &victim.name, |verbs| verbs.held = false)?;
     }
     stage.wait_ready(scene.name, 3).await?;
     scene.strike(stage).await
