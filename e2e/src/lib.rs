@@ -7,6 +7,7 @@ pub mod certificates;
 pub mod control_plane;
 pub mod demo;
 pub mod http;
+pub mod lookups;
 pub mod measure;
 pub mod node;
 pub mod process;

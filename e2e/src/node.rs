@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
@@ -60,8 +60,24 @@ pub struct Verbs {
     pub frozen: bool,
 }
 
-/// Verbs by namespace and name of the pod.
-type Switches = Arc<Mutex<BTreeMap<(String, String), watch::Sender<Verbs>>>>;
+/// The processes of a pod so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Starts {
+    /// How many.
+    pub count: u64,
+    /// When the newest was started.
+    pub last: Option<Instant>,
+}
+
+/// What a story holds of a pod.
+#[derive(Debug)]
+struct Switch {
+    verbs: watch::Sender<Verbs>,
+    starts: watch::Receiver<Starts>,
+}
+
+/// Switches by namespace and name of the pod.
+type Switches = Arc<Mutex<BTreeMap<(String, String), Switch>>>;
 
 /// Running nodes. Dropping them ends their pods.
 #[derive(Debug)]
@@ -150,13 +166,28 @@ impl Nodes {
         pod: &str,
         change: impl FnOnce(&mut Verbs),
     ) -> Result<()> {
+        self.with_switch(namespace, pod, |switch| switch.verbs.send_modify(change))
+    }
+
+    /// The processes of a pod so far.
+    ///
+    /// # Errors
+    /// When no such pod runs here.
+    pub fn starts(&self, namespace: &str, pod: &str) -> Result<Starts> {
+        self.with_switch(namespace, pod, |switch| *switch.starts.borrow())
+    }
+
+    fn with_switch<T>(
+        &self,
+        namespace: &str,
+        pod: &str,
+        act: impl FnOnce(&Switch) -> T,
+    ) -> Result<T> {
         let switches = self.switches.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (namespace.to_owned(), pod.to_owned());
-        let switch = switches
-            .get(&key)
-            .with_context(|| format!("no pod {namespace}/{pod} on these nodes"))?;
-        switch.send_modify(change);
-        Ok(())
+        let switch = switches.get(&(namespace.to_owned(), pod.to_owned()));
+        switch
+            .map(act)
+            .with_context(|| format!("no pod {namespace}/{pod} on these nodes"))
     }
 
     /// Ends their pods and takes the Nodes out of the API.
@@ -348,13 +379,14 @@ async fn run_pods(host: Arc<Host>, switches: Switches) {
             }
             None => {
                 let (sender, receiver) = watch::channel(pod);
-                let (switch, verbs) = watch::channel(Verbs::default());
+                let (verbs, orders) = watch::channel(Verbs::default());
+                let (told, starts) = watch::channel(Starts::default());
                 switches
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
-                    .insert(key, switch);
+                    .insert(key, Switch { verbs, starts });
                 running.insert(uid, sender);
-                tasks.spawn(pod::run(host.clone(), receiver, verbs));
+                tasks.spawn(pod::run(host.clone(), receiver, orders, told));
             }
         }
     }

@@ -18,6 +18,7 @@ use slotmesh_api::GossipCluster;
 use crate::assets::Assets;
 use crate::control_plane::ControlPlane;
 use crate::node::{Nodes, NodesOptions};
+use crate::process::{Process, Program};
 use crate::run_folder::{Network, RunFolder};
 use crate::{http, wait};
 
@@ -25,6 +26,8 @@ use crate::{http, wait};
 pub const OPERATOR_NAMESPACE: &str = "slotmesh-system";
 /// Namespace of the stories' clusters.
 pub const NAMESPACE: &str = "default";
+/// Name of the release.
+pub const RELEASE: &str = "slotmesh";
 /// The chart.
 pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/slotmesh");
 const OPERATOR_TAINT: &str = "node-role.kubernetes.io/control-plane";
@@ -54,11 +57,22 @@ pub struct Agent {
     pub ip: IpAddr,
 }
 
+/// An operator's pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// Name of the pod.
+    pub name: String,
+    /// Its address.
+    pub ip: IpAddr,
+}
+
 /// Who owns a key, as an agent answers.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Location {
     /// Of the map in force.
     pub epoch: u64,
+    /// Whether the agent says that the answer may be outdated.
+    pub stale: bool,
     /// Who.
     pub owner: OwnerName,
 }
@@ -91,6 +105,23 @@ impl Agent {
             .with_context(|| format!("{} has no metric {name}", self.name))
     }
 
+    /// Incarnations of the members that this agent's map lists, by UID of the pod.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn incarnations(&self) -> Result<BTreeMap<String, u64>> {
+        let answer = http::json(&self.api("/v1/members")).await?;
+        let members = answer.get("members").and_then(Value::as_array);
+        let members = members.with_context(|| format!("no members in {answer}"))?;
+        Ok(members
+            .iter()
+            .filter_map(|member| {
+                let uid = member.get("uid")?.as_str()?.to_owned();
+                Some((uid, member.get("incarnation")?.as_u64()?))
+            })
+            .collect())
+    }
+
     /// Who owns a key, as this agent sees it.
     ///
     /// # Errors
@@ -98,6 +129,20 @@ impl Agent {
     pub async fn locate(&self, key: &str) -> Result<Location> {
         let answer = http::json(&self.api(&format!("/v1/locate?key={key}"))).await?;
         Ok(serde_json::from_value(answer)?)
+    }
+}
+
+impl Operator {
+    /// One of its metrics.
+    ///
+    /// # Errors
+    /// When it does not answer, or knows no such metric.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        let metrics = http::metrics(&format!("http://{}:8080/metrics", self.ip)).await?;
+        metrics
+            .get(name)
+            .copied()
+            .with_context(|| format!("{} has no metric {name}", self.name))
     }
 }
 
@@ -134,7 +179,7 @@ impl Stage {
         self.plane
             .helm(&[
                 "install",
-                "slotmesh",
+                RELEASE,
                 CHART,
                 "--namespace",
                 OPERATOR_NAMESPACE,
@@ -143,6 +188,25 @@ impl Stage {
                 &format!("tolerations={tolerations}"),
                 "--set",
                 "nodeSelector.slotmesh\\.dev/e2e=control",
+                "--wait",
+                "--timeout",
+                "120s",
+            ])
+            .await
+            .map(drop)
+    }
+
+    /// Uninstalls it, and waits as helm waits.
+    ///
+    /// # Errors
+    /// With what helm said.
+    pub async fn uninstall(&self) -> Result<()> {
+        self.plane
+            .helm(&[
+                "uninstall",
+                RELEASE,
+                "--namespace",
+                OPERATOR_NAMESPACE,
                 "--wait",
                 "--timeout",
                 "120s",
@@ -235,19 +299,56 @@ impl Stage {
         Ok(agents)
     }
 
-    /// The pod of the operator that leads.
+    /// How often each agent of a cluster was started again, by UID of the pod.
+    ///
+    /// # Errors
+    /// When the API does not answer.
+    pub async fn restarts(&self, cluster: &str) -> Result<BTreeMap<String, i32>> {
+        let pods: Api<Pod> = Api::namespaced(self.plane.client(), NAMESPACE);
+        let list = pods
+            .list(&ListParams::default().labels(&format!("slotmesh.dev/cluster={cluster}")))
+            .await?;
+        Ok(list
+            .items
+            .iter()
+            .filter_map(|pod| {
+                let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
+                Some((pod.uid()?, containers.first()?.restart_count))
+            })
+            .collect())
+    }
+
+    /// Operators by name of their pods, those without an address left out.
+    ///
+    /// # Errors
+    /// When the API does not answer.
+    pub async fn operators(&self) -> Result<Vec<Operator>> {
+        let pods: Api<Pod> = Api::namespaced(self.plane.client(), OPERATOR_NAMESPACE);
+        let list = pods.list(&ListParams::default()).await?;
+        Ok(list
+            .items
+            .iter()
+            .filter_map(|pod| {
+                Some(Operator {
+                    name: pod.name_any(),
+                    ip: pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?,
+                })
+            })
+            .collect())
+    }
+
+    /// The operator that says that it leads; the Lease may still name one that is dead.
     ///
     /// # Errors
     /// When nobody leads.
-    pub async fn leader(&self) -> Result<String> {
-        use k8s_openapi::api::coordination::v1::Lease;
-        let leases: Api<Lease> = Api::namespaced(self.plane.client(), OPERATOR_NAMESPACE);
-        let lease = leases.get("slotmesh-operator").await?;
-        lease
-            .spec
-            .and_then(|spec| spec.holder_identity)
-            .filter(|holder| !holder.is_empty())
-            .context("nobody leads")
+    pub async fn leader(&self) -> Result<Operator> {
+        for operator in self.operators().await? {
+            let leads = operator.metric("slotmesh_operator_leader").await;
+            if leads.is_ok_and(|leads| leads > 0.0) {
+                return Ok(operator);
+            }
+        }
+        anyhow::bail!("no operator says that it leads")
     }
 
     /// Names of the operators' pods.
@@ -255,14 +356,43 @@ impl Stage {
     /// # Errors
     /// When the API does not answer.
     pub async fn operator_pods(&self) -> Result<Vec<String>> {
-        let pods: Api<Pod> = Api::namespaced(self.plane.client(), OPERATOR_NAMESPACE);
-        Ok(pods
-            .list(&ListParams::default())
-            .await?
-            .items
-            .iter()
-            .map(ResourceExt::name_any)
-            .collect())
+        let operators = self.operators().await?.into_iter();
+        Ok(operators.map(|operator| operator.name).collect())
+    }
+
+    /// Starts an agent outside any pod, in this environment; its output is in [`Stage::log`].
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_agent(&self, name: &str, environment: Vec<(String, String)>) -> Result<Process> {
+        let program = Program {
+            name: name.to_owned(),
+            binary: binary("slotmesh-agent")?,
+            arguments: Vec::new(),
+            environment,
+        };
+        Process::start(&program, &self.run)
+    }
+
+    /// A folder of this run for files of a story.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.run.path().join("stories").join(name);
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
+    /// What a pod, or a program started here, has logged so far.
+    ///
+    /// # Errors
+    /// When it was never started.
+    pub fn log(&self, name: &str) -> Result<String> {
+        let path = self.run.log_file(name);
+        let bytes =
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// Ends everything.
@@ -283,22 +413,25 @@ fn agent_of(pod: &Pod) -> Option<Agent> {
 
 /// Image -> binary of this build, beside our own.
 fn images() -> Result<BTreeMap<String, PathBuf>> {
-    let own = std::env::current_exe()?;
-    let folders = own.ancestors().skip(1).take(2);
     let version = env!("CARGO_PKG_VERSION");
     let mut images = BTreeMap::new();
     for name in ["slotmesh-agent", "slotmesh-operator"] {
-        let path = folders
-            .clone()
-            .map(|folder: &Path| folder.join(name))
-            .find(|path| path.is_file());
-        let path = path.with_context(|| {
-            format!(
-                "no binary {name} beside {}: run `make build`",
-                own.display()
-            )
-        })?;
-        images.insert(format!("slotmesh/{name}:{version}"), path);
+        images.insert(format!("slotmesh/{name}:{version}"), binary(name)?);
     }
     Ok(images)
+}
+
+fn binary(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let mut folders = own.ancestors().skip(1).take(2);
+    let found = folders.find_map(|folder: &Path| {
+        let path = folder.join(name);
+        path.is_file().then_some(path)
+    });
+    found.with_context(|| {
+        format!(
+            "no binary {name} beside {}: run `make build`",
+            own.display()
+        )
+    })
 }

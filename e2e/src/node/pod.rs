@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use super::probe::Prober;
 use super::volumes::Volumes;
-use super::{Host, Verbs, map_path};
+use super::{Host, Starts, Verbs, map_path};
 use crate::process::{Process, Program, exit_code};
 
 /// Pause between looks at volumes.
@@ -42,6 +42,7 @@ struct Life {
     host: Arc<Host>,
     pod: watch::Receiver<Arc<Pod>>,
     verbs: watch::Receiver<Verbs>,
+    starts: watch::Sender<Starts>,
     container: Container,
     ip: IpAddr,
     volumes: Volumes,
@@ -59,10 +60,11 @@ pub(super) async fn run(
     host: Arc<Host>,
     pod: watch::Receiver<Arc<Pod>>,
     verbs: watch::Receiver<Verbs>,
+    starts: watch::Sender<Starts>,
 ) {
     let current = pod.borrow().clone();
     let name = current.name_any();
-    if let Err(error) = live(host.clone(), pod, verbs).await {
+    if let Err(error) = live(host.clone(), pod, verbs, starts).await {
         tracing::warn!(
             pod = name,
             node = host.node,
@@ -76,6 +78,7 @@ async fn live(
     host: Arc<Host>,
     pod: watch::Receiver<Arc<Pod>>,
     verbs: watch::Receiver<Verbs>,
+    starts: watch::Sender<Starts>,
 ) -> Result<()> {
     let current = pod.borrow().clone();
     let uid = current.uid().context("a pod without UID")?;
@@ -96,6 +99,7 @@ async fn live(
         host,
         pod,
         verbs,
+        starts,
         container,
     };
     let unsupported =
@@ -182,6 +186,10 @@ impl Life {
 
     async fn run_once(&mut self, pod: &Pod, binary: &Path) -> Result<End> {
         let mut process = Process::start(&self.program(pod, binary)?, &self.host.run)?;
+        self.starts.send_modify(|starts| {
+            starts.count += 1;
+            starts.last = Some(Instant::now());
+        });
         self.told.state = json!({"running": {"startedAt": jiff::Timestamp::now()}});
         self.told.started = self.container.startup_probe.is_none();
         self.told.ready = self.told.started && self.container.readiness_probe.is_none();

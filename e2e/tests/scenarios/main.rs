@@ -9,48 +9,86 @@
 )]
 
 mod api;
+mod calm;
 mod chart;
+mod clean;
 mod four_of_ten;
+mod freeze_and_wake;
+mod install_uninstall;
 mod kill_and_hold;
 mod no_majority;
 mod one_of_two;
+mod operator_restarted;
 mod restart;
+mod scene;
+mod strangers;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use serde_json::json;
+use anyhow::{Context, Result};
+use futures::future::LocalBoxFuture;
 use slotmesh_e2e::assets::Assets;
-use slotmesh_e2e::node::Nodes;
 use slotmesh_e2e::process;
 use slotmesh_e2e::run_folder::RunFolder;
-use slotmesh_e2e::stage::{Agent, NAMESPACE, Stage};
-use slotmesh_e2e::wait;
+use slotmesh_e2e::stage::Stage;
 
-const STORIES: [&str; 7] = [
-    "api",
-    "chart",
-    "kill_and_hold",
-    "restart",
-    "four_of_ten",
-    "one_of_two",
-    "no_majority",
+use scene::Scene;
+
+/// Name, what it tells, and how it is played.
+type Story = (&'static str, &'static str, Play);
+type Play = fn(&mut Stage) -> LocalBoxFuture<'_, Result<()>>;
+
+/// One line a story, in the order in which they are played.
+#[rustfmt::skip]
+const STORIES: [Story; 11] = [
+    ("api", "each validation rule of the CRDs: accepted and refused", |s| Box::pin(api::play(s))),
+    ("chart", "the chart: linted, rendered in a matrix of values, tried against the API", |s| Box::pin(chart::play(s))),
+    ("kill_and_hold", "an agent is killed and held down: verdict, new owners, and back", |s| Box::pin(kill_and_hold::play(s))),
+    ("restart", "an agent is killed and runs again within 100 ms: no slot moves", |s| Box::pin(restart::play(s))),
+    ("freeze_and_wake", "an agent is frozen, loses its slots, wakes, and learns that it was deposed", |s| Box::pin(freeze_and_wake::play(s))),
+    ("four_of_ten", "four of ten agents are killed at once: one change", |s| Box::pin(four_of_ten::play(s))),
+    ("one_of_two", "one of two agents is killed, with the operator and without", |s| Box::pin(one_of_two::play(s))),
+    ("no_majority", "two of three agents are killed: nobody can prove it, the operator looks itself", |s| Box::pin(no_majority::play(s))),
+    ("operator_restarted", "operators are killed: nothing changes, and later joins work", |s| Box::pin(operator_restarted::play(s))),
+    ("strangers", "wrong certificates, wrong tokens, members of another cluster: all refused", |s| Box::pin(strangers::play(s))),
+    ("install_uninstall", "helm uninstall and install again; a deleted cluster leaves nothing", |s| Box::pin(install_uninstall::play(s))),
 ];
 const DEADLINE: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
     process::launch_if_asked().expect("the program starts");
-    let wanted: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|word| !word.starts_with('-'))
-        .collect();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments
+        .iter()
+        .any(|word| word == "--help" || word == "-h")
+    {
+        println!(
+            "scenarios [--list] [STORY...]: plays the stories whose names hold one of the words\n"
+        );
+    }
+    if arguments
+        .iter()
+        .any(|word| matches!(word.as_str(), "--help" | "-h" | "--list"))
+    {
+        for (name, tells, _) in STORIES {
+            println!("{name:<20} {tells}");
+        }
+        return ExitCode::SUCCESS;
+    }
+    let stories = match wanted(&arguments) {
+        Ok(stories) => stories,
+        Err(error) => {
+            eprintln!("{error:#}");
+            return ExitCode::from(2);
+        }
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    match runtime.block_on(play_all(&wanted)) {
+    match runtime.block_on(play_all(&stories)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -60,39 +98,45 @@ fn main() -> ExitCode {
     }
 }
 
-async fn play_all(wanted: &[String]) -> Result<bool> {
+/// The stories that the arguments name.
+fn wanted(arguments: &[String]) -> Result<Vec<Story>> {
+    let words: Vec<&String> = arguments
+        .iter()
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    let is_named = |word: &str| STORIES.iter().any(|(name, _, _)| name.contains(word));
+    // A misspelt name that plays nothing would pass for ever.
+    if let Some(word) = words.iter().find(|word| !is_named(word)) {
+        anyhow::bail!("no story's name holds `{word}`; --list shows them");
+    }
+    let mut stories = STORIES.to_vec();
+    stories
+        .retain(|(name, _, _)| words.is_empty() || words.iter().any(|word| name.contains(*word)));
+    Ok(stories)
+}
+
+async fn play_all(stories: &[Story]) -> Result<bool> {
     let run = Arc::new(RunFolder::create()?);
     let assets = Assets::ensure(|line| println!("{line}")).await?;
     let mut stage = Stage::start(assets, run.clone()).await?;
     stage.install().await?;
     let (mut passed, mut failed) = (0, 0);
-    for story in STORIES {
-        if !wanted.is_empty() && !wanted.iter().any(|word| story.contains(word.as_str())) {
-            continue;
-        }
-        println!("story {story}");
+    for (name, _, play) in stories {
+        println!("story {name}");
         let begun = Instant::now();
-        let played = match story {
-            "api" => api::play(&stage).await,
-            "chart" => chart::play(&stage).await,
-            "kill_and_hold" => kill_and_hold::play(&mut stage).await,
-            "restart" => restart::play(&mut stage).await,
-            "four_of_ten" => four_of_ten::play(&mut stage).await,
-            "one_of_two" => one_of_two::play(&mut stage).await,
-            "no_majority" => no_majority::play(&mut stage).await,
-            _ => unreachable!("every story is played"),
+        let Err(error) = play(&mut stage).await else {
+            passed += 1;
+            println!("story {name}: ok ({:.1} s)", begun.elapsed().as_secs_f64());
+            continue;
         };
-        match played {
-            Ok(()) => {
-                passed += 1;
-                println!("story {story}: ok ({:.1} s)", begun.elapsed().as_secs_f64());
-            }
-            Err(error) => {
-                failed += 1;
-                println!("story {story}: FAILED: {error:#}");
-                println!("the stage is not as it should be: later stories are not played");
-                break;
-            }
+        failed += 1;
+        println!("story {name}: FAILED: {error:#}");
+        let cleaned = clean::clean(&stage).await;
+        if let Err(error) =
+            cleaned.context("cannot clean the stage, so later stories are not played")
+        {
+            println!("{error:#}");
+            break;
         }
     }
     if failed > 0 {
@@ -101,45 +145,4 @@ async fn play_all(wanted: &[String]) -> Result<bool> {
     stage.stop().await;
     println!("{passed} passed, {failed} failed");
     Ok(failed == 0)
-}
-
-/// A cluster on nodes of its own.
-struct Scene {
-    name: &'static str,
-    nodes: Nodes,
-    agents: Vec<Agent>,
-}
-
-impl Scene {
-    /// Adds nodes, applies a cluster named like the story, and waits until it is Ready.
-    async fn set(stage: &mut Stage, name: &'static str, count: u8) -> Result<Self> {
-        let nodes = stage.add_nodes(name, count).await?;
-        stage.apply_cluster(name, &json!({})).await?;
-        stage.wait_ready(name, count.into()).await?;
-        Ok(Self {
-            name,
-            nodes,
-            agents: stage.agents(name).await?,
-        })
-    }
-
-    /// Deletes the cluster, waits until its pods are gone, and removes the nodes.
-    async fn strike(self, stage: &Stage) -> Result<()> {
-        for agent in &self.agents {
-            let _ = self.nodes.change(NAMESPACE, &agent.name, |verbs| {
-                verbs.held = false;
-                verbs.frozen = false;
-            });
-        }
-        stage
-            .plane
-            .kubectl(&["delete", "gossip", self.name, "-n", NAMESPACE])
-            .await?;
-        wait::until("the cluster's pods to go", DEADLINE, async || {
-            Ok(stage.agents(self.name).await?.is_empty().then_some(()))
-        })
-        .await?;
-        self.nodes.remove().await;
-        Ok(())
-    }
 }
