@@ -116,3 +116,21 @@ fn a_network_namespace_of_a_crashed_run_is_removed() {
     assert!(done.contains(&format!("removed netns {name}, left by a crashed run")));
     assert!(!Path::new("/run/netns").join(&name).exists());
 }
+
+#[test]
+fn a_running_child_is_found_by_its_name() {
+    let runs = tempfile::tempdir().unwrap();
+    let run = RunFolder::create_in(runs.path()).unwrap();
+    let mut older = sleeper();
+    let mut newer = sleeper();
+    for child in [&older, &newer] {
+        note_child(&run.children_file(), child.id().cast_signed(), "agent").unwrap();
+    }
+    assert_eq!(run.running_child("agent"), Some(newer.id()));
+    newer.kill().unwrap();
+    newer.wait().unwrap();
+    assert_eq!(run.running_child("agent"), Some(older.id()));
+    assert_eq!(run.running_child("another"), None);
+    older.kill().unwrap();
+    older.wait().unwrap();
+}
