@@ -7,7 +7,7 @@ CARGO ?= cargo
 E2E = $(CARGO) run -q --release --locked -p slotmesh-e2e --
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test build lint unit scenarios crds assets up clean
+.PHONY: help demo test build lint unit scenarios bench-main crds assets up clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ unit: ## unit, property and simulator tests
 scenarios: build ## stories on a real Kubernetes API, one control plane for all
 	@$(E2E) assets
 	$(CARGO) test --release --locked -p slotmesh-e2e --test control_plane --test scenarios
+
+bench-main: build ## measure what is promised, about 40 min (ARGS="--help" lists the parts, ARGS="--only kills" runs one)
+	@$(E2E) bench main $(ARGS)
 
 crds: ## regenerate crds/ and the chart's copy from the types
 	$(CARGO) run -q --locked -p slotmesh-api --bin slotmesh-crds crds charts/slotmesh/files/crds

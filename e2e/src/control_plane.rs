@@ -6,6 +6,7 @@
 //! ```
 
 mod arguments;
+mod audit;
 mod kubeconfig;
 mod tools;
 
@@ -25,6 +26,8 @@ use crate::run_folder::RunFolder;
 use crate::tokens::TokenMint;
 use crate::wait;
 
+pub use audit::Write;
+
 /// Longest wait for the API server, at the start and after a restart.
 const START: Duration = Duration::from_secs(90);
 /// Another program may take a port between our choice and the component's start.
@@ -40,6 +43,7 @@ pub struct ControlPlane {
     server: String,
     kubeconfig: PathBuf,
     client: Client2,
+    audit_log: Option<PathBuf>,
     // In the order of their start.
     running: Vec<Running>,
 }
@@ -84,12 +88,15 @@ pub struct Options {
     /// Address of the API server. Loopback is enough for nodes on loopback; nodes in network namespaces
     /// need the address of the bridge that they share, which must exist by now.
     pub address: IpAddr,
+    /// Whether the API server notes every write, for [`ControlPlane::writes`].
+    pub audit: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            audit: false,
         }
     }
 }
@@ -143,12 +150,14 @@ impl ControlPlane {
         let admin = certificates.client("admin", Some("system:masters"))?;
         kubeconfig::write(&kubeconfig, &server, &certificates.ca(), &admin)?;
         let client = Client2(kubeconfig::client(&kubeconfig).await?);
+        let audit_log = options.audit.then(|| folder.join("audit.log"));
         Ok(Self {
             assets,
             certificates,
             server,
             kubeconfig,
             client,
+            audit_log,
             running: Vec::new(),
         })
     }
@@ -165,8 +174,11 @@ impl ControlPlane {
         let arguments = arguments::etcd(folder, &etcd_url, peer);
         self.start_component(Component::Etcd, arguments, run)?;
         let port = self.server.rsplit_once(':').map_or("", |(_, port)| port);
-        let arguments =
+        let mut arguments =
             arguments::api_server(&self.certificates, folder, &etcd_url, options.address, port)?;
+        if let Some(log) = &self.audit_log {
+            arguments.extend(audit::arguments(folder, log)?);
+        }
         self.start_component(Component::ApiServer, arguments, run)?;
         self.wait_ready().await?;
         for (component, port) in [
@@ -290,6 +302,17 @@ impl ControlPlane {
     /// When the key cannot be read.
     pub fn token_mint(&self) -> Result<TokenMint> {
         TokenMint::open(&self.certificates.service_account_key())
+    }
+
+    /// Every write that the API server has answered so far, whoever made it.
+    ///
+    /// # Errors
+    /// When the control plane was started without `audit`.
+    pub fn writes(&self) -> Result<Vec<Write>> {
+        let log = self.audit_log.as_deref().context(
+            "this control plane notes no writes: start it with `audit: true` in its options",
+        )?;
+        audit::read(log)
     }
 
     /// A client with the rights of a node.

@@ -3,6 +3,7 @@
 //! nodes* ([`node`]) that run pods as child processes of the real binaries.
 
 pub mod assets;
+pub mod bench;
 pub mod certificates;
 pub mod control_plane;
 pub mod demo;

@@ -1,4 +1,4 @@
-//! The `slotmesh-e2e` binary: the demo, and a control plane to play with.
+//! The `slotmesh-e2e` binary: the demo, the measurements, and a control plane to play with.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use slotmesh_e2e::assets::Assets;
+use slotmesh_e2e::bench::{self, Bench};
 use slotmesh_e2e::control_plane::ControlPlane;
 use slotmesh_e2e::demo::{self, Played};
 use slotmesh_e2e::process;
@@ -39,6 +40,11 @@ enum What {
         /// Leave everything running at the end, and print how to point kubectl at it.
         #[arg(long)]
         keep: bool,
+    },
+    /// Measures what is promised, part by part; exit code 1 when an aim is missed.
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
     },
     /// Starts a control plane and keeps it until Ctrl-C.
     Up,
@@ -89,6 +95,7 @@ async fn run(command: What) -> Result<bool> {
             keep_logs_if(!matches!(all_met, Ok(true)), &run);
             all_met
         }
+        What::Bench { what } => Ok(until_signal(bench::run(&what)).await?.unwrap_or(false)),
         What::Up => {
             let run = RunFolder::create()?;
             let up = async {

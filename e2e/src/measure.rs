@@ -1,12 +1,18 @@
 //! Failures made and measured: what happens to an agent, and when each survivor knew.
+//!
+//! A survivor knows of a death from the earlier of two moments: its own verdict, or the application of a
+//! map that no longer lists the dead. The second alone is usual for a few: the operator needs no more
+//! than they do, its map can be there before their own evidence is complete, and it makes what is left
+//! of that evidence void, so that no verdict of theirs ever follows.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use serde::Deserialize;
 
 use crate::node::Nodes;
 use crate::stage::{Agent, NAMESPACE, Stage};
-use crate::wait;
+use crate::{http, wait};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const VERDICT: &str = "slotmesh_agent_last_verdict_timestamp_seconds";
@@ -26,10 +32,14 @@ pub enum Failure {
 /// What a failure came to.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
-    /// From the failure to the verdict on the last survivor, in seconds.
+    /// From the failure until the last survivor knew, by its own verdict or from the map, in seconds.
     pub verdict: f64,
     /// From there to the new map on the last survivor, in seconds.
     pub epoch_after: f64,
+    /// Survivors.
+    pub survivors: usize,
+    /// Those of them that knew from the map only.
+    pub from_map: usize,
     /// Slots that moved.
     pub moves: f64,
     /// The fewest that could.
@@ -57,24 +67,113 @@ pub async fn fail(
         .context("nobody survives")?
         .metric(EPOCH)
         .await?;
+    let failure = spread(nodes, &survivors, victims, kind).await?;
+    let (moves, minimum) = moves_after(stage, cluster, epoch).await?;
+    Ok(Measured {
+        verdict: failure.verdict,
+        epoch_after: failure.epoch_after,
+        survivors: survivors.len(),
+        from_map: failure.from_map,
+        moves,
+        minimum,
+    })
+}
+
+/// When a failure became known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// From the failure until the last survivor knew, in seconds.
+    pub verdict: f64,
+    /// From there to the new map on the last survivor, in seconds.
+    pub epoch_after: f64,
+    /// Survivors that knew from the map only.
+    pub from_map: usize,
+}
+
+/// Several agents fail at once; how it spreads among the survivors, down to the map without the dead.
+///
+/// # Errors
+/// When a survivor never gets a map without the dead.
+pub async fn spread(
+    nodes: &Nodes,
+    survivors: &[&Agent],
+    victims: &[Agent],
+    kind: Failure,
+) -> Result<Spread> {
     let at = unix_seconds();
     for victim in victims {
         bring_down(nodes, victim, kind)?;
     }
-    let verdict = slowest(&moments(&survivors, VERDICT, at, "a verdict").await?);
-    for agent in &survivors {
-        wait::until("the new epoch", DEADLINE, async || {
-            Ok((agent.metric(EPOCH).await? > epoch).then_some(()))
-        })
-        .await?;
+    let mut all = Vec::new();
+    for survivor in survivors {
+        all.push(learned(survivor, victims, at).await?);
     }
-    let applied = slowest(&moments(&survivors, APPLIED, at, "a new map").await?);
-    let (moves, minimum) = moves_after(stage, cluster, epoch).await?;
-    Ok(Measured {
-        verdict: verdict - at,
-        epoch_after: applied - verdict,
-        moves,
-        minimum,
+    Ok(Spread::of(at, &all))
+}
+
+/// The map as an agent tells it; what is needed of it.
+#[derive(Deserialize)]
+struct Map {
+    epoch: f64,
+    members: Vec<Member>,
+}
+
+#[derive(Deserialize)]
+struct Member {
+    name: String,
+    uid: String,
+}
+
+/// What one survivor came to know, in Unix seconds.
+#[derive(Clone, Copy, Debug)]
+struct Learned {
+    /// Its own verdict; none when the map came first.
+    verdict: Option<f64>,
+    /// When it applied the map without the dead.
+    applied: f64,
+}
+
+impl Spread {
+    fn of(at: f64, all: &[Learned]) -> Self {
+        let latest = |moments: &mut dyn Iterator<Item = f64>| moments.fold(at, f64::max);
+        let known = latest(&mut all.iter().map(|it| it.verdict.unwrap_or(it.applied)));
+        let applied = latest(&mut all.iter().map(|it| it.applied));
+        Self {
+            verdict: known - at,
+            epoch_after: applied - known,
+            from_map: all.iter().filter(|it| it.verdict.is_none()).count(),
+        }
+    }
+}
+
+/// Waits until a survivor has a map without the victims, and tells what it knew when.
+async fn learned(survivor: &Agent, victims: &[Agent], since: f64) -> Result<Learned> {
+    let what = format!("a map without the dead on {}", survivor.name);
+    let waited = wait::until(&what, DEADLINE, async || {
+        let metrics = http::metrics(&survivor.metrics_url()).await?;
+        let value = |name| metrics.get(name).copied().unwrap_or_default();
+        let (applied, verdict) = (value(APPLIED), value(VERDICT));
+        if applied <= since {
+            return Ok(None);
+        }
+        let map: Map = serde_json::from_value(http::json(&survivor.api("/v1/map")).await?)?;
+        if (map.epoch - value(EPOCH)).abs() > 0.5 {
+            // A newer one came between the two looks; the moment belongs to the older.
+            return Ok(None);
+        }
+        let dead = |member: &&Member| victims.iter().any(|victim| victim.uid == member.uid);
+        if let Some(member) = map.members.iter().find(dead) {
+            anyhow::bail!("its map of epoch {} lists {}", map.epoch, member.name);
+        }
+        // Its own verdict, unless the map was there before that.
+        let verdict = (verdict > since && verdict <= applied).then_some(verdict);
+        Ok(Some(Learned { verdict, applied }))
+    });
+    waited.await.with_context(|| {
+        format!(
+            "the death was never known everywhere; next: the logs of {} and of the operators, lines with `verdict` and `map applied`",
+            survivor.name
+        )
     })
 }
 
@@ -92,7 +191,8 @@ pub fn bring_down(nodes: &Nodes, victim: &Agent, kind: Failure) -> Result<()> {
     })
 }
 
-/// When each of these agents came to a verdict after `since`, as the slowest did, in Unix seconds.
+/// When each of these agents came to a verdict after `since`, as the slowest did, in Unix seconds. Only
+/// for failures that no operator sees: see the head of this file.
 ///
 /// # Errors
 /// When one does not.
@@ -186,3 +286,6 @@ pub async fn back(stage: &Stage, nodes: &Nodes, cluster: &str, agent: &Agent) ->
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,27 +1,42 @@
 //! Tables of what was measured: printed, and written as JSON under `target/report/`.
+//!
+//! A table can be measured in parts, at different times: a row then takes the place of the older one of
+//! its case, except that a shortened run never takes the place of a whole one.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use serde::Serialize;
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// One measured figure beside its aim.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// What was measured.
     pub case: String,
     /// The figure.
     pub value: f64,
     /// Its unit.
-    pub unit: &'static str,
+    pub unit: String,
     /// What was promised, in words; empty when nothing was.
     pub aim: String,
-    /// Whether it is met; none when nothing was promised.
+    /// Whether it is met; none when nothing was promised, or when too little was done to say so.
     pub aim_met: Option<bool>,
+    /// When.
+    pub measured_at: Timestamp,
+    /// How, where that matters for its meaning; empty else.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    /// Less was done than the aim asks for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shortened: bool,
+    /// Of what; empty when unknown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub commit: String,
 }
 
 /// A table.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Its rows.
     pub rows: Vec<Row>,
@@ -29,38 +44,53 @@ pub struct Report {
 
 impl Report {
     /// A figure that must not exceed its aim.
-    pub fn at_most(&mut self, case: impl Into<String>, value: f64, unit: &'static str, aim: f64) {
-        let aim_met = Some(value <= aim);
-        self.rows.push(Row {
-            case: case.into(),
-            value,
-            unit,
-            aim: format!("<= {aim} {unit}"),
-            aim_met,
-        });
+    pub fn at_most(&mut self, case: impl Into<String>, value: f64, unit: &str, aim: f64) {
+        let promised = format!("<= {aim} {unit}");
+        self.push(case.into(), value, unit, promised, Some(value <= aim));
     }
 
     /// A figure that must be exactly its aim.
-    pub fn exactly(&mut self, case: impl Into<String>, value: f64, unit: &'static str, aim: f64) {
-        let aim_met = Some((value - aim).abs() < f64::EPSILON);
-        self.rows.push(Row {
-            case: case.into(),
-            value,
-            unit,
-            aim: format!("= {aim} {unit}"),
-            aim_met,
-        });
+    pub fn exactly(&mut self, case: impl Into<String>, value: f64, unit: &str, aim: f64) {
+        let promised = format!("= {aim} {unit}");
+        let met = (value - aim).abs() < f64::EPSILON;
+        self.push(case.into(), value, unit, promised, Some(met));
     }
 
     /// A figure without an aim.
-    pub fn plain(&mut self, case: impl Into<String>, value: f64, unit: &'static str) {
+    pub fn plain(&mut self, case: impl Into<String>, value: f64, unit: &str) {
+        self.push(case.into(), value, unit, String::new(), None);
+    }
+
+    fn push(&mut self, case: String, value: f64, unit: &str, aim: String, aim_met: Option<bool>) {
         self.rows.push(Row {
-            case: case.into(),
+            case,
             value,
-            unit,
-            aim: String::new(),
-            aim_met: None,
+            unit: unit.to_owned(),
+            aim: aim.trim_end().to_owned(),
+            aim_met,
+            measured_at: Timestamp::now(),
+            note: String::new(),
+            shortened: false,
+            commit: String::new(),
         });
+    }
+
+    /// Says more of the row that was added last.
+    pub fn note(&mut self, note: impl Into<String>) {
+        if let Some(row) = self.rows.last_mut() {
+            row.note = note.into();
+        }
+    }
+
+    /// All of it is from a shortened run: an aim can be missed by it, but not met.
+    pub fn shorten(&mut self, how: &str) {
+        for row in &mut self.rows {
+            row.shortened = true;
+            row.aim_met = row.aim_met.filter(|met| !met);
+            let rest = std::mem::take(&mut row.note);
+            let gap = if rest.is_empty() { "" } else { "; " };
+            row.note = format!("shortened: {how}{gap}{rest}");
+        }
     }
 
     /// Whether every aim is met.
@@ -69,23 +99,57 @@ impl Report {
         self.rows.iter().all(|row| row.aim_met != Some(false))
     }
 
-    /// Prints the table.
-    pub fn print(&self) {
+    /// Takes in newer rows; those that did not get in because a whole run's row is there.
+    pub fn merge(&mut self, newer: Self) -> Vec<Row> {
+        let mut refused = Vec::new();
+        for row in newer.rows {
+            match self.rows.iter_mut().find(|old| old.case == row.case) {
+                Some(old) if row.shortened && !old.shortened => refused.push(row),
+                Some(old) => *old = row,
+                None => self.rows.push(row),
+            }
+        }
+        refused
+    }
+
+    /// Prints the table. Rows from before `since` say when they were measured.
+    pub fn print_since(&self, since: Timestamp) {
         println!(
-            "{:<58} {:>12} {:<8} {:<18} met",
+            "{:<64} {:>11} {:<8} {:<12} met",
             "case", "measured", "unit", "promised"
         );
         for row in &self.rows {
             let met = match row.aim_met {
                 Some(true) => "yes",
                 Some(false) => "NO",
+                None if row.shortened && !row.aim.is_empty() => "short",
                 None => "",
             };
-            println!(
-                "{:<58} {:>12.3} {:<8} {:<18} {met}",
-                row.case, row.value, row.unit, row.aim
+            let mut notes = vec![row.note.clone()];
+            if row.measured_at < since {
+                let of = if row.commit.is_empty() { "" } else { " of " };
+                notes.push(format!(
+                    "measured {}{of}{}",
+                    row.measured_at.strftime("%Y-%m-%d %H:%M UTC"),
+                    row.commit
+                ));
+            }
+            notes.retain(|note| !note.is_empty());
+            let line = format!(
+                "{:<64} {:>11.3} {:<8} {:<12} {met:<5}  {}",
+                row.case,
+                row.value,
+                row.unit,
+                row.aim,
+                notes.join("; ")
             );
+            println!("{}", line.trim_end());
         }
+    }
+
+    /// Prints the table.
+    pub fn print(&self) {
+        self.print_since(Timestamp::MIN);
     }
 
     /// Writes it as `target/report/<name>.json`.
@@ -93,10 +157,42 @@ impl Report {
     /// # Errors
     /// When it cannot be written.
     pub fn write(&self, name: &str) -> Result<PathBuf> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/report");
-        std::fs::create_dir_all(&folder)?;
-        let path = folder.join(format!("{name}.json"));
-        std::fs::write(&path, serde_json::to_vec_pretty(self)?)?;
+        let path = path_of(name);
+        std::fs::create_dir_all(path.parent().context("no folder")?)?;
+        // Whole or not at all: the rows of earlier runs are in it.
+        let part = path.with_extension("part");
+        std::fs::write(&part, serde_json::to_vec_pretty(self)?)
+            .and_then(|()| std::fs::rename(&part, &path))
+            .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
     }
+
+    /// What `target/report/<name>.json` holds; nothing when it is not there.
+    ///
+    /// # Errors
+    /// When it is no table.
+    pub fn read(name: &str) -> Result<Self> {
+        let path = path_of(name);
+        let text = match std::fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            text => text.with_context(|| format!("cannot read {}", path.display()))?,
+        };
+        serde_json::from_slice(&text).with_context(|| {
+            format!(
+                "{} is no table of this version: remove it and measure again",
+                path.display()
+            )
+        })
+    }
 }
+
+fn path_of(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../target/report")
+        .join(format!("{name}.json"))
+}
+
+#[cfg(test)]
+mod tests;

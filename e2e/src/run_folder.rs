@@ -98,6 +98,19 @@ impl RunFolder {
         append(&self.path.join("resources"), &resource.to_string())
     }
 
+    /// Process number of the child of that name that runs; of several the one started last.
+    #[must_use]
+    pub fn running_child(&self, name: &str) -> Option<u32> {
+        let list = fs::read_to_string(self.children_file()).ok()?;
+        let started_as = |line: &str| {
+            let mut parts = line.splitn(3, ' ');
+            let (pid, started) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+            let lives = leftovers::start_time(pid) == Some(started);
+            (lives && parts.next() == Some(name)).then_some(pid)
+        };
+        list.lines().rev().find_map(started_as)
+    }
+
     /// The list of children, for [`note_child`].
     pub(crate) fn children_file(&self) -> PathBuf {
         self.path.join("children")

@@ -16,7 +16,7 @@ use serde_json::Value;
 use slotmesh_api::GossipCluster;
 
 use crate::assets::Assets;
-use crate::control_plane::ControlPlane;
+use crate::control_plane::{ControlPlane, Options};
 use crate::node::{Nodes, NodesOptions};
 use crate::process::{Process, Program};
 use crate::run_folder::{Network, RunFolder};
@@ -93,12 +93,18 @@ impl Agent {
         format!("http://{}:7402{path}", self.ip)
     }
 
+    /// URL of its metrics.
+    #[must_use]
+    pub fn metrics_url(&self) -> String {
+        format!("http://{}:7403/metrics", self.ip)
+    }
+
     /// One of its metrics.
     ///
     /// # Errors
     /// When it does not answer, or knows no such metric.
     pub async fn metric(&self, name: &str) -> Result<f64> {
-        let metrics = http::metrics(&format!("http://{}:7403/metrics", self.ip)).await?;
+        let metrics = http::metrics(&self.metrics_url()).await?;
         metrics
             .get(name)
             .copied()
@@ -152,7 +158,15 @@ impl Stage {
     /// # Errors
     /// When something does not start.
     pub async fn start(assets: Assets, run: Arc<RunFolder>) -> Result<Self> {
-        let plane = ControlPlane::start(assets, &run).await?;
+        Self::start_with(assets, run, Options::default()).await
+    }
+
+    /// The same with a control plane of that kind.
+    ///
+    /// # Errors
+    /// When something does not start.
+    pub async fn start_with(assets: Assets, run: Arc<RunFolder>, options: Options) -> Result<Self> {
+        let plane = ControlPlane::start_with(assets, &run, options).await?;
         let network = Network::claim()?;
         let options = NodesOptions {
             prefix: "control".into(),

@@ -127,3 +127,21 @@ fn a_network_is_claimed_once_and_given_back() {
     drop(first);
     assert_eq!(Network::claim_in(folder.path()).unwrap().number(), number);
 }
+
+#[test]
+fn a_running_child_is_found_by_its_name() {
+    let runs = tempfile::tempdir().unwrap();
+    let run = RunFolder::create_in(runs.path()).unwrap();
+    let mut older = sleeper();
+    let mut newer = sleeper();
+    for child in [&older, &newer] {
+        note_child(&run.children_file(), child.id().cast_signed(), "agent").unwrap();
+    }
+    assert_eq!(run.running_child("agent"), Some(newer.id()));
+    newer.kill().unwrap();
+    newer.wait().unwrap();
+    assert_eq!(run.running_child("agent"), Some(older.id()));
+    assert_eq!(run.running_child("another"), None);
+    older.kill().unwrap();
+    older.wait().unwrap();
+}

@@ -55,7 +55,10 @@ pub async fn bridge_address(assets: &Assets) -> Result<()> {
         return Ok(());
     }
     let address: IpAddr = "198.18.77.1".parse()?;
-    let options = Options { address };
+    let options = Options {
+        address,
+        ..Options::default()
+    };
     let plane = ControlPlane::start_with(assets.clone(), &run, options).await?;
     ensure!(plane.server().starts_with("https://198.18.77.1:"));
     plane.kubectl(&["get", "namespaces"]).await?;
@@ -78,7 +81,11 @@ async fn ip(arguments: &[&str]) -> bool {
 pub async fn no_such_address(assets: &Assets) -> Result<()> {
     let run = RunFolder::create()?;
     let address = "203.0.113.7".parse()?;
-    let started = ControlPlane::start_with(assets.clone(), &run, Options { address }).await;
+    let options = Options {
+        address,
+        ..Options::default()
+    };
+    let started = ControlPlane::start_with(assets.clone(), &run, options).await;
     let error = started.err().context("it started")?;
     let error = format!("{error:#}");
     ensure!(error.contains("cannot listen on 203.0.113.7"), "{error}");

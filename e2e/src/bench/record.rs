@@ -1,0 +1,216 @@
+//! Who owns what by the recorded maps, and how few slots could have moved between two of them. Counted
+//! here anew, from the `GossipCell`s alone: the operator's own plan and events are not asked.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use kube::Api;
+use kube::api::ListParams;
+use slotmesh_api::{GossipCell, names};
+
+use crate::stage::{NAMESPACE, Stage};
+
+const SLOTS: usize = 16384;
+
+/// The map of a cluster as it is recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) epoch: i64,
+    /// UIDs of the members' pods.
+    pub(super) members: Vec<String>,
+    capacities: BTreeMap<String, u64>,
+    /// UID of each slot's owner.
+    owners: Vec<Option<String>>,
+}
+
+/// Slots that moved between two records, and the fewest that could.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Moves {
+    pub(super) moved: u64,
+    pub(super) minimum: u64,
+    pub(super) epochs: i64,
+}
+
+impl Moves {
+    /// Slots that need not have moved.
+    #[allow(clippy::cast_precision_loss)] // slots are few
+    pub(super) fn beyond(self) -> f64 {
+        self.moved as f64 - self.minimum as f64
+    }
+}
+
+impl Record {
+    pub(super) async fn read(stage: &Stage, cluster: &str) -> Result<Self> {
+        let cells: Api<GossipCell> = Api::namespaced(stage.plane.client(), NAMESPACE);
+        let of_cluster =
+            ListParams::default().labels(&format!("{}={cluster}", names::LABEL_CLUSTER));
+        Self::of(&cells.list(&of_cluster).await?.items)
+    }
+
+    fn of(cells: &[GossipCell]) -> Result<Self> {
+        let mut record = Self {
+            owners: vec![None; SLOTS],
+            ..Self::default()
+        };
+        for cell in cells.iter().map(|cell| &cell.spec) {
+            record.epoch = record.epoch.max(cell.epoch);
+            for member in &cell.members {
+                record.members.push(member.uid.clone());
+                for owner in &member.owners {
+                    let capacity = u64::try_from(owner.capacity)?;
+                    record.capacities.insert(owner.uid.clone(), capacity);
+                    for slot in slots(&owner.slots)? {
+                        let place = record.owners.get_mut(slot).context("no such slot")?;
+                        let other = place.replace(owner.uid.clone());
+                        ensure!(other.is_none(), "slot {slot} is recorded with two owners");
+                    }
+                }
+            }
+        }
+        Ok(record)
+    }
+
+    /// Slots without an owner.
+    pub(super) fn unserved(&self) -> usize {
+        self.owners.iter().filter(|owner| owner.is_none()).count()
+    }
+
+    /// What happened between an older record and this one.
+    pub(super) fn since(&self, before: &Self) -> Moves {
+        let pairs = before.owners.iter().zip(&self.owners);
+        Moves {
+            moved: pairs.map(|(old, new)| u64::from(old != new)).sum(),
+            minimum: self.fewest_moves_from(before),
+            epochs: self.epoch - before.epoch,
+        }
+    }
+
+    /// Slots that nobody held who is still there have to move, and so has whatever a remaining owner
+    /// held above its quota.
+    fn fewest_moves_from(&self, before: &Self) -> u64 {
+        let mut held: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut ownerless = 0;
+        for owner in &before.owners {
+            match owner.as_deref() {
+                Some(owner) if self.capacities.contains_key(owner) => {
+                    *held.entry(owner).or_default() += 1;
+                }
+                _ => ownerless += 1,
+            }
+        }
+        let quotas = self.quotas(&held);
+        let surplus = |(owner, quota): (&&str, &u64)| {
+            let held = held.get(owner).copied().unwrap_or_default();
+            held.saturating_sub(*quota)
+        };
+        ownerless + quotas.iter().map(surplus).sum::<u64>()
+    }
+
+    /// Shares by capacity, rounded by largest remainder. Of equal remainders the seat goes where it
+    /// saves a move: no other choice needs fewer moves.
+    fn quotas(&self, held: &BTreeMap<&str, u64>) -> BTreeMap<&str, u64> {
+        let total: u64 = self.capacities.values().sum();
+        let mut quotas = BTreeMap::new();
+        let mut claims = Vec::new();
+        for (owner, capacity) in &self.capacities {
+            let share = SLOTS as u64 * capacity;
+            let floor = share.checked_div(total).unwrap_or_default();
+            let above = held.get(owner.as_str()).is_some_and(|held| *held > floor);
+            quotas.insert(owner.as_str(), floor);
+            claims.push((
+                share.checked_rem(total).unwrap_or_default(),
+                above,
+                owner.as_str(),
+            ));
+        }
+        let given: u64 = quotas.values().sum();
+        let seats = SLOTS as u64 - given;
+        claims.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, _, owner) in claims
+            .into_iter()
+            .take(usize::try_from(seats).unwrap_or_default())
+        {
+            *quotas.entry(owner).or_default() += 1;
+        }
+        quotas
+    }
+}
+
+/// Reads `0-5460,7000`.
+fn slots(text: &str) -> Result<Vec<usize>> {
+    let mut found = Vec::new();
+    for part in text.split(',').filter(|part| !part.is_empty()) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let number = |text: &str| {
+            text.parse::<usize>()
+                .with_context(|| format!("slots `{part}`"))
+        };
+        found.extend(number(first)?..=number(last)?);
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn record(owners: &[(&str, u64, &str)]) -> Record {
+        let mut record = Record {
+            owners: vec![None; SLOTS],
+            ..Record::default()
+        };
+        for (uid, capacity, held) in owners {
+            record.capacities.insert((*uid).to_owned(), *capacity);
+            for slot in slots(held).unwrap() {
+                *record.owners.get_mut(slot).unwrap() = Some((*uid).to_owned());
+            }
+        }
+        record
+    }
+
+    #[test]
+    fn a_death_moves_what_the_dead_held() {
+        let before = record(&[("a", 1, "0-8191"), ("b", 1, "8192-16383")]);
+        let after = record(&[("a", 1, "0-16383")]);
+        let moves = after.since(&before);
+        assert_eq!((moves.moved, moves.minimum), (8192, 8192));
+    }
+
+    #[test]
+    fn a_third_owner_takes_its_share_and_no_more() {
+        let before = record(&[("a", 1, "0-8191"), ("b", 1, "8192-16383")]);
+        // 5461 and a third each: one of the three has one more, and where it was before saves a move.
+        let well = record(&[
+            ("a", 1, "0-5461"),
+            ("b", 1, "8192-13652"),
+            ("c", 1, "5462-8191,13653-16383"),
+        ]);
+        assert_eq!(well.since(&before).minimum, 5461);
+        assert_eq!(well.since(&before).moved, 5461);
+        let badly = record(&[
+            ("a", 1, "8192-13653"),
+            ("b", 1, "0-5460"),
+            ("c", 1, "5461-8191,13654-16383"),
+        ]);
+        assert_eq!(badly.since(&before).minimum, 5461);
+        assert_eq!(badly.since(&before).moved, 16384);
+    }
+
+    #[test]
+    fn capacity_counts_and_none_drains() {
+        let before = record(&[("a", 1, "0-8191"), ("b", 1, "8192-16383")]);
+        let after = record(&[("a", 3, "0-12287"), ("b", 1, "12288-16383")]);
+        assert_eq!(after.since(&before).minimum, 4096);
+        let drained = record(&[("a", 1, "0-16383"), ("b", 0, "")]);
+        assert_eq!(drained.since(&before).minimum, 8192);
+    }
+
+    #[test]
+    fn redis_notation_is_read() {
+        assert_eq!(slots("0-2,7").unwrap(), [0, 1, 2, 7]);
+        assert!(slots("").unwrap().is_empty());
+        assert!(slots("a-b").is_err());
+    }
+}

@@ -1,0 +1,134 @@
+//! A stage with one cluster, and what most parts do with it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use super::record::Record;
+use crate::assets::Assets;
+use crate::control_plane::Options;
+use crate::node::Nodes;
+use crate::run_folder::RunFolder;
+use crate::stage::{Agent, Stage};
+use crate::{http, measure, wait};
+
+pub(super) const CLUSTER: &str = "bench";
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A running cluster.
+#[derive(Debug)]
+pub(super) struct Scene {
+    pub(super) run: Arc<RunFolder>,
+    pub(super) stage: Stage,
+    pub(super) nodes: Nodes,
+    pub(super) agents: Vec<Agent>,
+}
+
+/// Plays something with a cluster on that many nodes; when it fails, the logs stay.
+pub(super) async fn with_cluster<T>(
+    count: u8,
+    options: Options,
+    play: impl AsyncFnOnce(&mut Scene) -> Result<T>,
+) -> Result<T> {
+    let run = Arc::new(RunFolder::create()?);
+    let played = async {
+        let mut scene = Scene::set(run.clone(), count, options).await?;
+        let played = play(&mut scene).await;
+        scene.nodes.remove().await;
+        scene.stage.stop().await;
+        played
+    }
+    .await;
+    if played.is_err() {
+        match run.keep_logs() {
+            Ok(kept) => eprintln!("logs: {}", kept.display()),
+            // The failure itself is what matters.
+            Err(error) => eprintln!("{error:#}"),
+        }
+    }
+    played
+}
+
+impl Scene {
+    async fn set(run: Arc<RunFolder>, count: u8, options: Options) -> Result<Self> {
+        let assets = Assets::ensure(|line| println!("  {line}")).await?;
+        let mut stage = Stage::start_with(assets, run.clone(), options).await?;
+        stage.install().await?;
+        let nodes = stage.add_nodes("worker", count).await?;
+        stage.apply_cluster(CLUSTER, &json!({})).await?;
+        stage.wait_ready(CLUSTER, count.into()).await?;
+        let agents = stage.agents(CLUSTER).await?;
+        let scene = Self {
+            run,
+            stage,
+            nodes,
+            agents,
+        };
+        scene.settled().await?;
+        println!("  {count} nodes, every agent a member");
+        Ok(scene)
+    }
+
+    pub(super) async fn record(&self) -> Result<Record> {
+        let record = Record::read(&self.stage, CLUSTER).await?;
+        ensure!(
+            record.unserved() == 0,
+            "{} slots have no recorded owner; next: kubectl describe gossip {CLUSTER}",
+            record.unserved()
+        );
+        Ok(record)
+    }
+
+    /// Waits until every agent is a member by the recorded map, has that map in force, and the cluster is
+    /// Ready; the record.
+    pub(super) async fn settled(&self) -> Result<Record> {
+        let record = wait::until(
+            "every agent to have the recorded map",
+            DEADLINE,
+            async || {
+                let record = self.record().await?;
+                for agent in &self.agents {
+                    ensure!(
+                        record.members.contains(&agent.uid),
+                        "{} is not in the record of epoch {}",
+                        agent.name,
+                        record.epoch
+                    );
+                    let epoch = agent.metric(measure::EPOCH).await?;
+                    #[allow(clippy::cast_precision_loss)] // epochs begin at a Unix time in seconds
+                    let lags = epoch < record.epoch as f64;
+                    ensure!(
+                        !lags && agent.metric("slotmesh_agent_joined").await? > 0.0,
+                        "{} has the map of epoch {epoch}, {} is recorded",
+                        agent.name,
+                        record.epoch
+                    );
+                }
+                Ok(Some(record))
+            },
+        )
+        .await?;
+        let members = i32::try_from(self.agents.len())?;
+        self.stage.wait_ready(CLUSTER, members).await?;
+        Ok(record)
+    }
+
+    /// Metrics of every agent, by its place in `agents`.
+    pub(super) async fn metrics(&self) -> Result<Vec<BTreeMap<String, f64>>> {
+        let mut all = Vec::new();
+        for agent in &self.agents {
+            let what = format!("metrics of {}", agent.name);
+            let url = agent.metrics_url();
+            all.push(
+                wait::until(&what, DEADLINE, async || {
+                    http::metrics(&url).await.map(Some)
+                })
+                .await?,
+            );
+        }
+        Ok(all)
+    }
+}
