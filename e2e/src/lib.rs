@@ -8,6 +8,7 @@ pub mod control_plane;
 pub mod demo;
 pub mod http;
 pub mod measure;
+pub mod network;
 pub mod node;
 pub mod process;
 pub mod report;
