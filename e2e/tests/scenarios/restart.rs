@@ -13,9 +13,7 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
     let (victim, other) = (&scene.agents[0], &scene.agents[1]);
     let before = http::json(&other.api("/v1/map")).await?;
     let epoch = other.metric(measure::EPOCH).await?;
-    scene
-        .nodes
-        .change(NAMESPACE, &victim.name, |verbs| verbs.kills += 1)?;
+    scene.nodes.kill(NAMESPACE, &victim.name)?;
     wait::until("the new incarnation on every agent", DEADLINE, async || {
         for agent in &scene.agents {
             if agent.metric(measure::EPOCH).await? <= epoch {
