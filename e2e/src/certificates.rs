@@ -10,6 +10,9 @@ use rcgen::{
     Issuer, KeyPair, SanType,
 };
 
+/// Who the API server is to kubelets.
+const KUBELET_CLIENT: &str = "kube-apiserver-kubelet-client";
+
 /// The CA of one control plane, and the folder that its files are in.
 pub struct Certificates {
     folder: PathBuf,
@@ -99,6 +102,32 @@ impl Certificates {
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
         self.issue("apiserver", parameters)
+    }
+
+    /// A certificate by which the API server knows a node's own server.
+    ///
+    /// # Errors
+    /// When files cannot be written.
+    pub fn kubelet_server(&self, node: &str, address: IpAddr) -> Result<Pair> {
+        let mut parameters = CertificateParams::default();
+        parameters.distinguished_name = name(&format!("system:node:{node}"), Some("system:nodes"));
+        parameters.subject_alt_names = vec![SanType::IpAddress(address)];
+        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.issue(&format!("kubelet-{node}"), parameters)
+    }
+
+    /// The certificate by which nodes know the API server; made when it starts.
+    #[must_use]
+    pub fn kubelet_client(&self) -> PathBuf {
+        self.folder.join(format!("{KUBELET_CLIENT}.crt"))
+    }
+
+    /// Makes that certificate.
+    ///
+    /// # Errors
+    /// When files cannot be written.
+    pub fn issue_kubelet_client(&self) -> Result<Pair> {
+        self.client(KUBELET_CLIENT, Some("system:masters"))
     }
 
     /// A client certificate for a user of a group.

@@ -218,6 +218,7 @@ impl ControlPlane {
             binary: self.assets.path(component.name())?.to_owned(),
             arguments: arguments.into_iter().map(Into::into).collect(),
             environment: Vec::new(),
+            namespace: None,
         };
         self.running.push(Running {
             component,

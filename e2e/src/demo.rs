@@ -217,10 +217,7 @@ async fn without_operator(
 ) -> Result<()> {
     let operators = stage.operator_pods().await?;
     for pod in &operators {
-        stage.operators.change(OPERATOR_NAMESPACE, pod, |verbs| {
-            verbs.held = true;
-            verbs.kills += 1;
-        })?;
+        stage.operators.hold(OPERATOR_NAMESPACE, pod)?;
     }
     let victim = agents.last().context("there are no agents")?;
     let survivors: Vec<&Agent> = agents.iter().filter(|agent| *agent != victim).collect();
@@ -239,9 +236,7 @@ async fn without_operator(
         survivors.len()
     );
     for pod in &operators {
-        stage
-            .operators
-            .change(OPERATOR_NAMESPACE, pod, |verbs| verbs.held = false)?;
+        stage.operators.return_pod(OPERATOR_NAMESPACE, pod)?;
     }
     step(
         "the operators return, and the slots have new owners",

@@ -7,8 +7,9 @@ use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
+use tokio::net::TcpStream;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -32,6 +33,39 @@ pub async fn get(url: &str) -> Result<(u16, String)> {
         .with_context(|| format!("GET {url}: no answer"))?
 }
 
+/// GET over a connection that is there; status and body.
+///
+/// # Errors
+/// When nobody answers in time.
+pub async fn get_over(stream: TcpStream, path: &str) -> Result<(u16, String)> {
+    let host = stream.peer_addr()?.to_string();
+    let answer = async {
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let request = hyper::Request::get(path)
+            .header("host", &host)
+            .body(Empty::<Bytes>::new())?;
+        let exchange = async {
+            let response = sender.send_request(request).await?;
+            let status = response.status().as_u16();
+            let body = response.into_body().collect().await?.to_bytes();
+            Ok((status, String::from_utf8_lossy(&body).into_owned()))
+        };
+        tokio::pin!(connection, exchange);
+        tokio::select! {
+            done = &mut exchange => done,
+            // It may end with the last byte of the answer.
+            ended = &mut connection => match ended {
+                Ok(()) => exchange.await,
+                Err(error) => Err(error.into()),
+            },
+        }
+    };
+    tokio::time::timeout(TIMEOUT, answer)
+        .await
+        .with_context(|| format!("GET http://{host}{path}: no answer"))?
+}
+
 /// GET of JSON that must be there.
 ///
 /// # Errors
@@ -52,11 +86,17 @@ pub async fn metrics(url: &str) -> Result<BTreeMap<String, f64>> {
     if status != 200 {
         bail!("GET {url}: {status}");
     }
-    let lines = body.lines().filter(|line| !line.starts_with('#'));
-    Ok(lines
+    Ok(parse_metrics(&body))
+}
+
+/// Name (with labels) -> value.
+#[must_use]
+pub fn parse_metrics(text: &str) -> BTreeMap<String, f64> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
         .filter_map(|line| {
             let (name, value) = line.rsplit_once(' ')?;
             Some((name.to_owned(), value.parse().ok()?))
         })
-        .collect())
+        .collect()
 }

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod http;
 pub mod lookups;
 pub mod measure;
+pub mod network;
 pub mod node;
 pub mod process;
 pub mod report;

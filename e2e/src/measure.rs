@@ -27,6 +27,10 @@ pub enum Failure {
     Kill,
     /// SIGSTOP.
     Freeze,
+    /// Nothing gets in or out of its node; only for nodes in namespaces.
+    Silence,
+    /// Its node is powered off.
+    PowerOff,
 }
 
 /// What a failure came to.
@@ -57,6 +61,24 @@ pub async fn fail(
     victims: &[Agent],
     kind: Failure,
 ) -> Result<Measured> {
+    let bring_all_down = || {
+        victims
+            .iter()
+            .try_for_each(|victim| bring_down(nodes, victim, kind))
+    };
+    fail_by(stage, cluster, victims, bring_all_down).await
+}
+
+/// The same, by whatever makes the victims fail.
+///
+/// # Errors
+/// When a verdict or a map does not come at all.
+pub async fn fail_by(
+    stage: &Stage,
+    cluster: &str,
+    victims: &[Agent],
+    bring_all_down: impl FnOnce() -> Result<()>,
+) -> Result<Measured> {
     let agents = stage.agents(cluster).await?;
     let survivors: Vec<&Agent> = agents
         .iter()
@@ -67,7 +89,7 @@ pub async fn fail(
         .context("nobody survives")?
         .metric(EPOCH)
         .await?;
-    let failure = spread(nodes, &survivors, victims, kind).await?;
+    let failure = spread_by(&survivors, victims, bring_all_down).await?;
     let (moves, minimum) = moves_after(stage, cluster, epoch).await?;
     Ok(Measured {
         verdict: failure.verdict,
@@ -100,10 +122,21 @@ pub async fn spread(
     victims: &[Agent],
     kind: Failure,
 ) -> Result<Spread> {
+    let bring_all_down = || {
+        victims
+            .iter()
+            .try_for_each(|victim| bring_down(nodes, victim, kind))
+    };
+    spread_by(survivors, victims, bring_all_down).await
+}
+
+async fn spread_by(
+    survivors: &[&Agent],
+    victims: &[Agent],
+    bring_all_down: impl FnOnce() -> Result<()>,
+) -> Result<Spread> {
     let at = unix_seconds();
-    for victim in victims {
-        bring_down(nodes, victim, kind)?;
-    }
+    bring_all_down()?;
     let mut all = Vec::new();
     for survivor in survivors {
         all.push(learned(survivor, victims, at).await?);
@@ -177,18 +210,27 @@ async fn learned(survivor: &Agent, victims: &[Agent], since: f64) -> Result<Lear
     })
 }
 
-/// Kills and holds, or freezes, one agent.
+/// Makes one agent fail.
 ///
 /// # Errors
 /// When it is not on these nodes.
 pub fn bring_down(nodes: &Nodes, victim: &Agent, kind: Failure) -> Result<()> {
-    nodes.change(NAMESPACE, &victim.name, |verbs| match kind {
-        Failure::Kill => {
-            verbs.held = true;
-            verbs.kills += 1;
-        }
-        Failure::Freeze => verbs.frozen = true,
-    })
+    match kind {
+        Failure::Kill => nodes.hold(NAMESPACE, &victim.name),
+        Failure::Freeze => nodes.freeze(NAMESPACE, &victim.name),
+        Failure::Silence => nodes.silence(&victim.node),
+        Failure::PowerOff => nodes.power_off(&victim.node),
+    }
+}
+
+/// Undoes whatever was done to it.
+async fn bring_back(nodes: &Nodes, agent: &Agent) -> Result<()> {
+    nodes.heal()?;
+    // A node that boots knows of nothing held or frozen.
+    if !nodes.return_node(&agent.node).await? {
+        nodes.return_pod(NAMESPACE, &agent.name)?;
+    }
+    Ok(())
 }
 
 /// When each of these agents came to a verdict after `since`, as the slowest did, in Unix seconds. Only
@@ -261,7 +303,7 @@ fn parse_moves(line: &str) -> Option<(f64, f64, f64)> {
     Some((epoch, numbers.next()?, numbers.next()?))
 }
 
-/// The process returns; done when every agent has a newer map and it is a member of it.
+/// It returns; done when every agent has a newer map and it is a member of it.
 ///
 /// # Errors
 /// When it does not come back.
@@ -271,10 +313,7 @@ pub async fn back(stage: &Stage, nodes: &Nodes, cluster: &str, agent: &Agent) ->
     for survivor in agents.iter().filter(|other| *other != agent) {
         epoch = epoch.max(survivor.metric(EPOCH).await?);
     }
-    nodes.change(NAMESPACE, &agent.name, |verbs| {
-        verbs.held = false;
-        verbs.frozen = false;
-    })?;
+    bring_back(nodes, agent).await?;
     for member in &agents {
         let what = format!("{} to have the map with {}", member.name, agent.name);
         wait::until(&what, DEADLINE, async || {

@@ -8,31 +8,38 @@
 //! A node acts with its own certificate (Node authorizer, NodeRestriction). What it cannot show:
 //! isolation, images, CNI, and endpoints of Services, which refuse loopback addresses.
 
+mod gate;
+mod logs;
 mod pod;
 mod probe;
+mod registration;
+mod status;
+mod verbs;
 mod volumes;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::DeleteParams;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
-use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::control_plane::ControlPlane;
+use crate::network::{Fabric, Namespace, Place};
 use crate::run_folder::RunFolder;
+use verbs::{Switch, Switches};
+pub use verbs::{Starts, Verbs};
 
-/// Well inside the 50 s after which a node counts as lost.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Pods have addresses up to this; a namespace holds half of its network.
+const PODS: u8 = 126;
 
 /// What nodes are made of.
 #[derive(Clone, Debug)]
@@ -43,56 +50,52 @@ pub struct NodesOptions {
     pub count: u8,
     /// Second octet of their addresses: distinct for each group of nodes.
     pub network: u8,
+    /// Where they live.
+    pub place: Place,
     /// Image -> binary.
     pub images: BTreeMap<String, PathBuf>,
     /// Taint of all of them: `key=value:Effect` parts.
     pub taint: Option<(String, String)>,
 }
 
-/// What is done to the process of a pod.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Verbs {
-    /// Not started again while true.
-    pub held: bool,
-    /// Raised by one to have the process killed.
-    pub kills: u64,
-    /// SIGSTOP while true.
-    pub frozen: bool,
-}
-
-/// The processes of a pod so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Starts {
-    /// How many.
-    pub count: u64,
-    /// When the newest was started.
-    pub last: Option<Instant>,
-}
-
-/// What a story holds of a pod.
-#[derive(Debug)]
-struct Switch {
-    verbs: watch::Sender<Verbs>,
-    starts: watch::Receiver<Starts>,
-}
-
-/// Switches by namespace and name of the pod.
-type Switches = Arc<Mutex<BTreeMap<(String, String), Switch>>>;
-
 /// Running nodes. Dropping them ends their pods.
 #[derive(Debug)]
 pub struct Nodes {
     names: Vec<String>,
+    machines: BTreeMap<String, Machine>,
     switches: Switches,
-    tasks: Vec<JoinHandle<()>>,
+    // For nodes in namespaces.
+    fabric: Option<Arc<Fabric>>,
     client: Admin,
 }
+
+/// One node, on or off.
+struct Machine {
+    host: Arc<Host>,
+    running: Mutex<Running>,
+}
+
+/// The tasks of a node.
+#[derive(Default)]
+struct Running {
+    off: bool,
+    own: Vec<JoinHandle<()>>,
+    pods: Pods,
+}
+
+type Pods = Arc<Mutex<JoinSet<()>>>;
 
 struct Admin(Client);
 
 impl std::fmt::Debug for Admin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Client")
+    }
+}
+
+impl std::fmt::Debug for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.host.node)
     }
 }
 
@@ -106,6 +109,13 @@ pub(crate) struct Host {
     pub(crate) folder: PathBuf,
     pub(crate) server: String,
     pub(crate) ca: PathBuf,
+    pub(crate) logs: logs::LogBook,
+    // None on loopback.
+    namespace: Option<Namespace>,
+    log_server: logs::Server,
+    // False while the API does not hear it.
+    reachable: watch::Sender<bool>,
+    boots: AtomicU32,
     addresses: Mutex<BTreeMap<String, IpAddr>>,
 }
 
@@ -119,35 +129,34 @@ impl Nodes {
         run: &Arc<RunFolder>,
         options: &NodesOptions,
     ) -> Result<Self> {
-        let switches = Switches::default();
-        let (mut names, mut tasks) = (Vec::new(), Vec::new());
+        let fabric = match &options.place {
+            Place::Namespaces(fabric) => Some(fabric.clone()),
+            Place::Loopback | Place::Harness(_) => None,
+        };
+        let mut nodes = Self {
+            names: Vec::new(),
+            machines: BTreeMap::new(),
+            switches: Switches::default(),
+            fabric,
+            client: Admin(plane.client()),
+        };
         for number in 1..=options.count {
             let node = format!("{}-{number}", options.prefix);
-            let client = plane.node_client(&node).await?;
-            let host = Arc::new(Host {
-                address: IpAddr::V4(Ipv4Addr::new(127, options.network, number, 1)),
-                images: options.images.clone(),
-                folder: run.path().join("nodes").join(&node),
-                run: run.clone(),
-                server: plane.server().to_owned(),
-                ca: plane.certificates().ca(),
-                addresses: Mutex::default(),
-                node: node.clone(),
-                client,
-            });
-            register(&host, &plane.client(), options)
+            let host = Host::prepare(plane, run, options, &node, number)
                 .await
                 .with_context(|| format!("node {node}"))?;
-            tasks.push(tokio::spawn(heartbeat(host.clone())));
-            tasks.push(tokio::spawn(run_pods(host, switches.clone())));
-            names.push(node);
+            registration::register(&host, &plane.client(), options)
+                .await
+                .with_context(|| format!("node {node}"))?;
+            let machine = Machine {
+                host: Arc::new(host),
+                running: Mutex::default(),
+            };
+            machine.boot(&nodes.switches).await?;
+            nodes.machines.insert(node.clone(), machine);
+            nodes.names.push(node);
         }
-        Ok(Self {
-            names,
-            switches,
-            tasks,
-            client: Admin(plane.client()),
-        })
+        Ok(nodes)
     }
 
     /// Their names.
@@ -156,62 +165,123 @@ impl Nodes {
         &self.names
     }
 
-    /// Changes what is done to the process of a pod.
-    ///
-    /// # Errors
-    /// When no such pod runs here.
-    pub fn change(
-        &self,
-        namespace: &str,
-        pod: &str,
-        change: impl FnOnce(&mut Verbs),
-    ) -> Result<()> {
-        self.with_switch(namespace, pod, |switch| switch.verbs.send_modify(change))
-    }
-
-    /// The processes of a pod so far.
-    ///
-    /// # Errors
-    /// When no such pod runs here.
-    pub fn starts(&self, namespace: &str, pod: &str) -> Result<Starts> {
-        self.with_switch(namespace, pod, |switch| *switch.starts.borrow())
-    }
-
-    fn with_switch<T>(
-        &self,
-        namespace: &str,
-        pod: &str,
-        act: impl FnOnce(&Switch) -> T,
-    ) -> Result<T> {
-        let switches = self.switches.lock().unwrap_or_else(PoisonError::into_inner);
-        let switch = switches.get(&(namespace.to_owned(), pod.to_owned()));
-        switch
-            .map(act)
-            .with_context(|| format!("no pod {namespace}/{pod} on these nodes"))
-    }
-
     /// Ends their pods and takes the Nodes out of the API.
     pub async fn remove(mut self) {
-        for task in self.tasks.drain(..) {
-            task.abort();
-            let _ = task.await;
+        for machine in self.machines.values() {
+            machine.power_off();
+            machine.ended().await;
+        }
+        if let Err(error) = self.heal() {
+            tracing::warn!(error = format!("{error:#}"), "heal");
         }
         let nodes: Api<Node> = Api::all(self.client.0.clone());
-        for name in &self.names {
-            let _ = nodes.delete(name, &DeleteParams::default()).await;
+        for name in std::mem::take(&mut self.names) {
+            let _ = nodes.delete(&name, &DeleteParams::default()).await;
         }
     }
 }
 
-impl Drop for Nodes {
-    fn drop(&mut self) {
-        for task in &self.tasks {
+impl Machine {
+    fn running(&self) -> std::sync::MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_off(&self) -> bool {
+        self.running().off
+    }
+
+    /// Starts everything that runs on a node.
+    async fn boot(&self, switches: &Switches) -> Result<()> {
+        self.ended().await;
+        let host = self.host.clone();
+        host.boots.fetch_add(1, Ordering::Relaxed);
+        let listener = host.log_server.listen(host.namespace.as_ref()).await?;
+        let pods = Pods::default();
+        let serving = host.clone();
+        let logs = async move { serving.log_server.serve(serving.clone(), listener).await };
+        *self.running() = Running {
+            off: false,
+            own: vec![
+                tokio::spawn(registration::heartbeat(host.clone())),
+                tokio::spawn(logs),
+                tokio::spawn(run_pods(host, switches.clone(), pods.clone())),
+            ],
+            pods,
+        };
+        Ok(())
+    }
+
+    /// Ends everything at once; processes are killed with the tasks that hold them.
+    fn power_off(&self) {
+        let mut running = self.running();
+        running.off = true;
+        for task in &running.own {
             task.abort();
         }
+        let mut pods = running.pods.lock().unwrap_or_else(PoisonError::into_inner);
+        pods.abort_all();
+    }
+
+    /// Waits until the tasks of a node that is off have ended.
+    async fn ended(&self) {
+        let Running { own, pods, off } = std::mem::take(&mut *self.running());
+        self.running().off = off;
+        for task in own {
+            let _ = task.await;
+        }
+        let mut pods = std::mem::take(&mut *pods.lock().unwrap_or_else(PoisonError::into_inner));
+        pods.shutdown().await;
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.power_off();
     }
 }
 
 impl Host {
+    async fn prepare(
+        plane: &ControlPlane,
+        run: &Arc<RunFolder>,
+        options: &NodesOptions,
+        node: &str,
+        number: u8,
+    ) -> Result<Self> {
+        let group = options.network;
+        let (first, namespace) = match &options.place {
+            Place::Loopback => (127, None),
+            Place::Harness(fabric) => {
+                fabric.join_beside_harness(group, number)?;
+                (10, None)
+            }
+            Place::Namespaces(fabric) => (10, Some(fabric.join(node, group, number)?)),
+        };
+        let address = IpAddr::V4(Ipv4Addr::new(first, group, number, 1));
+        let (reachable, opened) = watch::channel(true);
+        Ok(Self {
+            client: gate::gated(plane.node_client(node).await?, opened),
+            node: node.to_owned(),
+            address,
+            images: options.images.clone(),
+            run: run.clone(),
+            folder: run.path().join("nodes").join(node),
+            server: plane.server().to_owned(),
+            ca: plane.certificates().ca(),
+            logs: logs::LogBook::default(),
+            log_server: logs::Server::new(plane.certificates(), node, address)?,
+            namespace,
+            reachable,
+            boots: AtomicU32::new(0),
+            addresses: Mutex::default(),
+        })
+    }
+
+    /// Where the processes of its pods live; ours when there is none.
+    pub(crate) fn namespace_path(&self) -> Option<PathBuf> {
+        self.namespace.as_ref().map(Namespace::path)
+    }
+
     /// An address of its own for a pod, tried before it is given away: orphans of a crashed run may
     /// hold one.
     pub(crate) fn address_of(&self, uid: &str) -> Result<IpAddr> {
@@ -227,12 +297,15 @@ impl Host {
         };
         let [a, b, c, _] = node.octets();
         let free = |address: &IpAddr| {
-            !addresses.values().any(|used| used == address)
-                && [7400, 7401]
+            // In a namespace that we made there are no orphans.
+            let bound = || {
+                [7400, 7401]
                     .iter()
                     .all(|port| UdpSocket::bind((*address, *port)).is_ok())
+            };
+            !addresses.values().any(|used| used == address) && (self.namespace.is_some() || bound())
         };
-        let found = (2..=250)
+        let found = (2..=PODS)
             .map(|d| IpAddr::V4(Ipv4Addr::new(a, b, c, d)))
             .find(free);
         let address = found.context("no address is left on this node")?;
@@ -253,100 +326,14 @@ impl Host {
     }
 }
 
-async fn register(host: &Host, admin: &Client, options: &NodesOptions) -> Result<()> {
-    let node: Node = serde_json::from_value(json!({
-        "metadata": {
-            "name": host.node,
-            "labels": {
-                "kubernetes.io/hostname": host.node,
-                "kubernetes.io/os": "linux",
-                "slotmesh.dev/e2e": options.prefix,
-            },
-        },
-        "spec": {"taints": options.taint.iter().map(|(key, effect)| json!({"key": key, "effect": effect})).collect::<Vec<_>>()},
-    }))?;
-    // Made by the administrator: a node may not taint itself as it likes.
-    Api::<Node>::all(admin.clone())
-        .create(&PostParams::default(), &node)
-        .await?;
-    report_ready(host).await?;
-    renew(host).await
-}
-
-async fn report_ready(host: &Host) -> Result<()> {
-    let now = jiff::Timestamp::now();
-    let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "reason": "ProcessNode", "lastHeartbeatTime": now, "lastTransitionTime": now});
-    let resources = json!({"cpu": "64", "memory": "256Gi", "pods": "200"});
-    let status = json!({"status": {
-        "capacity": resources,
-        "allocatable": resources,
-        "addresses": [{"type": "InternalIP", "address": host.address}, {"type": "Hostname", "address": host.node}],
-        "conditions": [
-            condition("Ready", "True"),
-            condition("MemoryPressure", "False"),
-            condition("DiskPressure", "False"),
-            condition("PIDPressure", "False"),
-        ],
-        "nodeInfo": {
-            "architecture": "amd64", "bootID": "process", "containerRuntimeVersion": "process://1", "kernelVersion": "",
-            "kubeProxyVersion": "", "kubeletVersion": "v1.35.4", "machineID": "", "operatingSystem": "linux",
-            "osImage": "", "systemUUID": "",
-        },
-    }});
-    let nodes: Api<Node> = Api::all(host.client.clone());
-    nodes
-        .patch_status(
-            &host.node,
-            &PatchParams::default(),
-            &Patch::Strategic(status),
-        )
-        .await?;
-    Ok(())
-}
-
-async fn renew(host: &Host) -> Result<()> {
-    use k8s_openapi::api::coordination::v1::Lease;
-    let leases: Api<Lease> = Api::namespaced(host.client.clone(), "kube-node-lease");
-    let lease = json!({
-        "metadata": {"name": host.node, "namespace": "kube-node-lease"},
-        "spec": {"holderIdentity": host.node, "leaseDurationSeconds": 40, "renewTime": jiff::Timestamp::now().to_string()},
-    });
-    let lease: Lease = serde_json::from_value(lease)?;
-    match leases.create(&PostParams::default(), &lease).await {
-        Err(kube::Error::Api(error)) if error.code == 409 => {
-            let patch = Patch::Merge(json!({"spec": lease.spec}));
-            leases
-                .patch(&host.node, &PatchParams::default(), &patch)
-                .await?;
-        }
-        result => drop(result?),
-    }
-    Ok(())
-}
-
-async fn heartbeat(host: Arc<Host>) {
-    let mut ticks = tokio::time::interval(HEARTBEAT);
-    loop {
-        ticks.tick().await;
-        // Once the controller has written Unknown, the Lease alone never brings a node back.
-        let beat = async {
-            renew(&host).await?;
-            report_ready(&host).await
-        };
-        if let Err(error) = beat.await {
-            tracing::debug!(node = host.node, %error, "heartbeat");
-        }
-    }
-}
-
-async fn run_pods(host: Arc<Host>, switches: Switches) {
+async fn run_pods(host: Arc<Host>, switches: Switches, tasks: Pods) {
     let pods: Api<Pod> = Api::all(host.client.clone());
     let config = watcher::Config::default().fields(&format!("spec.nodeName={}", host.node));
     let mut stream = std::pin::pin!(watcher(pods, config).default_backoff());
     let mut running: BTreeMap<String, watch::Sender<Arc<Pod>>> = BTreeMap::new();
-    let mut tasks = JoinSet::new();
+    let tasks = || tasks.lock().unwrap_or_else(PoisonError::into_inner);
     while let Some(event) = stream.next().await {
-        while tasks.try_join_next().is_some() {}
+        while tasks().try_join_next().is_some() {}
         let (pod, deleted) = match event {
             Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => {
                 (Arc::new(pod), false)
@@ -364,6 +351,7 @@ async fn run_pods(host: Arc<Host>, switches: Switches) {
             // Only now is its UID forgotten: a late event must not start it again.
             running.remove(&uid);
             host.forget(&uid);
+            host.logs.forget(&key);
             switches
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -372,10 +360,11 @@ async fn run_pods(host: Arc<Host>, switches: Switches) {
         }
         match running.get(&uid) {
             Some(known) => drop(known.send_replace(pod)),
-            None if pod.metadata.deletion_timestamp.is_some()
-                && pod.status.as_ref().is_some_and(|s| s.pod_ip.is_none()) =>
-            {
-                let _ = pod::finalize(&host, &pod).await;
+            // Not started since the node is on: there is nothing to end.
+            None if pod.metadata.deletion_timestamp.is_some() => {
+                if let Err(error) = status::finalize(&host, &pod).await {
+                    tracing::debug!(node = host.node, error = format!("{error:#}"), "finalize");
+                }
             }
             None => {
                 let (sender, receiver) = watch::channel(pod);
@@ -386,7 +375,7 @@ async fn run_pods(host: Arc<Host>, switches: Switches) {
                     .unwrap_or_else(PoisonError::into_inner)
                     .insert(key, Switch { verbs, starts });
                 running.insert(uid, sender);
-                tasks.spawn(pod::run(host.clone(), receiver, orders, told));
+                tasks().spawn(pod::run(host.clone(), receiver, orders, told));
             }
         }
     }

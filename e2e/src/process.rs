@@ -1,8 +1,8 @@
 //! Child processes that cannot outlive us.
 //!
 //! Children start through a launcher (`slotmesh-e2e child`), which asks the kernel for a SIGKILL when
-//! its parent dies and then becomes the real program. The request holds for the *thread* that
-//! spawned, so the harness runs on one thread.
+//! its parent dies, enters a network namespace if it is to, and then becomes the real program. The
+//! request holds for the *thread* that spawned, so the harness runs on one thread.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -11,12 +11,17 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
+use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getppid};
 use tokio::process::{Child, Command};
 
+use crate::network;
 use crate::run_folder::{RunFolder, note_child};
+
+/// Stands for our own network namespace.
+const OURS: &str = "-";
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -29,6 +34,8 @@ pub struct Program {
     pub arguments: Vec<OsString>,
     /// Its environment; nothing of ours is passed on but PATH.
     pub environment: Vec<(String, String)>,
+    /// The network namespace it lives in; ours when there is none.
+    pub namespace: Option<PathBuf>,
 }
 
 /// A running child. Dropping it kills it.
@@ -122,6 +129,7 @@ fn spawn(program: &Program, log: &Path, children: &Path) -> Result<(Child, Pid)>
     command
         .arg("child")
         .arg(std::process::id().to_string())
+        .arg(program.namespace.as_deref().unwrap_or(Path::new(OURS)))
         .arg(&program.binary)
         .args(&program.arguments)
         .env_clear()
@@ -150,31 +158,48 @@ pub fn exit_code(status: ExitStatus) -> i32 {
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
-/// Becomes the launcher if the arguments say so (`child PARENT BINARY ARGUMENT...`): the first thing in
-/// every `main` that starts children.
+/// Becomes the launcher if the arguments say so (`child PARENT NAMESPACE BINARY ARGUMENT...`), or tries
+/// what networks can be had: the first thing in every `main` that starts children.
 ///
 /// # Errors
 /// When the program cannot be started.
 pub fn launch_if_asked() -> Result<()> {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().as_deref() != Some(OsStr::new("child")) {
+    let word = arguments.next();
+    if word.as_deref() == Some(OsStr::new(network::TRIAL)) {
+        let way = arguments.next();
+        let done = network::trial(way.as_deref().and_then(OsStr::to_str));
+        std::process::exit(i32::from(!done));
+    }
+    if word.as_deref() != Some(OsStr::new("child")) {
         return Ok(());
     }
     let parent = arguments
         .next()
         .and_then(|parent| parent.to_str()?.parse().ok());
-    let (Some(parent), Some(binary)) = (parent, arguments.next()) else {
-        bail!("usage: child PARENT BINARY ARGUMENT...");
+    let (Some(parent), Some(namespace), Some(binary)) =
+        (parent, arguments.next(), arguments.next())
+    else {
+        bail!("usage: child PARENT NAMESPACE BINARY ARGUMENT...");
     };
-    let Err(error) = launch(parent, &binary, &arguments.collect::<Vec<_>>());
+    let Err(error) = launch(parent, &namespace, &binary, &arguments.collect::<Vec<_>>());
     Err(error)
 }
 
-/// The launcher: dies with its parent, then becomes the program.
-fn launch(parent: i32, binary: &OsStr, arguments: &[OsString]) -> Result<std::convert::Infallible> {
+/// The launcher: dies with its parent, enters the namespace, then becomes the program.
+fn launch(
+    parent: i32,
+    namespace: &OsStr,
+    binary: &OsStr,
+    arguments: &[OsString],
+) -> Result<std::convert::Infallible> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     if getppid() != Pid::from_raw(parent) {
         bail!("the harness is gone");
+    }
+    if namespace != OURS {
+        let file = File::open(namespace).context("the network namespace is gone")?;
+        setns(file, CloneFlags::CLONE_NEWNET).context("cannot enter the network namespace")?;
     }
     let error = std::process::Command::new(binary).args(arguments).exec();
     Err(error).with_context(|| format!("cannot run {}", binary.display()))

@@ -17,6 +17,7 @@ use slotmesh_api::GossipCluster;
 
 use crate::assets::Assets;
 use crate::control_plane::{ControlPlane, Options};
+use crate::network::{Fabric, Form, Place};
 use crate::node::{Nodes, NodesOptions};
 use crate::process::{Process, Program};
 use crate::run_folder::{Network, RunFolder};
@@ -42,6 +43,8 @@ pub struct Stage {
     pub operators: Nodes,
     run: Arc<RunFolder>,
     networks: Vec<Network>,
+    // Or why there is none.
+    fabric: std::result::Result<Arc<Fabric>, String>,
 }
 
 /// An agent's pod.
@@ -153,7 +156,7 @@ impl Operator {
 }
 
 impl Stage {
-    /// Starts the control plane and the operators' node.
+    /// Starts the control plane and the operators' nodes, on loopback.
     ///
     /// # Errors
     /// When something does not start.
@@ -166,12 +169,40 @@ impl Stage {
     /// # Errors
     /// When something does not start.
     pub async fn start_with(assets: Assets, run: Arc<RunFolder>, options: Options) -> Result<Self> {
+        let form = Form::Loopback("this stage was set on loopback".into());
+        Self::set(assets, run, options, &form).await
+    }
+
+    /// Starts the control plane and the operators' nodes. In a network of our own, nodes can be added on
+    /// loopback and [apart](Stage::add_nodes_apart): the operators reach both.
+    ///
+    /// # Errors
+    /// When something does not start.
+    pub async fn start_on(assets: Assets, run: Arc<RunFolder>, form: &Form) -> Result<Self> {
+        Self::set(assets, run, Options::default(), form).await
+    }
+
+    async fn set(
+        assets: Assets,
+        run: Arc<RunFolder>,
+        options: Options,
+        form: &Form,
+    ) -> Result<Self> {
+        let fabric = match form {
+            Form::Namespaces(entered) => Ok(Fabric::create(entered)?),
+            Form::Loopback(why) => Err(why.clone()),
+        };
+        let place = match &fabric {
+            Ok(fabric) => Place::Harness(fabric.clone()),
+            Err(_) => Place::Loopback,
+        };
         let plane = ControlPlane::start_with(assets, &run, options).await?;
         let network = Network::claim()?;
         let options = NodesOptions {
             prefix: "control".into(),
             count: 2,
             network: network.number(),
+            place,
             images: images()?,
             taint: Some((OPERATOR_TAINT.into(), "NoSchedule".into())),
         };
@@ -181,6 +212,7 @@ impl Stage {
             operators,
             run,
             networks: vec![network],
+            fabric,
         })
     }
 
@@ -229,16 +261,40 @@ impl Stage {
             .map(drop)
     }
 
-    /// Adds a group of nodes.
+    /// Why nodes cannot be in namespaces of their own here, if they cannot.
+    #[must_use]
+    pub fn why_not_apart(&self) -> Option<&str> {
+        self.fabric.as_ref().err().map(String::as_str)
+    }
+
+    /// Adds a group of nodes on loopback.
     ///
     /// # Errors
     /// When a node is refused.
     pub async fn add_nodes(&mut self, prefix: &str, count: u8) -> Result<Nodes> {
+        self.add_nodes_at(prefix, count, Place::Loopback).await
+    }
+
+    /// Adds a group of nodes, each in a network namespace of its own: they can be silenced and cut.
+    ///
+    /// # Errors
+    /// When that cannot be had here, or a node is refused.
+    pub async fn add_nodes_apart(&mut self, prefix: &str, count: u8) -> Result<Nodes> {
+        let fabric = match &self.fabric {
+            Ok(fabric) => fabric.clone(),
+            Err(why) => anyhow::bail!("{why}"),
+        };
+        let place = Place::Namespaces(fabric);
+        self.add_nodes_at(prefix, count, place).await
+    }
+
+    async fn add_nodes_at(&mut self, prefix: &str, count: u8, place: Place) -> Result<Nodes> {
         let network = Network::claim()?;
         let options = NodesOptions {
             prefix: prefix.into(),
             count,
             network: network.number(),
+            place,
             images: images()?,
             taint: None,
         };
@@ -384,6 +440,7 @@ impl Stage {
             binary: binary("slotmesh-agent")?,
             arguments: Vec::new(),
             environment,
+            namespace: None,
         };
         Process::start(&program, &self.run)
     }

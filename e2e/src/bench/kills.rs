@@ -120,6 +120,8 @@ fn progress(rounds: &[Round], kills: u32, victim: &Agent, begun: Instant) {
     let what = match round.kind {
         Failure::Kill => "kill",
         Failure::Freeze => "freeze",
+        Failure::Silence => "silence",
+        Failure::PowerOff => "power-off",
     };
     println!(
         "  failure {done} of {kills} ({what} of {}): known after {:.2} s, new map {:.2} s later; so far median {:.2} s, slowest {:.2} s; about {} left",

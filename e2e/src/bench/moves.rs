@@ -20,9 +20,10 @@ pub(super) async fn measure(report: &mut Report) -> Result<()> {
         row(report, "a 9th agent joins", join);
         let victim = scene
             .agents
-            .first()
+            .iter()
+            .find(|agent| scene.nodes.names().contains(&agent.node))
             .cloned()
-            .context("there are no agents")?;
+            .context("there are no agents on the first nodes")?;
         let round = fail_and_return(scene, &victim, Failure::Kill).await?;
         row(report, "one of 9 agents dies", round.death);
         row(report, "it returns", round.back);

@@ -34,7 +34,7 @@ pub(super) fn api_server(
     let mut names = vec![IpAddr::from(LOCAL), IpAddr::from(API_SERVICE)];
     names.extend((!names.contains(&address)).then_some(address));
     let server = certificates.server(&names)?;
-    let kubelet = certificates.client("kube-apiserver-kubelet-client", Some("system:masters"))?;
+    let kubelet = certificates.issue_kubelet_client()?;
     Ok(vec![
         format!("--etcd-servers={etcd}"),
         format!("--secure-port={port}"),
@@ -58,6 +58,7 @@ pub(super) fn api_server(
         "--allow-privileged=true".into(),
         file("kubelet-client-certificate", &kubelet.certificate),
         file("kubelet-client-key", &kubelet.key),
+        file("kubelet-certificate-authority", &certificates.ca()),
         "--kubelet-preferred-address-types=InternalIP".into(),
         // Loopback addresses are refused as endpoints, every ten seconds anew.
         "--endpoint-reconciler-type=none".into(),

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::{Container, Pod};
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 
 use super::probe::Prober;
+use super::status::{Told, field, finalize, terminated};
 use super::volumes::Volumes;
 use super::{Host, Starts, Verbs, map_path};
 use crate::process::{Process, Program, exit_code};
@@ -28,25 +28,15 @@ const BACKOFF_MIN: Duration = Duration::from_secs(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 const NEVER: Duration = Duration::from_secs(3600);
 
-/// What is told of the one container.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Told {
-    state: Value,
-    last: Value,
-    ready: bool,
-    started: bool,
-    restarts: i32,
-}
-
-struct Life {
-    host: Arc<Host>,
-    pod: watch::Receiver<Arc<Pod>>,
+pub(super) struct Life {
+    pub(super) host: Arc<Host>,
+    pub(super) pod: watch::Receiver<Arc<Pod>>,
     verbs: watch::Receiver<Verbs>,
     starts: watch::Sender<Starts>,
-    container: Container,
-    ip: IpAddr,
+    pub(super) container: Container,
+    pub(super) ip: IpAddr,
     volumes: Volumes,
-    told: Told,
+    pub(super) told: Told,
 }
 
 /// How a process came to its end.
@@ -92,10 +82,7 @@ async fn live(
     let mut life = Life {
         ip: host.address_of(&uid)?,
         volumes: Volumes::new(host.pod_folder(&uid)),
-        told: Told {
-            state: json!({"waiting": {"reason": "ContainerCreating"}}),
-            ..Told::default()
-        },
+        told: Told::after(&current),
         host,
         pod,
         verbs,
@@ -143,8 +130,17 @@ impl Life {
         let mut backoff = Duration::ZERO;
         loop {
             let begun = Instant::now();
-            match self.run_once(pod, binary).await? {
+            let end = self.run_once(pod, binary).await;
+            self.host.logs.end(&self.log_key(pod));
+            match end? {
                 End::Deleted => return Ok(()),
+                End::ByItself(code) if !restarts(pod, code) => {
+                    self.told.state = terminated(code);
+                    (self.told.ready, self.told.started) = (false, false);
+                    self.tell().await;
+                    self.deletion().await;
+                    return Ok(());
+                }
                 End::ByItself(code) => {
                     self.told.last = terminated(code);
                     self.told.state = json!({"waiting": {"reason": "CrashLoopBackOff"}});
@@ -185,7 +181,10 @@ impl Life {
     }
 
     async fn run_once(&mut self, pod: &Pod, binary: &Path) -> Result<End> {
-        let mut process = Process::start(&self.program(pod, binary)?, &self.host.run)?;
+        let program = self.program(pod, binary)?;
+        let log = self.host.run.log_file(&program.name);
+        self.host.logs.begin(self.log_key(pod), &log);
+        let mut process = Process::start(&program, &self.host.run)?;
         self.starts.send_modify(|starts| {
             starts.count += 1;
             starts.last = Some(Instant::now());
@@ -240,7 +239,7 @@ impl Life {
                     let prober = if starting { &mut startup } else { &mut readiness };
                     let Some(prober) = prober else { continue };
                     next_ready = Instant::now() + prober.period();
-                    match prober.probe(&self.container, self.ip).await {
+                    match prober.probe(&self.host, &self.container, self.ip).await {
                         Some(true) if starting => {
                             self.told.started = true;
                             self.told.ready = readiness.is_none();
@@ -255,7 +254,7 @@ impl Life {
                 () = tokio::time::sleep(live_wait) => {
                     let Some(prober) = &mut liveness else { continue };
                     next_live = Instant::now() + prober.period();
-                    if prober.probe(&self.container, self.ip).await == Some(false) {
+                    if prober.probe(&self.host, &self.container, self.ip).await == Some(false) {
                         process.signal(Signal::SIGKILL);
                     }
                 }
@@ -284,6 +283,11 @@ impl Life {
         self.told.state = terminated(code);
         (self.told.ready, self.told.started) = (false, false);
         self.tell().await;
+    }
+
+    fn log_key(&self, pod: &Pod) -> (String, String, String) {
+        let namespace = pod.namespace().unwrap_or_default();
+        (namespace, pod.name_any(), self.container.name.clone())
     }
 
     async fn deletion(&mut self) {
@@ -332,6 +336,7 @@ impl Life {
                 .map(|word| OsString::from(map_path(word, &mounts)))
                 .collect(),
             environment: environment.into_iter().collect(),
+            namespace: self.host.namespace_path(),
         })
     }
 
@@ -349,75 +354,6 @@ impl Life {
         super::write_whole(&path, &serde_json::to_vec(&config)?)?;
         Ok(path)
     }
-
-    /// Writes the status; a failure is made good by the next.
-    async fn tell(&mut self) {
-        let pod = self.pod.borrow().clone();
-        let ended = self.told.state.get("terminated").is_some();
-        let phase = if self.told.state.get("running").is_some() || self.told.restarts > 0 {
-            "Running"
-        } else {
-            "Pending"
-        };
-        let phase = if ended { "Succeeded" } else { phase };
-        let now = jiff::Timestamp::now();
-        let before = pod
-            .status
-            .as_ref()
-            .and_then(|status| status.conditions.clone())
-            .unwrap_or_default();
-        let condition = |kind: &str, holds: bool| {
-            let status = if holds { "True" } else { "False" };
-            let since = before
-                .iter()
-                .find(|c| c.type_ == kind && c.status == status);
-            let since = since
-                .and_then(|c| c.last_transition_time.clone())
-                .map_or(now, |time| time.0);
-            json!({"type": kind, "status": status, "lastTransitionTime": since})
-        };
-        let image = self.container.image.clone().unwrap_or_default();
-        let status = json!({"status": {
-            "phase": phase,
-            "hostIP": self.host.address,
-            "hostIPs": [{"ip": self.host.address}],
-            "podIP": self.ip,
-            "podIPs": [{"ip": self.ip}],
-            "startTime": pod.metadata.creation_timestamp,
-            "conditions": [
-                condition("PodScheduled", true),
-                condition("Initialized", true),
-                condition("ContainersReady", self.told.ready),
-                condition("Ready", self.told.ready),
-            ],
-            "containerStatuses": [{
-                "name": self.container.name,
-                "image": image,
-                "imageID": image,
-                "ready": self.told.ready,
-                "started": self.told.started,
-                "restartCount": self.told.restarts,
-                "state": self.told.state,
-                "lastState": if self.told.last.is_null() { json!({}) } else { self.told.last.clone() },
-            }],
-        }});
-        let pods: Api<Pod> = Api::namespaced(
-            self.host.client.clone(),
-            &pod.namespace().unwrap_or_default(),
-        );
-        let patch = Patch::Merge(status);
-        if let Err(error) = pods
-            .patch_status(&pod.name_any(), &PatchParams::default(), &patch)
-            .await
-        {
-            tracing::debug!(pod = pod.name_any(), %error, "status");
-        }
-    }
-}
-
-fn terminated(code: i32) -> Value {
-    let reason = if code == 0 { "Completed" } else { "Error" };
-    json!({"terminated": {"exitCode": code, "reason": reason, "finishedAt": jiff::Timestamp::now()}})
 }
 
 /// Returns when the pod is being deleted.
@@ -428,47 +364,15 @@ async fn deleted(pod: &mut watch::Receiver<Arc<Pod>>) {
         .await;
 }
 
-/// The process has ended: the object may go.
-pub(super) async fn finalize(host: &Host, pod: &Pod) -> Result<()> {
-    let pods: Api<Pod> = Api::namespaced(host.client.clone(), &pod.namespace().unwrap_or_default());
-    let only_this = Preconditions {
-        uid: pod.uid(),
-        resource_version: None,
-    };
-    let parameters = DeleteParams {
-        grace_period_seconds: Some(0),
-        preconditions: Some(only_this),
-        ..DeleteParams::default()
-    };
-    if let Some(uid) = pod.uid() {
-        let _ = std::fs::remove_dir_all(host.pod_folder(&uid));
-    }
-    match pods.delete(&pod.name_any(), &parameters).await {
-        Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => Ok(()),
-        result => Ok(result.map(drop)?),
-    }
-}
-
-/// A field of the downward API.
-pub(super) fn field(pod: &Pod, path: &str, host: &Host) -> Option<String> {
-    let metadata = &pod.metadata;
-    let of_map = |map: &Option<BTreeMap<String, String>>, rest: &str| {
-        let key = rest.strip_prefix("['")?.strip_suffix("']")?;
-        map.as_ref()?.get(key).cloned()
-    };
-    if let Some(rest) = path.strip_prefix("metadata.labels") {
-        return of_map(&metadata.labels, rest);
-    }
-    if let Some(rest) = path.strip_prefix("metadata.annotations") {
-        return of_map(&metadata.annotations, rest);
-    }
-    match path {
-        "metadata.name" => metadata.name.clone(),
-        "metadata.namespace" => metadata.namespace.clone(),
-        "metadata.uid" => metadata.uid.clone(),
-        "spec.nodeName" => Some(host.node.clone()),
-        "spec.serviceAccountName" => pod.spec.as_ref()?.service_account_name.clone(),
-        "status.hostIP" => Some(host.address.to_string()),
-        _ => None,
+/// Whether a container that ended with that code is started again.
+fn restarts(pod: &Pod, code: i32) -> bool {
+    let policy = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.restart_policy.as_deref());
+    match policy {
+        Some("Never") => false,
+        Some("OnFailure") => code != 0,
+        _ => true,
     }
 }

@@ -1,13 +1,13 @@
-//! HTTP and TCP probes, as a kubelet makes them.
+//! HTTP and TCP probes, as a kubelet makes them: from the node itself.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use tokio::net::TcpStream;
 
-use crate::http;
+use super::Host;
 
 /// One of a container's probes and how it went so far.
 pub(super) struct Prober {
@@ -34,13 +34,18 @@ impl Prober {
     }
 
     /// Probes once; Some(result) when a threshold is reached.
-    pub(super) async fn probe(&mut self, container: &Container, ip: IpAddr) -> Option<bool> {
+    pub(super) async fn probe(
+        &mut self,
+        host: &Host,
+        container: &Container,
+        ip: IpAddr,
+    ) -> Option<bool> {
         let limit = Duration::from_secs(
             u64::try_from(self.probe.timeout_seconds.unwrap_or(1))
                 .unwrap_or(1)
                 .max(1),
         );
-        let well = tokio::time::timeout(limit, ask(&self.probe, container, ip))
+        let well = tokio::time::timeout(limit, ask(host, &self.probe, container, ip))
             .await
             .unwrap_or(false);
         if well {
@@ -55,13 +60,14 @@ impl Prober {
     }
 }
 
-async fn ask(probe: &Probe, container: &Container, ip: IpAddr) -> bool {
+async fn ask(host: &Host, probe: &Probe, container: &Container, ip: IpAddr) -> bool {
     if let Some(get) = &probe.http_get {
         let Some(port) = port_of(&get.port, container) else {
             return false;
         };
-        let url = format!("http://{ip}:{port}{}", get.path.as_deref().unwrap_or("/"));
-        return http::get(&url)
+        let path = get.path.as_deref().unwrap_or("/");
+        return host
+            .get(SocketAddr::new(ip, port), path)
             .await
             .is_ok_and(|(status, _)| (200..400).contains(&status));
     }
@@ -69,7 +75,10 @@ async fn ask(probe: &Probe, container: &Container, ip: IpAddr) -> bool {
         let Some(port) = port_of(&tcp.port, container) else {
             return false;
         };
-        return TcpStream::connect((ip, port)).await.is_ok();
+        return match &host.namespace {
+            Some(namespace) => namespace.connect(SocketAddr::new(ip, port)).await.is_ok(),
+            None => TcpStream::connect((ip, port)).await.is_ok(),
+        };
     }
     // Other kinds need a container runtime.
     false

@@ -123,7 +123,7 @@ impl Volumes {
                 .as_ref()
                 .map(|field| field.field_path.as_str());
             let value = path
-                .and_then(|path| super::pod::field(pod, path, host))
+                .and_then(|path| super::status::field(pod, path, host))
                 .unwrap_or_default();
             write_all(
                 folder,

@@ -10,6 +10,7 @@
 
 mod builds;
 mod ends;
+mod networks;
 mod outages;
 mod works;
 
@@ -22,19 +23,27 @@ use kube::Api;
 use slotmesh_e2e::assets::Assets;
 use slotmesh_e2e::control_plane::ControlPlane;
 use slotmesh_e2e::run_folder::RunFolder;
-use slotmesh_e2e::{process, wait};
+use slotmesh_e2e::{network, process, wait};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     process::launch_if_asked().expect("the program starts");
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // Before there is a second thread.
+    let form = arguments
+        .first()
+        .filter(|word| *word == networks::NETWORK)
+        .map(|_| network::enter());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     if arguments.first().is_some_and(|word| word == ends::PANIC) {
         return runtime.block_on(ends::panicking_run());
+    }
+    if let Some(form) = form {
+        return runtime.block_on(networks::network_run(form));
     }
     let wanted: Vec<String> = arguments
         .into_iter()
@@ -77,6 +86,7 @@ async fn play_all(wanted: &[String]) -> Result<()> {
     // Last on the shared plane: it ends it.
     ends::stop(plane, run).await.context("stop")?;
     println!("story stop: ok");
+    story!("network_killed", networks::killed());
     story!("bridge_address", ends::bridge_address(&assets));
     story!("no_such_address", ends::no_such_address(&assets));
     story!("up_interrupted", ends::up_ends_with(&assets, "INT"));

@@ -27,10 +27,7 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
 
     let operators = stage.operator_pods().await?;
     for pod in &operators {
-        stage.operators.change(OPERATOR_NAMESPACE, pod, |verbs| {
-            verbs.held = true;
-            verbs.kills += 1;
-        })?;
+        stage.operators.hold(OPERATOR_NAMESPACE, pod)?;
     }
     let verdicts = survivor.metric("slotmesh_agent_verdicts_total").await?;
     measure::bring_down(&scene.nodes, victim, Failure::Kill)?;
@@ -48,9 +45,7 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
         OBSERVATION.as_secs()
     );
     for pod in &operators {
-        stage
-            .operators
-            .change(OPERATOR_NAMESPACE, pod, |verbs| verbs.held = false)?;
+        stage.operators.return_pod(OPERATOR_NAMESPACE, pod)?;
     }
     stage.wait_ready(scene.name, 1).await?;
     println!("  the operator is back: the survivor owns every slot");
