@@ -52,6 +52,9 @@ pub const EVIDENCE_PER_FRAME_MAX: usize = 512;
 pub const SUMMARY_ENTRIES_MAX: usize = EVIDENCE_MAX;
 /// Bytes of one line: two UIDs, two incarnations of 48 bits and a sequence of 64 as varints.
 pub const SUMMARY_ENTRY_BYTES_MAX: usize = 16 + 7 + 16 + 7 + 10;
+/// Outputs of one input: an event for each item of a frame of evidence, what that makes this member
+/// state itself, and what is sent on to each connection.
+pub const OUTPUTS_MAX: usize = 2 * EVIDENCE_PER_FRAME_MAX + 8 * CONNECTIONS_MAX;
 /// Frames that wait for one peer.
 pub const FRAMES_QUEUED_MAX: usize = 64;
 /// Members whose end is remembered for display.
