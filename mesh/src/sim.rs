@@ -187,10 +187,7 @@ impl Simulation {
     /// When there are more members than a map can list.
     pub fn new(settings: Settings) -> Result<Self, MapError> {
         let mut network = Network::new(settings.network, settings.seed);
-        let mut uid = || {
-            let (high, low) = (network.random(), network.random());
-            Uid::from_bytes(((u128::from(high) << 64) | u128::from(low)).to_be_bytes())
-        };
+        let mut uid = || node::uid_of(network.random(), network.random());
         let cluster = uid();
         let mut nodes: Vec<Node> = (0..settings.members).map(|_| Node::new(uid())).collect();
         let mut map = Map {

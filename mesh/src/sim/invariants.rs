@@ -12,9 +12,6 @@ pub use views_converge::{View, ViewsConverge};
 
 use crate::time::Instant;
 
-/// Violations that are kept; the first ones tell most.
-pub const VIOLATIONS_MAX: usize = 16;
-
 /// A rule that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -47,10 +44,10 @@ impl Invariants {
         &self.violations
     }
 
-    /// Keeps what a rule found.
+    /// Keeps what a rule found. Of each rule the first violation is kept: it tells most.
     pub fn keep(&mut self, at: Instant, rule: &'static str, found: Result<(), String>) {
         if let Err(what) = found
-            && self.violations.len() < VIOLATIONS_MAX
+            && self.violations.iter().all(|kept| kept.rule != rule)
         {
             self.violations.push(Violation { at, rule, what });
         }

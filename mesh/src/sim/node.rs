@@ -60,6 +60,11 @@ pub(super) fn name_of(node: NodeId) -> String {
     format!("agent-{:05}", node.0)
 }
 
+/// A UID made of two random numbers.
+pub(super) fn uid_of(high: u64, low: u64) -> Uid {
+    Uid::from_bytes(((u128::from(high) << 64) | u128::from(low)).to_be_bytes())
+}
+
 impl Node {
     pub(super) fn new(uid: Uid) -> Self {
         Self {
@@ -313,6 +318,11 @@ impl Simulation {
         }
     }
 
+    fn new_uid(&mut self) -> Uid {
+        let (high, low) = (self.network.random(), self.network.random());
+        uid_of(high, low)
+    }
+
     // Faults.
 
     pub(super) fn crash(&mut self, node: NodeId) {
@@ -375,8 +385,13 @@ impl Simulation {
         let process = self.process_of(node);
         self.close_all(process);
         self.crash(node);
-        if let Some(uid) = self.node(node).map(|place| place.uid) {
-            self.pod_gone(uid);
-        }
+        let uid = self.new_uid();
+        let Some(place) = self.node_mut(node) else {
+            return;
+        };
+        // Whoever starts here next is another pod.
+        let gone = std::mem::replace(&mut place.uid, uid);
+        self.by_uid.insert(uid, node);
+        self.pod_gone(gone);
     }
 }

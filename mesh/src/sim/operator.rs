@@ -136,6 +136,9 @@ impl Simulation {
 
     /// The API server says that a pod does not exist any more.
     pub(super) fn pod_gone(&mut self, uid: Uid) {
+        if self.operator.record.map().member(uid).is_none() {
+            return;
+        }
         self.operator.gone.insert(uid);
         self.begin_batch();
     }
