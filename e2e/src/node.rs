@@ -35,8 +35,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::control_plane::ControlPlane;
 use crate::network::{Fabric, Namespace, Place};
 use crate::run_folder::RunFolder;
-use verbs::{Switch, Switches};
 pub use verbs::{Starts, Verbs};
+use verbs::{Switch, Switches};
 
 /// Pods have addresses up to this; a namespace holds half of its network.
 const PODS: u8 = 126;

@@ -136,23 +136,15 @@ impl Graph {
         self.rings.get(ring).map_or(&[], Vec::as_slice)
     }
 
-    /// Successors of a member on the first `count` rings, without repetition: whom it tells news.
-    #[must_use]
-    pub fn successors(&self, uid: Uid, count: usize) -> Vec<Uid> {
-        let mut found: Vec<Uid> = Vec::with_capacity(count);
-        for ring in self.rings.iter().take(count) {
-            let Some(position) = ring.iter().position(|candidate| *candidate == uid) else {
-                continue;
-            };
-            let mut forwards = ring
-                .iter()
-                .skip(position + 1)
-                .chain(ring.iter().take(position));
-            if let Some(next) = forwards.find(|candidate| !found.contains(candidate)) {
-                found.push(*next);
-            }
-        }
-        found
+    /// All others in the order of one ring, from a member's successor on.
+    pub fn after(&self, uid: Uid, ring: usize) -> impl Iterator<Item = Uid> + '_ {
+        let ring = self.ring(ring);
+        let position = ring.iter().position(|candidate| *candidate == uid);
+        let (from, before) = position.map_or((ring.len(), 0), |position| (position + 1, position));
+        ring.iter()
+            .skip(from)
+            .chain(ring.iter().take(before))
+            .copied()
     }
 
     /// The voters of a cell, before leases exist: the lowest on ring 0.

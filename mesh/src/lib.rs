@@ -17,6 +17,8 @@ pub mod map;
 pub mod member;
 pub mod seal;
 pub mod signed;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod slot;
 pub mod time;
 pub mod verdict;

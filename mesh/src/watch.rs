@@ -5,6 +5,7 @@
 //! nobody's word. In cells of up to three members it also observes them itself, with probes in the
 //! place of beats, because two members that accuse each other prove nothing.
 
+mod judging;
 mod probing;
 mod second_look;
 
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use crate::counters::Counters;
 use crate::edge::Edge;
-use crate::evidence::{Claim, Evidence, EvidenceStore};
+use crate::evidence::{Evidence, EvidenceStore};
 use crate::graph::Graph;
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
 use crate::limits;
@@ -23,7 +24,6 @@ use crate::machine::{
 use crate::map::Map;
 use crate::signed::SignedMap;
 use crate::time::Instant;
-use crate::verdict::{Reports, verdict};
 use crate::wire::Frame;
 
 use second_look::SecondLook;
@@ -66,6 +66,8 @@ pub struct Watch {
 struct Peer {
     connection: ConnectionId,
     version: Option<(u32, Epoch)>,
+    /// When it was last heard.
+    heard: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -316,6 +318,7 @@ impl Watch {
             Peer {
                 connection,
                 version: None,
+                heard: now,
             },
         ) {
             let connection = older.connection;
@@ -354,7 +357,7 @@ impl Watch {
     }
 
     fn on_frame(&mut self, now: Instant, connection: ConnectionId, bytes: &[u8]) {
-        let Some(uid) = self.uid_of(connection) else {
+        let Some(uid) = self.hear(now, connection) else {
             return;
         };
         match Frame::decode(bytes) {
@@ -410,60 +413,6 @@ impl Watch {
         };
         self.counters.maps_sent += 1;
         self.send(connection, &frame);
-    }
-
-    fn on_evidence(&mut self, now: Instant, evidence: Vec<Evidence>) {
-        let keys = self.keys();
-        for item in evidence {
-            if !self.evidence.is_news(&item) {
-                continue;
-            }
-            if let Err(error) = item.check(self.signed.map(), &self.graph, &keys) {
-                self.counters.refuse(error.category());
-                continue;
-            }
-            self.take_in(item);
-        }
-        self.judge(now);
-    }
-
-    fn take_in(&mut self, item: Evidence) {
-        match self.evidence.insert(item) {
-            Ok(false) => return,
-            Ok(true) => self.counters.evidence_received += 1,
-            Err(error) => return self.counters.refuse(error.category()),
-        }
-        let (observer, subject) = item.edge();
-        match item.claim {
-            Claim::Suspect => self.event(Event::Suspected { observer, subject }),
-            Claim::Clear => self.event(Event::Cleared { observer, subject }),
-            Claim::Leave => {
-                if self.left.insert(subject) {
-                    self.event(Event::Leaving { member: subject });
-                }
-            }
-        }
-    }
-
-    fn judge(&mut self, now: Instant) {
-        let reports = Reports {
-            edges: self.evidence.reports().collect(),
-            leaving: self.evidence.leaving().map(|id| id.uid).collect(),
-            operator: self.graph.operator_may_observe(),
-        };
-        let verdict = verdict(self.signed.map(), &self.graph, &reports);
-        self.second_look.set(now, &verdict.unclaimed);
-        if verdict.failed == self.announced {
-            return;
-        }
-        self.announced = verdict.failed;
-        let epoch = self.map().epoch;
-        if self.announced.is_empty() {
-            return self.event(Event::VerdictWithdrawn { epoch });
-        }
-        self.counters.verdicts += 1;
-        let failed = self.announced.iter().copied().collect();
-        self.event(Event::Verdict { epoch, failed });
     }
 }
 

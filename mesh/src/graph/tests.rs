@@ -70,21 +70,17 @@ fn voters_are_odd_and_at_most_seven() {
 }
 
 #[test]
-fn news_reach_everybody_over_four_successors() {
-    for count in [2_u16, 8, 30, 300, 1000] {
-        let graph = Graph::of(&map(count));
-        let mut reached = BTreeSet::from([uid(0)]);
-        let mut fresh = vec![uid(0)];
-        while let Some(next) = fresh.pop() {
-            fresh.extend(
-                graph
-                    .successors(next, 4)
-                    .into_iter()
-                    .filter(|peer| reached.insert(*peer)),
-            );
+fn a_ring_is_walked_from_the_successor_round_to_the_predecessor() {
+    let graph = Graph::of(&map(8));
+    for ring in 0..limits::RINGS {
+        let order = graph.ring(ring);
+        for (position, uid) in order.iter().enumerate() {
+            let walked: Vec<Uid> = graph.after(*uid, ring).collect();
+            let expected = [&order[position + 1..], &order[..position]].concat();
+            assert_eq!(walked, expected);
         }
-        assert_eq!(reached.len(), usize::from(count));
     }
+    assert_eq!(graph.after(uid(99), 0).count(), 0);
 }
 
 /// All members of a cell must compute the same graph, also those of another release.

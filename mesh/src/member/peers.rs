@@ -1,12 +1,14 @@
 //! Connections: who is at the other end, whom to dial, and when to let go.
 //!
-//! Of two members the one with the smaller UID dials. A peer with a certificate of the cluster that
+//! Of two members the one with the smaller UID dials; the other one too, when it has heard nothing for
+//! long: the peer may no longer list it, and then nobody would dial. A peer with a certificate of the cluster that
 //! the map does not list is a stranger: it may exchange maps, because they prove themselves, and
 //! nothing else. So a member that slept, or one that joined an instant ago, finds its way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::edge::State;
 use crate::identity::{Epoch, MemberId, PublicKey, Uid};
 use crate::limits;
 use crate::machine::{CloseReason, ConnectionId, Output, PeerIdentity};
@@ -218,6 +220,17 @@ impl Mesh {
         }
         let listed = |uid: &Uid| self.signed.map().member(*uid).is_some();
         self.peers.dials.retain(|uid, _| listed(uid));
+        self.close_strangers_beyond_limit();
+    }
+
+    /// A map that drops many members at once makes strangers of all of them. The newest stay: most
+    /// likely somebody is still there, who will read in the map why.
+    fn close_strangers_beyond_limit(&mut self) {
+        let strangers = self.peers.stranger_connections();
+        let beyond = strangers.len().saturating_sub(limits::STRANGERS_MAX);
+        for connection in strangers.into_iter().take(beyond) {
+            self.close(connection, CloseReason::NotInMap);
+        }
     }
 
     /// Lets go of strangers that stayed and of connections that no edge needs, and dials the rest.
@@ -251,8 +264,8 @@ impl Mesh {
             return;
         }
         for uid in self.wanted_peers() {
-            let dials = self.me.uid < uid && self.peers.of(uid).is_none();
-            if !dials || !self.peers.may_dial(now, uid) {
+            let dials = self.me.uid < uid || self.is_long_silent(now, uid);
+            if !dials || self.peers.of(uid).is_some() || !self.peers.may_dial(now, uid) {
                 continue;
             }
             let Some(member) = self.signed.map().member(uid) else {
@@ -267,6 +280,13 @@ impl Mesh {
             self.peers.dials.insert(uid, Dial::Underway { next_pause });
             self.outputs.push_back(dial);
         }
+    }
+
+    fn is_long_silent(&self, now: Instant, uid: Uid) -> bool {
+        self.edges.get(&uid).is_some_and(|edge| {
+            edge.state() == State::Failed
+                && now.saturating_since(edge.last_arrival()) >= limits::LONG_SILENCE
+        })
     }
 
     pub(super) fn close(&mut self, connection: ConnectionId, reason: CloseReason) {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::edge::Edge;
 use crate::evidence::{Claim, Evidence, SummaryEntry};
 use crate::graph::Graph;
 use crate::identity::{Epoch, Uid};
@@ -176,12 +177,8 @@ impl Mesh {
 
     /// Pushes a map that just arrived to a few neighbours, and to whom it no longer lists.
     fn push_map(&mut self, now: Instant, from: ConnectionId) {
-        let successors = self.graph.successors(self.me.uid, limits::FANOUT);
-        let neighbours: BTreeSet<ConnectionId> = successors
-            .into_iter()
-            .filter_map(|uid| self.peers.of(uid))
-            .collect();
-        for connection in neighbours
+        let listeners = self.listeners(now);
+        for connection in listeners
             .into_iter()
             .filter(|connection| *connection != from)
         {
@@ -270,21 +267,41 @@ impl Mesh {
         self.spread_evidence(now, news, Some(from));
     }
 
+    /// Whom to tell news: on each of a few rings the next member that is well, and whoever comes before
+    /// it. So each ring stays a cycle through the living however many died at once, and a member that
+    /// is reported by mistake is not left in the dark.
+    fn listeners(&self, now: Instant) -> BTreeSet<ConnectionId> {
+        let reported: BTreeSet<Uid> = self.evidence.reports().map(|(_, id)| id.uid).collect();
+        let is_well = |uid: Uid| {
+            let silent = |edge: &Edge| !edge.is_well(now);
+            !reported.contains(&uid) && !self.edges.get(&uid).is_some_and(silent)
+        };
+        let (mut listeners, mut well) = (BTreeSet::new(), BTreeSet::new());
+        for ring in 0..limits::FANOUT {
+            for uid in self.graph.after(self.me.uid, ring) {
+                let Some(connection) = self.peers.of(uid) else {
+                    continue;
+                };
+                listeners.insert(connection);
+                if is_well(uid) && well.insert(uid) {
+                    break;
+                }
+            }
+        }
+        listeners
+    }
+
     /// Tells a few neighbours, and every operator.
     pub(super) fn spread_evidence(
         &mut self,
-        _now: Instant,
+        now: Instant,
         news: Vec<Evidence>,
         from: Option<ConnectionId>,
     ) {
         if news.is_empty() {
             return;
         }
-        let successors = self.graph.successors(self.me.uid, limits::FANOUT);
-        let mut targets: BTreeSet<ConnectionId> = successors
-            .into_iter()
-            .filter_map(|uid| self.peers.of(uid))
-            .collect();
+        let mut targets = self.listeners(now);
         targets.extend(self.peers.operators());
         for connection in targets
             .into_iter()

@@ -49,14 +49,6 @@ impl SecondLook {
             .for_each(|since| *since = now);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.silent_since.is_empty()
-    }
-
-    pub(super) fn contains(&self, uid: Uid) -> bool {
-        self.members().any(|member| member == uid)
-    }
-
     pub(super) fn members(&self) -> impl Iterator<Item = Uid> + '_ {
         self.silent_since.keys().map(|id| id.uid)
     }

@@ -1,0 +1,391 @@
+//! Many members, a model operator and a network under virtual time: a discrete-event simulator.
+//!
+//! ```text
+//!   Schedule ── what is due ──▶ Simulation ── Input ──▶ Mesh, Watch (the real ones)
+//!      ▲                           │   ▲                      │
+//!      └── delay, loss, cuts ──────┘   └────── Output ────────┘
+//! ```
+//!
+//! The machines are those that agents and the operator run. What is modelled: the network and its
+//! connections ([`connection`]), what an agent's shell does ([`node`]), and what the operator makes of
+//! verdicts and joins ([`operator`]). One seed is one run, bit by bit ([`Simulation::trace_digest`]).
+//! [`invariants`] are looked at after every input. Shape: `proto/sim.rs` of iroh-gossip, the test pair
+//! of quinn-proto, the VOPR of TigerBeetle.
+
+mod connection;
+mod fault;
+mod handshake;
+pub mod invariants;
+mod network;
+mod node;
+mod operator;
+mod run;
+mod schedule;
+mod trace;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use crate::identity::{Keypair, MemberId, PublicKey, Uid};
+use crate::machine::Event;
+use crate::map::{Map, MapError, Protocol};
+use crate::member::{Health, Mesh};
+use crate::signed::SignedMap;
+use crate::slot::SlotSet;
+use crate::time::Instant;
+use crate::watch::Watch;
+
+use connection::{Arrival, Connection, EndId, Message};
+use handshake::Dial;
+use invariants::{Invariants, View, Violation};
+use network::Network;
+use node::Node;
+use operator::Operator;
+use schedule::Schedule;
+use trace::Trace;
+
+pub use connection::{FROZEN_INPUTS_MAX, IDLE_TIMEOUT};
+pub use fault::{Fault, RANDOM_FAULTS_TIME, random_faults};
+pub use handshake::HANDSHAKE_TIMEOUT;
+pub use network::NetworkSettings;
+pub use operator::{BATCH, MapChange};
+pub use schedule::SCHEDULE_MAX;
+
+/// Members start within that time.
+const START_SPREAD: Duration = Duration::from_millis(100);
+/// Events that are remembered for tests.
+pub const EVENTS_MAX: usize = 1 << 20;
+/// Epoch of the first map.
+const FIRST_EPOCH: u64 = 100;
+
+/// A node by number: the agents are 1, 2 and so on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u16);
+
+/// The operator's node.
+pub const OPERATOR: NodeId = NodeId(0);
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            OPERATOR => f.write_str("the operator"),
+            Self(number) => write!(f, "node {number}"),
+        }
+    }
+}
+
+/// A process on a node; another one after a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct ProcessId {
+    node: NodeId,
+    generation: u32,
+}
+
+/// What a run is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Seed of all randomness.
+    pub seed: u64,
+    /// Members of the first map.
+    pub members: u16,
+    /// The network.
+    pub network: NetworkSettings,
+}
+
+impl Settings {
+    /// So many members on the usual network.
+    #[must_use]
+    pub fn new(seed: u64, members: u16) -> Self {
+        Self {
+            seed,
+            members,
+            network: NetworkSettings::default(),
+        }
+    }
+}
+
+/// An event of a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// When.
+    pub at: Instant,
+    /// Whose machine.
+    pub node: NodeId,
+    /// What.
+    pub event: Event,
+}
+
+#[derive(Debug)]
+enum Happening {
+    Wake(ProcessId),
+    Arrival {
+        end: EndId,
+        what: Arrival,
+    },
+    Message(Message),
+    Transmit(Message),
+    Acknowledged {
+        from: EndId,
+        attempts: Option<u32>,
+    },
+    Idle(EndId),
+    Handshake(Dial),
+    DialFailed {
+        process: ProcessId,
+        uid: Uid,
+    },
+    Begin(NodeId),
+    AskToJoin {
+        node: NodeId,
+        key: PublicKey,
+    },
+    JoinRequest {
+        node: NodeId,
+        key: PublicKey,
+    },
+    JoinAnswer {
+        node: NodeId,
+        key: PublicKey,
+        map: Box<SignedMap>,
+    },
+    AgentTick(ProcessId),
+    LeaveTimeout(ProcessId),
+    BatchEnds {
+        generation: u32,
+    },
+    Recorded {
+        generation: u32,
+        map: Box<SignedMap>,
+    },
+    Fault(Fault),
+    Look,
+}
+
+/// A run.
+#[derive(Debug)]
+pub struct Simulation {
+    settings: Settings,
+    cluster: Uid,
+    now: Instant,
+    schedule: Schedule<Happening>,
+    network: Network,
+    nodes: Vec<Node>,
+    by_uid: BTreeMap<Uid, NodeId>,
+    operator: Operator,
+    connections: BTreeMap<u64, Connection>,
+    next_connection: u64,
+    trace: Trace,
+    events: Vec<Record>,
+    invariants: Invariants,
+}
+
+impl Simulation {
+    /// A cell whose first map lists all members and that starts at time zero.
+    ///
+    /// # Errors
+    /// When there are more members than a map can list.
+    pub fn new(settings: Settings) -> Result<Self, MapError> {
+        let mut network = Network::new(settings.network, settings.seed);
+        let mut uid = || node::uid_of(network.random(), network.random());
+        let cluster = uid();
+        let mut nodes: Vec<Node> = (0..settings.members).map(|_| Node::new(uid())).collect();
+        let mut map = Map {
+            cluster,
+            cell: "simulated".into(),
+            era: 0,
+            epoch: FIRST_EPOCH,
+            slots: SlotSet::full(),
+            protocol: Protocol::default(),
+            members: Vec::with_capacity(nodes.len()),
+        };
+        let mut by_uid = BTreeMap::new();
+        for (number, node) in (1..).zip(&mut nodes) {
+            let id = NodeId(number);
+            let key = node.new_key(id, settings.seed);
+            let member = operator::member_on(id, node.uid, key.public(), FIRST_EPOCH);
+            map.members.push(member);
+            node.running = true;
+            node.joining = Some(key);
+            by_uid.insert(node.uid, id);
+        }
+        operator::rehome(&mut map);
+        let map_key = Keypair::from_seed([42; 32]);
+        let first = SignedMap::sign(map, &map_key)?;
+        let mut simulation = Self {
+            settings,
+            cluster,
+            now: Instant::ZERO,
+            schedule: Schedule::new(),
+            network,
+            nodes,
+            by_uid,
+            operator: Operator::new(map_key, first),
+            connections: BTreeMap::new(),
+            next_connection: 0,
+            trace: Trace::new(),
+            events: Vec::new(),
+            invariants: Invariants::default(),
+        };
+        simulation.start_operator();
+        for node in simulation.node_ids() {
+            let at = simulation.now + simulation.network.below(START_SPREAD);
+            simulation.schedule.push(at, Happening::Begin(node));
+        }
+        simulation.schedule.push(Instant::ZERO, Happening::Look);
+        Ok(simulation)
+    }
+
+    // Running.
+
+    /// Lets that much time pass.
+    pub fn run_for(&mut self, time: Duration) {
+        self.run_until_time(self.now + time);
+    }
+
+    /// Lets time pass until then.
+    pub fn run_until_time(&mut self, end: Instant) {
+        while let Some((at, what)) = self.schedule.pop_until(end) {
+            self.now = at;
+            self.happen(what);
+        }
+        self.now = end;
+    }
+
+    /// Lets time pass until something holds, for at most `most`; says how long it took.
+    pub fn run_until(&mut self, most: Duration, holds: impl Fn(&Self) -> bool) -> Option<Duration> {
+        let begin = self.now;
+        let end = begin + most;
+        while !holds(self) {
+            let (at, what) = self.schedule.pop_until(end)?;
+            self.now = at;
+            self.happen(what);
+        }
+        Some(self.now.saturating_since(begin))
+    }
+
+    // Looking.
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Digest of every input that a machine was given and every event that one told, so far.
+    #[must_use]
+    pub fn trace_digest(&self) -> u64 {
+        self.trace.digest()
+    }
+
+    /// How many inputs machines were given.
+    #[must_use]
+    pub fn inputs(&self) -> u64 {
+        self.trace.inputs()
+    }
+
+    /// Events of all machines so far, but for refusals.
+    #[must_use]
+    pub fn events(&self) -> &[Record] {
+        &self.events
+    }
+
+    /// Maps after the first, as the operator recorded them.
+    #[must_use]
+    pub fn map_changes(&self) -> &[MapChange] {
+        &self.operator.changes
+    }
+
+    /// The newest map.
+    #[must_use]
+    pub fn record(&self) -> &SignedMap {
+        &self.operator.record
+    }
+
+    /// Every node but the operator's.
+    pub fn node_ids(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (1..=self.settings.members).map(NodeId)
+    }
+
+    /// The machine of a member.
+    #[must_use]
+    pub fn mesh(&self, node: NodeId) -> Option<&Mesh> {
+        self.node(node)?.mesh.as_ref()
+    }
+
+    /// The operator's machine.
+    #[must_use]
+    pub fn watch(&self) -> Option<&Watch> {
+        self.operator.watch.as_ref()
+    }
+
+    /// Who the member on a node is.
+    #[must_use]
+    pub fn member_id(&self, node: NodeId) -> Option<MemberId> {
+        self.mesh(node).map(Mesh::id)
+    }
+
+    /// Where a pod is.
+    #[must_use]
+    pub fn node_of(&self, uid: Uid) -> Option<NodeId> {
+        self.by_uid.get(&uid).copied()
+    }
+
+    /// The rules, and what they saw.
+    #[must_use]
+    pub fn invariants(&self) -> &Invariants {
+        &self.invariants
+    }
+
+    /// Where a rule did not hold.
+    #[must_use]
+    pub fn violations(&self) -> &[Violation] {
+        self.invariants.violations()
+    }
+
+    /// What every process sees.
+    #[must_use]
+    pub fn views(&self) -> Vec<View> {
+        let numbered = (1..).map(NodeId).zip(&self.nodes);
+        let running = numbered.filter(|(_, node)| node.running);
+        running
+            .map(|(id, node)| view(id, node.mesh.as_ref()))
+            .collect()
+    }
+
+    fn node(&self, node: NodeId) -> Option<&Node> {
+        self.nodes.get(usize::from(node.0).checked_sub(1)?)
+    }
+
+    fn node_mut(&mut self, node: NodeId) -> Option<&mut Node> {
+        self.nodes.get_mut(usize::from(node.0).checked_sub(1)?)
+    }
+}
+
+fn view(node: NodeId, mesh: Option<&Mesh>) -> View {
+    let Some(mesh) = mesh else {
+        return View {
+            node,
+            is_member: false,
+            epoch: 0,
+            map_sha256: [0; 32],
+            evidence: 0,
+            failed: 0,
+            reported: 0,
+        };
+    };
+    let members = mesh.members();
+    let count = |wanted| members.iter().filter(|m| m.health == wanted).count();
+    View {
+        node,
+        is_member: !mesh.is_deposed(),
+        epoch: mesh.signed_map().map().epoch,
+        map_sha256: *mesh.signed_map().sha256(),
+        evidence: mesh.evidence_digest(),
+        failed: count(Health::Failed),
+        reported: count(Health::Suspect),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,451 @@
+//! Connections as QUIC has them, seen from above: datagrams that may be lost, messages that arrive however often their packets are lost, a close that
+//! travels, a reset from a process that knows nothing of the connection, and silence that ends it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::{Happening, NodeId, OPERATOR, ProcessId, Simulation};
+use crate::limits;
+use crate::machine::{ConnectionId, Disconnect, Input, PeerIdentity};
+use crate::time::Instant;
+
+/// A connection on which nothing was heard for that long is gone.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A lost part of a message is sent again after that time; the pause doubles.
+const RESEND_PAUSE: Duration = Duration::from_millis(30);
+/// The longest such pause: an acknowledged beat shows that what was sent before it is lost.
+const RESEND_PAUSE_MAX: Duration = Duration::from_millis(200);
+/// Messages under way at once on one connection, in one direction.
+const STREAMS: usize = 4;
+/// Inputs that wait for a process that is frozen; its socket holds no more.
+pub const FROZEN_INPUTS_MAX: usize = 4096;
+/// A frozen process is looked at again after that time, where something waits for it to go on.
+const FROZEN_PAUSE: Duration = Duration::from_millis(50);
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct EndId {
+    pub(super) connection: u64,
+    pub(super) accepted: bool,
+}
+
+impl EndId {
+    /// Each end has a name of its own for the connection, as in two processes.
+    pub(super) fn name(self) -> ConnectionId {
+        ConnectionId(self.connection * 2 + u64::from(self.accepted))
+    }
+
+    pub(super) fn of(name: ConnectionId) -> Self {
+        Self {
+            connection: name.0 / 2,
+            accepted: name.0 % 2 == 1,
+        }
+    }
+
+    fn other(self) -> Self {
+        Self {
+            accepted: !self.accepted,
+            ..self
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Comes up at that time.
+    Opening(Instant),
+    Up,
+    Gone,
+}
+
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) process: ProcessId,
+    pub(super) state: State,
+    pub(super) peer: PeerIdentity,
+    pub(super) last_heard: Instant,
+    under_way: usize,
+    waiting: VecDeque<Vec<u8>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) dialed: End,
+    pub(super) accepted: End,
+}
+
+/// A message under way.
+#[derive(Clone, Debug)]
+pub(super) struct Message {
+    from: EndId,
+    bytes: Vec<u8>,
+    attempts: u32,
+}
+
+impl Message {
+    fn again(&self) -> Self {
+        Self {
+            attempts: self.attempts + 1,
+            ..self.clone()
+        }
+    }
+}
+
+/// What arrives at one end.
+#[derive(Clone, Debug)]
+pub(super) enum Arrival {
+    Up,
+    Datagram(Vec<u8>),
+    Down(Disconnect),
+}
+
+impl End {
+    pub(super) fn new(
+        process: ProcessId,
+        peer: PeerIdentity,
+        state: State,
+        last_heard: Instant,
+    ) -> Self {
+        Self {
+            process,
+            state,
+            peer,
+            last_heard,
+            under_way: 0,
+            waiting: VecDeque::new(),
+        }
+    }
+}
+
+impl Simulation {
+    pub(super) fn end(&self, id: EndId) -> Option<&End> {
+        let connection = self.connections.get(&id.connection)?;
+        Some(if id.accepted {
+            &connection.accepted
+        } else {
+            &connection.dialed
+        })
+    }
+
+    fn end_mut(&mut self, id: EndId) -> Option<&mut End> {
+        let connection = self.connections.get_mut(&id.connection)?;
+        Some(if id.accepted {
+            &mut connection.accepted
+        } else {
+            &mut connection.dialed
+        })
+    }
+
+    /// The nodes at this end and at the other.
+    fn nodes_of(&self, id: EndId) -> Option<(NodeId, NodeId)> {
+        let here = self.end(id)?.process.node;
+        Some((here, self.end(id.other())?.process.node))
+    }
+
+    pub(super) fn arrive_at(&mut self, at: Instant, end: EndId, what: Arrival) {
+        self.schedule.push(at, Happening::Arrival { end, what });
+    }
+
+    // Sending.
+
+    pub(super) fn send_datagram(&mut self, name: ConnectionId, bytes: Vec<u8>) {
+        let from = EndId::of(name);
+        let Some((here, there)) = self.sending_nodes(from) else {
+            return;
+        };
+        if self.network.passes(here, there) {
+            let at = self.now + self.network.latency();
+            self.arrive(at, from.other(), Arrival::Datagram(bytes));
+        }
+    }
+
+    /// Nothing arrives at an end before it is up.
+    fn arrive(&mut self, at: Instant, end: EndId, what: Arrival) {
+        let at = match self.end(end).map(|end| end.state) {
+            Some(State::Opening(up)) => at.max(up),
+            _ => at,
+        };
+        self.arrive_at(at, end, what);
+    }
+
+    fn sending_nodes(&self, from: EndId) -> Option<(NodeId, NodeId)> {
+        let end = self.end(from)?;
+        (end.state == State::Up && self.is_current(end.process))
+            .then(|| self.nodes_of(from))
+            .flatten()
+    }
+
+    /// Returns whether the message found room.
+    pub(super) fn send_message(&mut self, name: ConnectionId, bytes: Vec<u8>) -> bool {
+        let from = EndId::of(name);
+        if self.sending_nodes(from).is_none() {
+            return true;
+        }
+        let Some(end) = self.end_mut(from) else {
+            return true;
+        };
+        if end.waiting.len() >= limits::FRAMES_QUEUED_MAX {
+            return false;
+        }
+        end.waiting.push_back(bytes);
+        self.pump(from);
+        true
+    }
+
+    fn pump(&mut self, from: EndId) {
+        while let Some(end) = self.end_mut(from).filter(|end| end.under_way < STREAMS) {
+            let Some(bytes) = end.waiting.pop_front() else {
+                return;
+            };
+            end.under_way += 1;
+            self.transmit(Message {
+                from,
+                bytes,
+                attempts: 0,
+            });
+        }
+    }
+
+    pub(super) fn transmit(&mut self, mut message: Message) {
+        let Some((here, there)) = self.sending_nodes(message.from) else {
+            return;
+        };
+        if !self.is_frozen(here) && self.network.passes(here, there) {
+            let mut at = self.now + self.network.latency();
+            if let Some(State::Opening(up)) = self.end(message.from.other()).map(|end| end.state) {
+                at = at.max(up);
+            }
+            return self.schedule.push(at, Happening::Message(message));
+        }
+        let pause = resend_pause(message.attempts);
+        message.attempts += 1;
+        self.schedule
+            .push(self.now + pause, Happening::Transmit(message));
+    }
+
+    /// A message is at its goal, if anybody is there.
+    pub(super) fn message_arrives(&mut self, message: Message) {
+        let goal = message.from.other();
+        if !self.reaches_process(goal) {
+            let again = message.again();
+            let at = self.now + resend_pause(again.attempts);
+            return self.schedule.push(at, Happening::Transmit(again));
+        }
+        let Some(process) = self.end(goal).map(|end| end.process) else {
+            return;
+        };
+        if self.is_frozen(process.node) {
+            // A message that finds no room is not acknowledged, and sent again.
+            let again = message.again();
+            if !self.wait_for_thaw(process.node, Happening::Message(message)) {
+                let at = self.now + resend_pause(again.attempts);
+                self.schedule.push(at, Happening::Transmit(again));
+            }
+            return;
+        }
+        self.hear(goal);
+        self.acknowledge(message.from, 0);
+        self.give(
+            process.node,
+            Input::Frame {
+                connection: goal.name(),
+                bytes: message.bytes,
+            },
+        );
+    }
+
+    /// Until its acknowledgement is back, a message takes up one of few streams.
+    pub(super) fn acknowledge(&mut self, from: EndId, attempts: u32) {
+        let Some((here, there)) = self.nodes_of(from) else {
+            return;
+        };
+        let (at, attempts) = if self.network.passes(there, here) {
+            (self.now + self.network.latency(), None)
+        } else {
+            (self.now + resend_pause(attempts), Some(attempts + 1))
+        };
+        let what = Happening::Acknowledged { from, attempts };
+        self.schedule.push(at, what);
+    }
+
+    pub(super) fn acknowledged(&mut self, from: EndId) {
+        if let Some(end) = self.end_mut(from) {
+            end.under_way = end.under_way.saturating_sub(1);
+        }
+        self.pump(from);
+    }
+
+    // Arriving.
+
+    /// Whether a packet finds the process that the connection belongs to. A process that knows nothing
+    /// of the connection answers with a reset; where no process is, nobody answers.
+    fn reaches_process(&mut self, goal: EndId) -> bool {
+        let Some(end) = self.end(goal) else {
+            return false;
+        };
+        let (process, state) = (end.process, end.state);
+        if !self.is_running(process.node) {
+            return false;
+        }
+        if self.is_current(process) && state != State::Gone {
+            return true;
+        }
+        let sender = goal.other();
+        if !self.is_frozen(process.node)
+            && let Some((here, there)) = self.nodes_of(goal)
+            && self.network.passes(here, there)
+        {
+            let at = self.now + self.network.latency();
+            self.arrive(at, sender, Arrival::Down(Disconnect::Reset));
+        }
+        false
+    }
+
+    pub(super) fn on_arrival(&mut self, end: EndId, what: Arrival) {
+        if let Arrival::Datagram(_) = what {
+            if !self.reaches_process(end) {
+                return;
+            }
+        } else if !self
+            .end(end)
+            .is_some_and(|end| self.is_current(end.process))
+        {
+            return;
+        }
+        let Some((process, state, peer)) = self.end(end).map(|e| (e.process, e.state, e.peer))
+        else {
+            return;
+        };
+        if self.is_frozen(process.node) {
+            // What finds no room is lost, a close as well: silence tells later.
+            self.wait_for_thaw(process.node, Happening::Arrival { end, what });
+            return;
+        }
+        let connection = end.name();
+        match (what, state) {
+            (Arrival::Up, State::Opening(_)) => {
+                self.set_state(end, State::Up);
+                self.schedule
+                    .push(self.now + IDLE_TIMEOUT, Happening::Idle(end));
+                let other = self.nodes_of(end).map(|(_, other)| other);
+                self.give(
+                    process.node,
+                    Input::Connected {
+                        connection,
+                        peer,
+                        remote: super::node::address_of(other.unwrap_or(OPERATOR)),
+                        dialed: !end.accepted,
+                    },
+                );
+            }
+            (Arrival::Datagram(bytes), State::Up) => {
+                self.hear(end);
+                self.give(process.node, Input::Datagram { connection, bytes });
+            }
+            (Arrival::Down(reason), State::Up) => {
+                self.set_state(end, State::Gone);
+                self.give(process.node, Input::Disconnected { connection, reason });
+            }
+            _ => {}
+        }
+    }
+
+    /// Something arrived, and its acknowledgement goes back.
+    fn hear(&mut self, end: EndId) {
+        let now = self.now;
+        if let Some(end) = self.end_mut(end) {
+            end.last_heard = now;
+        }
+        if let Some((here, there)) = self.nodes_of(end)
+            && !self.network.is_cut(here, there)
+            && let Some(other) = self.end_mut(end.other())
+        {
+            other.last_heard = other.last_heard.max(now);
+        }
+    }
+
+    pub(super) fn check_idle(&mut self, id: EndId) {
+        let Some(end) = self.end(id).filter(|end| end.state == State::Up) else {
+            return;
+        };
+        let (process, due) = (end.process, end.last_heard + IDLE_TIMEOUT);
+        if !self.is_current(process) {
+            return;
+        }
+        if self.is_frozen(process.node) {
+            // On waking it reads its socket before it looks at its timers.
+            let at = self.now + FROZEN_PAUSE;
+            return self.schedule.push(at, Happening::Idle(id));
+        }
+        if due > self.now {
+            return self.schedule.push(due, Happening::Idle(id));
+        }
+        self.set_state(id, State::Gone);
+        self.give(
+            process.node,
+            Input::Disconnected {
+                connection: id.name(),
+                reason: Disconnect::TimedOut,
+            },
+        );
+    }
+
+    // Ending.
+
+    pub(super) fn close(&mut self, name: ConnectionId) {
+        let end = EndId::of(name);
+        let Some((here, there)) = self.nodes_of(end) else {
+            return;
+        };
+        if self.end(end).is_none_or(|end| end.state == State::Gone) {
+            return;
+        }
+        self.set_state(end, State::Gone);
+        // When the word is lost, the next packet of the other side meets a reset.
+        if self.network.passes(here, there) {
+            let at = self.now + self.network.latency();
+            self.arrive(at, end.other(), Arrival::Down(Disconnect::ClosedByPeer));
+        }
+    }
+
+    /// Every connection of a process, by its own word.
+    pub(super) fn close_all(&mut self, process: ProcessId) {
+        let mine: Vec<ConnectionId> = self
+            .connections
+            .keys()
+            .flat_map(|connection| {
+                [false, true].map(|accepted| EndId {
+                    connection: *connection,
+                    accepted,
+                })
+            })
+            .filter(|end| self.end(*end).is_some_and(|end| end.process == process))
+            .map(EndId::name)
+            .collect();
+        mine.into_iter().for_each(|name| self.close(name));
+    }
+
+    fn set_state(&mut self, id: EndId, state: State) {
+        if let Some(end) = self.end_mut(id) {
+            end.state = state;
+            if state == State::Gone {
+                end.waiting.clear();
+            }
+        }
+    }
+
+    /// Connections of which neither end is left.
+    pub(super) fn forget_connections(&mut self) {
+        let mut connections = std::mem::take(&mut self.connections);
+        connections.retain(|_, connection| {
+            [&connection.dialed, &connection.accepted]
+                .iter()
+                .any(|end| end.state != State::Gone && self.is_current(end.process))
+        });
+        self.connections = connections;
+    }
+}
+
+fn resend_pause(attempts: u32) -> Duration {
+    (RESEND_PAUSE * 2_u32.saturating_pow(attempts.min(8))).min(RESEND_PAUSE_MAX)
+}

@@ -1,0 +1,397 @@
+//! A node with the process on it: a member, or one that waits to be one. What an agent's shell does
+//! around its machine is done here: it joins, joins again when it lost its place or hears nobody, and
+//! leaves.
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::connection::FROZEN_INPUTS_MAX;
+use super::{Happening, NodeId, OPERATOR, ProcessId, Simulation};
+use crate::identity::{Keypair, PublicKey, Uid};
+use crate::machine::{Event, Input};
+use crate::member::{Mesh, MeshConfig};
+use crate::signed::SignedMap;
+
+/// An agent that was not answered asks the operator again after that time.
+const JOIN_PAUSE: Duration = Duration::from_millis(500);
+/// Pace at which an agent looks whether it hears anybody.
+const AGENT_TICK: Duration = Duration::from_secs(1);
+/// A member that hears nobody for that long asks the operator.
+const ALONE_AFTER: Duration = Duration::from_secs(5);
+/// The same for the only member of its cell.
+const ALONE_AFTER_AS_THE_ONLY: Duration = Duration::from_secs(30);
+/// Ticks in a row at which it must be so.
+const ALONE_TICKS: u32 = 2;
+/// Time for the others to take a leaving agent out of the map.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A node.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) uid: Uid,
+    /// Counts the machines that ran here: connections belong to one of them.
+    pub(super) generation: u32,
+    /// Whether there is a process, frozen or not.
+    pub(super) running: bool,
+    pub(super) mesh: Option<Mesh>,
+    key: Option<PublicKey>,
+    /// The key with which it asks to be admitted.
+    pub(super) joining: Option<Keypair>,
+    keys_made: u32,
+    pub(super) frozen: bool,
+    inbox: VecDeque<Happening>,
+    /// When its timer goes off.
+    pub(super) wake: Option<crate::time::Instant>,
+    pub(super) leaving: bool,
+    lost_its_place: bool,
+    silent_ticks: u32,
+    alone: bool,
+}
+
+/// Where a node's mesh port is.
+pub(super) fn address_of(node: NodeId) -> SocketAddr {
+    let [high, low] = node.0.to_be_bytes();
+    SocketAddr::new(Ipv4Addr::new(10, 0, high, low).into(), 7400)
+}
+
+/// Name of a node; names sort as numbers do.
+pub(super) fn name_of(node: NodeId) -> String {
+    format!("agent-{:05}", node.0)
+}
+
+/// A UID made of two random numbers.
+pub(super) fn uid_of(high: u64, low: u64) -> Uid {
+    Uid::from_bytes(((u128::from(high) << 64) | u128::from(low)).to_be_bytes())
+}
+
+impl Node {
+    pub(super) fn new(uid: Uid) -> Self {
+        Self {
+            uid,
+            generation: 0,
+            running: false,
+            mesh: None,
+            key: None,
+            joining: None,
+            keys_made: 0,
+            frozen: false,
+            inbox: VecDeque::new(),
+            wake: None,
+            leaving: false,
+            lost_its_place: false,
+            silent_ticks: 0,
+            alone: false,
+        }
+    }
+
+    /// A key that no process had before.
+    pub(super) fn new_key(&mut self, node: NodeId, seed: u64) -> Keypair {
+        self.keys_made += 1;
+        let mut bytes = [7; 32];
+        let parts = [
+            &seed.to_be_bytes()[..],
+            &node.0.to_be_bytes(),
+            &self.keys_made.to_be_bytes(),
+        ];
+        for (target, source) in bytes.iter_mut().zip(parts.into_iter().flatten()) {
+            *target = *source;
+        }
+        Keypair::from_seed(bytes)
+    }
+
+    fn end_machine(&mut self) {
+        self.generation += 1;
+        self.mesh = None;
+        self.key = None;
+        self.wake = None;
+        self.lost_its_place = false;
+        self.silent_ticks = 0;
+        self.alone = false;
+    }
+}
+
+impl Simulation {
+    /// Whether that process still runs.
+    pub(super) fn is_current(&self, process: ProcessId) -> bool {
+        if process.node == OPERATOR {
+            return self.operator.watch.is_some() && self.operator.generation == process.generation;
+        }
+        self.node(process.node)
+            .is_some_and(|node| node.running && node.generation == process.generation)
+    }
+
+    pub(super) fn process_of(&self, node: NodeId) -> ProcessId {
+        let generation = if node == OPERATOR {
+            self.operator.generation
+        } else {
+            self.node(node).map_or(0, |node| node.generation)
+        };
+        ProcessId { node, generation }
+    }
+
+    pub(super) fn is_running(&self, node: NodeId) -> bool {
+        if node == OPERATOR {
+            self.operator.watch.is_some()
+        } else {
+            self.node(node).is_some_and(|node| node.running)
+        }
+    }
+
+    pub(super) fn is_frozen(&self, node: NodeId) -> bool {
+        self.node(node).is_some_and(|node| node.frozen)
+    }
+
+    /// Whether somebody answers handshakes there: a member does, the operator never.
+    pub(super) fn accepts(&self, node: NodeId) -> bool {
+        self.node(node)
+            .is_some_and(|node| node.mesh.is_some() && !node.frozen)
+    }
+
+    pub(super) fn key_of(&self, node: NodeId) -> Option<PublicKey> {
+        self.node(node).and_then(|node| node.key)
+    }
+
+    /// Keeps something for a frozen process. Returns whether there was room.
+    pub(super) fn wait_for_thaw(&mut self, node: NodeId, what: Happening) -> bool {
+        match self.node_mut(node) {
+            Some(node) if node.inbox.len() < FROZEN_INPUTS_MAX => {
+                node.inbox.push_back(what);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A member of the first map begins.
+    pub(super) fn begin(&mut self, node: NodeId) {
+        let key = self.node_mut(node).and_then(|place| place.joining.take());
+        if let Some(key) = key {
+            self.become_member(node, key, self.operator.record.clone());
+        }
+    }
+
+    /// The process becomes the member that the map lists.
+    pub(super) fn become_member(&mut self, node: NodeId, keypair: Keypair, map: SignedMap) {
+        let seed = self.network.random();
+        let (now, cluster) = (self.now, self.cluster);
+        let map_keys = vec![self.operator.key.public()];
+        let Some(place) = self.node_mut(node) else {
+            return;
+        };
+        let key = keypair.public();
+        let config = MeshConfig {
+            cluster,
+            uid: place.uid,
+            keypair,
+            map_keys,
+            seed,
+        };
+        // A map that does not list it is not this process's: it goes on asking.
+        let Ok(mesh) = Mesh::new(config, map, now) else {
+            return;
+        };
+        let id = mesh.id();
+        place.mesh = Some(mesh);
+        place.key = Some(key);
+        place.joining = None;
+        self.invariants.healthy.admit(id);
+        let process = self.process_of(node);
+        self.schedule
+            .push(now + AGENT_TICK, Happening::AgentTick(process));
+        self.carry_out(node);
+    }
+
+    /// The process asks to be admitted, with a new key.
+    pub(super) fn begin_to_join(&mut self, node: NodeId) {
+        let seed = self.settings.seed;
+        let Some(place) = self.node_mut(node).filter(|place| place.running) else {
+            return;
+        };
+        let keypair = place.new_key(node, seed);
+        let key = keypair.public();
+        place.joining = Some(keypair);
+        self.ask_to_join(node, key);
+    }
+
+    pub(super) fn ask_to_join(&mut self, node: NodeId, key: PublicKey) {
+        let asks = self.node(node).is_some_and(|place| {
+            let joining = place.joining.as_ref().map(Keypair::public);
+            place.running && joining == Some(key)
+        });
+        if !asks {
+            return;
+        }
+        if !self.is_frozen(node) && self.network.passes(node, OPERATOR) {
+            let at = self.now + self.network.latency();
+            self.schedule.push(at, Happening::JoinRequest { node, key });
+        }
+        let pause = JOIN_PAUSE + self.network.below(JOIN_PAUSE);
+        self.schedule
+            .push(self.now + pause, Happening::AskToJoin { node, key });
+    }
+
+    pub(super) fn on_join_answer(&mut self, node: NodeId, key: PublicKey, map: Box<SignedMap>) {
+        let Some(place) = self.node_mut(node).filter(|place| place.running) else {
+            return;
+        };
+        if place.frozen {
+            let answer = Happening::JoinAnswer { node, key, map };
+            // Where there is no room the request is made again.
+            self.wait_for_thaw(node, answer);
+            return;
+        }
+        let Some(keypair) = place.joining.take_if(|joining| joining.public() == key) else {
+            return;
+        };
+        self.stop_machine(node);
+        self.become_member(node, keypair, *map);
+    }
+
+    /// Closes every connection; the process lives on.
+    fn stop_machine(&mut self, node: NodeId) {
+        let process = self.process_of(node);
+        self.close_all(process);
+        if let Some(id) = self.member_id(node) {
+            self.invariants.healthy.disturb(id);
+        }
+        if let Some(place) = self.node_mut(node) {
+            place.end_machine();
+        }
+    }
+
+    /// What the shell does about an event of its machine.
+    pub(super) fn on_agent_event(&mut self, node: NodeId, event: &Event) {
+        match event {
+            Event::Verdict { failed, .. } => self.check_verdict(failed),
+            Event::Deposed { .. } => {
+                if let Some(place) = self.node_mut(node) {
+                    place.lost_its_place = true;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A member that lost its place joins again, or is done leaving.
+    pub(super) fn after_outputs(&mut self, node: NodeId) {
+        let Some(place) = self.node(node).filter(|place| place.lost_its_place) else {
+            return;
+        };
+        if place.leaving {
+            return self.end_after_leaving(node);
+        }
+        self.stop_machine(node);
+        if self.node(node).is_some_and(|place| place.joining.is_none()) {
+            self.begin_to_join(node);
+        }
+    }
+
+    pub(super) fn agent_tick(&mut self, process: ProcessId) {
+        if !self.is_current(process) {
+            return;
+        }
+        self.schedule
+            .push(self.now + AGENT_TICK, Happening::AgentTick(process));
+        let (now, node) = (self.now, process.node);
+        let Some(place) = self.node_mut(node).filter(|place| !place.frozen) else {
+            return;
+        };
+        let Some(mesh) = &place.mesh else { return };
+        let others = mesh.signed_map().map().active().count() > 1;
+        let limit = if others {
+            ALONE_AFTER
+        } else {
+            ALONE_AFTER_AS_THE_ONLY
+        };
+        if now.saturating_since(mesh.heard_anybody_at()) <= limit {
+            place.silent_ticks = 0;
+            if std::mem::take(&mut place.alone) {
+                place.joining = None;
+            }
+            return;
+        }
+        place.silent_ticks += 1;
+        if !place.alone && place.silent_ticks >= ALONE_TICKS {
+            place.alone = true;
+            self.begin_to_join(node);
+        }
+    }
+
+    fn new_uid(&mut self) -> Uid {
+        let (high, low) = (self.network.random(), self.network.random());
+        uid_of(high, low)
+    }
+
+    // Faults.
+
+    pub(super) fn crash(&mut self, node: NodeId) {
+        if let Some(place) = self.node_mut(node) {
+            place.end_machine();
+            place.running = false;
+            place.joining = None;
+            place.frozen = false;
+            place.inbox.clear();
+            place.leaving = false;
+        }
+    }
+
+    pub(super) fn start(&mut self, node: NodeId) {
+        if let Some(place) = self.node_mut(node).filter(|place| !place.running) {
+            place.running = true;
+            place.generation += 1;
+            self.begin_to_join(node);
+        }
+    }
+
+    pub(super) fn pause(&mut self, node: NodeId) {
+        if let Some(place) = self.node_mut(node).filter(|place| place.running) {
+            place.frozen = true;
+        }
+    }
+
+    /// The process goes on: first with what waited at its socket, then with its timers.
+    pub(super) fn resume(&mut self, node: NodeId) {
+        let Some(place) = self.node_mut(node).filter(|place| place.frozen) else {
+            return;
+        };
+        place.frozen = false;
+        let inbox = std::mem::take(&mut place.inbox);
+        for what in inbox {
+            self.happen(what);
+        }
+        self.set_timer(node);
+    }
+
+    pub(super) fn leave(&mut self, node: NodeId) {
+        let process = self.process_of(node);
+        let Some(place) = self.node_mut(node).filter(|place| place.mesh.is_some()) else {
+            return;
+        };
+        place.leaving = true;
+        self.schedule
+            .push(self.now + LEAVE_TIMEOUT, Happening::LeaveTimeout(process));
+        self.give(node, Input::Leave);
+    }
+
+    pub(super) fn leave_timeout(&mut self, process: ProcessId) {
+        if self.is_current(process) {
+            self.end_after_leaving(process.node);
+        }
+    }
+
+    /// The process ends, and its pod is deleted.
+    fn end_after_leaving(&mut self, node: NodeId) {
+        let process = self.process_of(node);
+        self.close_all(process);
+        self.crash(node);
+        let uid = self.new_uid();
+        let Some(place) = self.node_mut(node) else {
+            return;
+        };
+        // Whoever starts here next is another pod.
+        let gone = std::mem::replace(&mut place.uid, uid);
+        self.by_uid.insert(uid, node);
+        self.pod_gone(gone);
+    }
+}

@@ -1,0 +1,322 @@
+//! A small model of the operator around the real [`Watch`]: it gathers what happens for 300 ms, then
+//! records, signs and publishes the next map. What it recorded outlives it, as in the API server; all
+//! else is lost when it is down.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::node::{address_of, name_of};
+use super::{Happening, NodeId, OPERATOR, Simulation};
+use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
+use crate::machine::Event;
+use crate::map::{Map, Member, Owner};
+use crate::signed::SignedMap;
+use crate::slot::SlotSet;
+use crate::time::Instant;
+use crate::watch::{Watch, WatchConfig};
+
+/// Joins and deaths within that time are one epoch.
+pub const BATCH: Duration = Duration::from_millis(300);
+/// Time that it takes to record a map.
+const RECORD_TIME: Duration = Duration::from_millis(10);
+/// Map changes that are remembered for tests.
+pub const CHANGES_MAX: usize = 1 << 16;
+
+/// One map after the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapChange {
+    /// When it was published.
+    pub at: Instant,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Members that it admits, also in the place of an older process.
+    pub admitted: Vec<NodeId>,
+    /// Members that the map before listed and that it does not.
+    pub removed: Vec<NodeId>,
+    /// Slots whose owner is another one.
+    pub slots_moved: u16,
+}
+
+/// The operator.
+#[derive(Debug)]
+pub(super) struct Operator {
+    pub(super) key: Keypair,
+    pub(super) watch: Option<Watch>,
+    pub(super) generation: u32,
+    pub(super) wake: Option<Instant>,
+    /// What the API server holds.
+    pub(super) record: SignedMap,
+    candidates: BTreeMap<NodeId, PublicKey>,
+    failed: BTreeSet<MemberId>,
+    leaving: BTreeSet<MemberId>,
+    gone: BTreeSet<Uid>,
+    /// Whether the end of a batch, or of a write, is on the schedule.
+    busy: bool,
+    pub(super) changes: Vec<MapChange>,
+}
+
+impl Operator {
+    pub(super) fn new(key: Keypair, record: SignedMap) -> Self {
+        Self {
+            key,
+            watch: None,
+            generation: 0,
+            wake: None,
+            record,
+            candidates: BTreeMap::new(),
+            failed: BTreeSet::new(),
+            leaving: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            busy: false,
+            changes: Vec::new(),
+        }
+    }
+
+    fn is_removed(&self, member: &Member) -> bool {
+        let id = member.id();
+        self.failed.contains(&id) || self.leaving.contains(&id) || self.gone.contains(&member.uid)
+    }
+
+    fn has_changes(&self) -> bool {
+        let mut members = self.record.map().members.iter();
+        !self.candidates.is_empty() || members.any(|member| self.is_removed(member))
+    }
+
+    /// Forgets what the record now says.
+    fn settle(&mut self) {
+        let map = self.record.map().clone();
+        let listed = |key: &PublicKey| map.members.iter().any(|member| member.key == *key);
+        self.candidates.retain(|_, key| !listed(key));
+        self.failed.retain(|id| map.lists(*id));
+        self.leaving.retain(|id| map.lists(*id));
+        self.gone.retain(|uid| map.member(*uid).is_some());
+    }
+}
+
+impl Simulation {
+    pub(super) fn start_operator(&mut self) {
+        if self.operator.watch.is_some() {
+            return;
+        }
+        let config = WatchConfig {
+            keypair: self.operator.key.clone(),
+            first_sequence: self.now.as_micros() + 1,
+        };
+        let watch = Watch::new(config, self.operator.record.clone(), self.now);
+        self.operator.generation += 1;
+        self.operator.watch = Some(watch);
+        self.operator.wake = None;
+        self.carry_out(OPERATOR);
+        self.begin_batch();
+    }
+
+    pub(super) fn stop_operator(&mut self) {
+        self.operator.watch = None;
+        self.operator.generation += 1;
+        self.operator.candidates.clear();
+        self.operator.failed.clear();
+        self.operator.leaving.clear();
+        self.operator.busy = false;
+    }
+
+    pub(super) fn on_operator_event(&mut self, event: &Event) {
+        match event {
+            Event::Verdict { failed, .. } => {
+                self.operator.failed = failed.iter().copied().collect();
+                self.check_verdict(failed);
+            }
+            Event::VerdictWithdrawn { .. } => self.operator.failed.clear(),
+            Event::Leaving { member } => {
+                self.operator.leaving.insert(*member);
+            }
+            _ => return,
+        }
+        self.begin_batch();
+    }
+
+    /// The API server says that a pod does not exist any more.
+    pub(super) fn pod_gone(&mut self, uid: Uid) {
+        if self.operator.record.map().member(uid).is_none() {
+            return;
+        }
+        self.operator.gone.insert(uid);
+        self.begin_batch();
+    }
+
+    pub(super) fn on_join_request(&mut self, node: NodeId, key: PublicKey) {
+        if self.operator.watch.is_none() {
+            return;
+        }
+        let record = self.operator.record.map();
+        if record.members.iter().any(|member| member.key == key) {
+            return self.answer_join(node, key);
+        }
+        self.operator.candidates.insert(node, key);
+        self.begin_batch();
+    }
+
+    fn answer_join(&mut self, node: NodeId, key: PublicKey) {
+        if self.network.passes(OPERATOR, node) {
+            let at = self.now + self.network.latency();
+            let map = Box::new(self.operator.record.clone());
+            self.schedule
+                .push(at, Happening::JoinAnswer { node, key, map });
+        }
+    }
+
+    fn begin_batch(&mut self) {
+        let due = self.operator.watch.is_some() && self.operator.has_changes();
+        if due && !self.operator.busy {
+            self.operator.busy = true;
+            let generation = self.operator.generation;
+            self.schedule
+                .push(self.now + BATCH, Happening::BatchEnds { generation });
+        }
+    }
+
+    pub(super) fn batch_ends(&mut self, generation: u32) {
+        if generation != self.operator.generation {
+            return;
+        }
+        if !self.operator.has_changes() {
+            self.operator.busy = false;
+            return;
+        }
+        let map = self.next_map();
+        match SignedMap::sign(map, &self.operator.key) {
+            Ok(map) => self.schedule.push(
+                self.now + RECORD_TIME,
+                Happening::Recorded {
+                    generation,
+                    map: Box::new(map),
+                },
+            ),
+            Err(error) => {
+                let found = Err(error.to_string());
+                self.invariants.keep(self.now, "MapsAreSound", found);
+            }
+        }
+    }
+
+    pub(super) fn recorded(&mut self, generation: u32, map: Box<SignedMap>) {
+        if generation != self.operator.generation {
+            return;
+        }
+        self.note_change(&map);
+        let candidates = self.operator.candidates.clone();
+        self.operator.record = (*map).clone();
+        self.operator.settle();
+        self.operator.busy = false;
+        let now = self.now;
+        if let Some(watch) = &mut self.operator.watch {
+            watch.publish(now, *map);
+        }
+        self.carry_out(OPERATOR);
+        for (node, key) in candidates {
+            if self.operator.candidates.get(&node) != Some(&key) {
+                self.answer_join(node, key);
+            }
+        }
+        self.begin_batch();
+    }
+
+    fn next_map(&self) -> Map {
+        let mut map = (**self.operator.record.map()).clone();
+        map.epoch += 1;
+        map.members
+            .retain(|member| !self.operator.is_removed(member));
+        for (node, key) in &self.operator.candidates {
+            let Some(place) = self.node(*node) else {
+                continue;
+            };
+            let older = map
+                .members
+                .iter()
+                .position(|member| member.uid == place.uid);
+            // A process that restarted keeps the slots of the one before it.
+            let owners = match older {
+                Some(older) => map.members.remove(older).owners,
+                None => vec![owner_on(*node, place.uid)],
+            };
+            let mut member = member_on(*node, place.uid, *key, map.epoch);
+            member.owners = owners;
+            map.members.push(member);
+        }
+        map.members.sort_by(|a, b| a.name.cmp(&b.name));
+        rehome(&mut map);
+        map
+    }
+
+    fn note_change(&mut self, next: &SignedMap) {
+        let (before, after) = (self.operator.record.map().clone(), next.map().clone());
+        let found = self.invariants.healthy.observe_map(&after);
+        self.invariants.keep(self.now, "NoHealthyRemoved", found);
+        let node = |member: &Member| self.node_of(member.uid);
+        let admitted = after.members.iter().filter(|m| !before.lists(m.id()));
+        let removed = before
+            .members
+            .iter()
+            .filter(|m| after.member(m.uid).is_none());
+        let change = MapChange {
+            at: self.now,
+            epoch: after.epoch,
+            admitted: admitted.filter_map(node).collect(),
+            removed: removed.filter_map(node).collect(),
+            slots_moved: slots_moved(&before, &after),
+        };
+        if self.operator.changes.len() < CHANGES_MAX {
+            self.operator.changes.push(change);
+        }
+    }
+}
+
+/// A member as the operator lists it.
+pub(super) fn member_on(node: NodeId, uid: Uid, key: PublicKey, epoch: Epoch) -> Member {
+    Member {
+        name: name_of(node),
+        uid,
+        incarnation: epoch,
+        key,
+        node: format!("node-{:05}", node.0),
+        zone: format!("zone-{}", node.0 % 3),
+        address: address_of(node),
+        failed: false,
+        owners: vec![owner_on(node, uid)],
+    }
+}
+
+fn owner_on(node: NodeId, uid: Uid) -> Owner {
+    Owner {
+        name: name_of(node),
+        uid,
+        address: address_of(node),
+        capacity: 100,
+        slots: SlotSet::empty(),
+    }
+}
+
+/// Gives what nobody owns to those who own least, the first of equals first.
+pub(super) fn rehome(map: &mut Map) {
+    let owned = map.owners().fold(SlotSet::empty(), |slots, (_, owner)| {
+        slots.union(&owner.slots)
+    });
+    let mut free = map.slots.difference(&owned);
+    let count = u16::try_from(map.members.len()).unwrap_or(u16::MAX).max(1);
+    let fair = map.slots.len().div_ceil(count);
+    let owners = map.members.iter_mut().flat_map(|m| m.owners.iter_mut());
+    let mut owners: Vec<&mut Owner> = owners.collect();
+    owners.sort_by_key(|owner| owner.slots.len());
+    for owner in owners {
+        let room = fair.saturating_sub(owner.slots.len());
+        owner.slots = owner.slots.union(&free.take_lowest(room));
+    }
+}
+
+fn slots_moved(before: &Map, after: &Map) -> u16 {
+    let kept = |owner: &Owner| {
+        let others = before.owners().find(|(_, other)| other.uid == owner.uid);
+        others.map_or(0, |(_, other)| owner.slots.intersection(&other.slots).len())
+    };
+    let kept: u16 = after.owners().map(|(_, owner)| kept(owner)).sum();
+    after.served_slots().saturating_sub(kept)
+}

@@ -1,0 +1,198 @@
+//! The loop: what is due happens, machines are given their inputs, their outputs are carried out, and
+//! the rules are looked at.
+
+use std::time::Duration;
+
+use super::{EVENTS_MAX, Happening, NodeId, OPERATOR, ProcessId, Record, Simulation};
+use crate::identity::{MemberId, Uid};
+use crate::machine::{Event, Input, Machine, Output};
+use crate::time::Instant;
+
+/// Pace at which views are compared.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// A runtime's timers go off at whole milliseconds, never early.
+const TIMER_GRANULARITY_MICROS: u64 = 1000;
+
+impl Simulation {
+    pub(super) fn happen(&mut self, what: Happening) {
+        match what {
+            Happening::Wake(process) => self.wake(process),
+            Happening::Arrival { end, what } => self.on_arrival(end, what),
+            Happening::Message(message) => self.message_arrives(message),
+            Happening::Transmit(message) => self.transmit(message),
+            Happening::Acknowledged { from, attempts } => match attempts {
+                None => self.acknowledged(from),
+                Some(attempts) => self.acknowledge(from, attempts),
+            },
+            Happening::Idle(end) => self.check_idle(end),
+            Happening::Handshake(dial) => self.try_handshake(dial),
+            Happening::DialFailed { process, uid } => self.dial_failed(process, uid),
+            Happening::Begin(node) => self.begin(node),
+            Happening::AskToJoin { node, key } => self.ask_to_join(node, key),
+            Happening::JoinRequest { node, key } => self.on_join_request(node, key),
+            Happening::JoinAnswer { node, key, map } => self.on_join_answer(node, key, map),
+            Happening::AgentTick(process) => self.agent_tick(process),
+            Happening::LeaveTimeout(process) => self.leave_timeout(process),
+            Happening::BatchEnds { generation } => self.batch_ends(generation),
+            Happening::Recorded { generation, map } => self.recorded(generation, map),
+            Happening::Fault(fault) => self.inflict(&fault),
+            Happening::Look => self.look(),
+        }
+    }
+
+    /// Gives a machine something and carries out what it wants.
+    pub(super) fn give(&mut self, node: NodeId, input: Input) {
+        self.trace.input(self.now, node, &input);
+        let now = self.now;
+        if let Some(machine) = self.machine_mut(node) {
+            machine.handle(now, input);
+        }
+        self.check(node);
+        self.carry_out(node);
+    }
+
+    fn machine_mut(&mut self, node: NodeId) -> Option<&mut dyn Machine> {
+        if node == OPERATOR {
+            return self.operator.watch.as_mut().map(|watch| watch as _);
+        }
+        let mesh = self.node_mut(node)?.mesh.as_mut()?;
+        Some(mesh)
+    }
+
+    pub(super) fn carry_out(&mut self, node: NodeId) {
+        while let Some(output) = self.machine_mut(node).and_then(Machine::poll_output) {
+            match output {
+                Output::Dial { uid, key, .. } => self.dial(node, uid, key),
+                Output::Close { connection, .. } => self.close(connection),
+                Output::Datagram { connection, bytes } => self.send_datagram(connection, bytes),
+                Output::Frame { connection, bytes } => {
+                    if !self.send_message(connection, bytes) {
+                        let dropped = Input::SendDropped { connection };
+                        self.trace.input(self.now, node, &dropped);
+                        let now = self.now;
+                        if let Some(machine) = self.machine_mut(node) {
+                            machine.handle(now, dropped);
+                        }
+                    }
+                }
+                Output::Event(event) => self.on_event(node, event),
+            }
+        }
+        self.after_outputs(node);
+        self.set_timer(node);
+    }
+
+    fn on_event(&mut self, node: NodeId, event: Event) {
+        self.trace.event(self.now, node, &event);
+        if node == OPERATOR {
+            self.on_operator_event(&event);
+        } else {
+            self.on_agent_event(node, &event);
+        }
+        let remembered = !matches!(event, Event::Refused { .. });
+        if remembered && self.events.len() < EVENTS_MAX {
+            let at = self.now;
+            self.events.push(Record { at, node, event });
+        }
+    }
+
+    fn dial_failed(&mut self, process: ProcessId, uid: Uid) {
+        if !self.is_current(process) {
+            return;
+        }
+        if self.is_frozen(process.node) {
+            // The pause ends some day; where there is no room the dial stays underway, as it would.
+            self.wait_for_thaw(process.node, Happening::DialFailed { process, uid });
+            return;
+        }
+        self.give(process.node, Input::DialFailed { uid });
+    }
+
+    // Timers.
+
+    fn wake_slot(&mut self, node: NodeId) -> Option<&mut Option<Instant>> {
+        if node == OPERATOR {
+            return Some(&mut self.operator.wake);
+        }
+        self.node_mut(node).map(|node| &mut node.wake)
+    }
+
+    /// Deadlines move away with every beat. So one timer waits for the nearest of those it has seen, and
+    /// looks again when it goes off.
+    pub(super) fn set_timer(&mut self, node: NodeId) {
+        let (now, process) = (self.now, self.process_of(node));
+        let Some(deadline) = self.machine_mut(node).and_then(|m| m.next_deadline()) else {
+            return;
+        };
+        let next = now.as_micros() + 1;
+        let due = deadline.as_micros().max(next);
+        let at = Instant::from_micros(due.next_multiple_of(TIMER_GRANULARITY_MICROS));
+        let Some(wake) = self.wake_slot(node) else {
+            return;
+        };
+        if wake.is_none_or(|wake| wake > at || wake <= now) {
+            *wake = Some(at);
+            self.schedule.push(at, Happening::Wake(process));
+        }
+    }
+
+    fn wake(&mut self, process: ProcessId) {
+        let now = self.now;
+        if !self.is_current(process) || self.is_frozen(process.node) {
+            return;
+        }
+        let Some(wake) = self.wake_slot(process.node) else {
+            return;
+        };
+        // An earlier one took its place.
+        if *wake != Some(now) {
+            return;
+        }
+        *wake = None;
+        let deadline = self
+            .machine_mut(process.node)
+            .and_then(|machine| machine.next_deadline());
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            self.give(process.node, Input::Timer);
+        } else {
+            self.set_timer(process.node);
+        }
+    }
+
+    // Rules.
+
+    fn check(&mut self, node: NodeId) {
+        let Some(mesh) = self.node(node).and_then(|node| node.mesh.as_ref()) else {
+            return;
+        };
+        let (loads, version) = (mesh.loads(), mesh.signed_map().map().version());
+        let now = self.now;
+        let found = self.invariants.epochs.observe(node, version);
+        self.invariants.keep(now, "EpochsNeverDecrease", found);
+        let found = self.invariants.queues.observe(node, &loads);
+        self.invariants.keep(now, "QueuesWithinLimits", found);
+    }
+
+    pub(super) fn check_verdict(&mut self, failed: &[MemberId]) {
+        let found = self.invariants.healthy.observe_verdict(failed);
+        self.invariants.keep(self.now, "NoHealthyRemoved", found);
+    }
+
+    fn look(&mut self) {
+        let now = self.now;
+        self.schedule.push(now + LOOK_INTERVAL, Happening::Look);
+        self.forget_connections();
+        if self.schedule.refused() > 0 {
+            let found = Err("the schedule is full".to_owned());
+            self.invariants.keep(now, "ScheduleWithinLimit", found);
+        }
+        let paused = self.nodes.iter().any(|node| node.frozen || node.leaving);
+        if paused || !self.network.is_whole() || self.operator.watch.is_none() {
+            return self.invariants.views.disturb();
+        }
+        let views = self.views();
+        let newest = *self.operator.record.sha256();
+        let found = self.invariants.views.observe(now, &newest, &views);
+        self.invariants.keep(now, "ViewsConverge", found);
+    }
+}

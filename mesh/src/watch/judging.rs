@@ -1,0 +1,68 @@
+//! The operator's verdict: evidence comes in, is checked as members check it, and is judged by the same
+//! function.
+
+use std::collections::BTreeSet;
+
+use crate::evidence::{Claim, Evidence};
+use crate::machine::Event;
+use crate::time::Instant;
+use crate::verdict::{Reports, verdict};
+
+use super::Watch;
+
+impl Watch {
+    pub(super) fn on_evidence(&mut self, now: Instant, evidence: Vec<Evidence>) {
+        let keys = self.keys();
+        for item in evidence {
+            if !self.evidence.is_news(&item) {
+                continue;
+            }
+            if let Err(error) = item.check(self.signed.map(), &self.graph, &keys) {
+                self.counters.refuse(error.category());
+                continue;
+            }
+            self.take_in(item);
+        }
+        self.judge(now);
+    }
+
+    pub(super) fn take_in(&mut self, item: Evidence) {
+        match self.evidence.insert(item) {
+            Ok(false) => return,
+            Ok(true) => self.counters.evidence_received += 1,
+            Err(error) => return self.counters.refuse(error.category()),
+        }
+        let (observer, subject) = item.edge();
+        match item.claim {
+            Claim::Suspect => self.event(Event::Suspected { observer, subject }),
+            Claim::Clear => self.event(Event::Cleared { observer, subject }),
+            Claim::Leave => {
+                if self.left.insert(subject) {
+                    self.event(Event::Leaving { member: subject });
+                }
+            }
+        }
+    }
+
+    pub(super) fn judge(&mut self, now: Instant) {
+        let reports = Reports {
+            edges: self.evidence.reports().collect(),
+            leaving: self.evidence.leaving().map(|id| id.uid).collect(),
+            operator: self.graph.operator_may_observe(),
+            unheard: BTreeSet::new(),
+        };
+        let verdict = verdict(self.signed.map(), &self.graph, &reports);
+        self.second_look.set(now, &verdict.unclaimed);
+        if verdict.failed == self.announced {
+            return;
+        }
+        self.announced = verdict.failed;
+        let epoch = self.map().epoch;
+        if self.announced.is_empty() {
+            return self.event(Event::VerdictWithdrawn { epoch });
+        }
+        self.counters.verdicts += 1;
+        let failed = self.announced.iter().copied().collect();
+        self.event(Event::Verdict { epoch, failed });
+    }
+}
