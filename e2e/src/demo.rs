@@ -31,9 +31,13 @@ impl Played {
     /// How to look at what runs.
     #[must_use]
     pub fn how_to_look(&self) -> String {
+        let tools = self.stage.plane.tools_folder();
+        let tools = tools.map_or_else(|_| String::new(), |path| path.display().to_string());
         format!(
-            "Still running. In another terminal:\n  export KUBECONFIG={}\n  kubectl get gossip,gcell,pods\nCtrl-C ends it.",
-            self.stage.plane.kubeconfig().display()
+            "Still running. In another terminal:\n  export KUBECONFIG={} PATH=\"{}:$PATH\"\n  kubectl get gossip,gcell,pods\nCtrl-C here (or `kill {}`) stops and removes everything.",
+            self.stage.plane.kubeconfig().display(),
+            tools,
+            std::process::id()
         )
     }
 
@@ -196,9 +200,12 @@ async fn failure(
         "{:>8.2} s  {what}: every survivor agrees; {:.2} s later all have the new map",
         measured.verdict, measured.epoch_after
     );
+    for (name, after) in &measured.each {
+        println!("            {name} knew after {after:.2} s");
+    }
     println!(
-        "            {} slots moved, {} is the proven minimum",
-        measured.moves, measured.minimum
+        "            epoch {}: {} slots moved, {} is the proven minimum",
+        measured.epoch, measured.moves, measured.minimum
     );
     Ok(())
 }

@@ -34,15 +34,17 @@ pub enum Failure {
 }
 
 /// What a failure came to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Measured {
     /// From the failure until the last survivor knew, by its own verdict or from the map, in seconds.
     pub verdict: f64,
     /// From there to the new map on the last survivor, in seconds.
     pub epoch_after: f64,
-    /// Survivors.
-    pub survivors: usize,
-    /// Those of them that knew from the map only.
+    /// When each survivor knew, in seconds from the failure.
+    pub each: Vec<(String, f64)>,
+    /// Epoch of the map without the dead.
+    pub epoch: f64,
+    /// Survivors that knew from the map only.
     pub from_map: usize,
     /// Slots that moved.
     pub moves: f64,
@@ -94,7 +96,8 @@ pub async fn fail_by(
     Ok(Measured {
         verdict: failure.verdict,
         epoch_after: failure.epoch_after,
-        survivors: survivors.len(),
+        each: failure.each,
+        epoch: failure.epoch,
         from_map: failure.from_map,
         moves,
         minimum,
@@ -102,12 +105,16 @@ pub async fn fail_by(
 }
 
 /// When a failure became known.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Spread {
     /// From the failure until the last survivor knew, in seconds.
     pub verdict: f64,
     /// From there to the new map on the last survivor, in seconds.
     pub epoch_after: f64,
+    /// When each survivor knew, in seconds from the failure.
+    pub each: Vec<(String, f64)>,
+    /// Epoch of the map without the dead.
+    pub epoch: f64,
     /// Survivors that knew from the map only.
     pub from_map: usize,
 }
@@ -158,22 +165,35 @@ struct Member {
 }
 
 /// What one survivor came to know, in Unix seconds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Learned {
+    name: String,
+    epoch: f64,
     /// Its own verdict; none when the map came first.
     verdict: Option<f64>,
     /// When it applied the map without the dead.
     applied: f64,
 }
 
+impl Learned {
+    fn known(&self) -> f64 {
+        self.verdict.unwrap_or(self.applied)
+    }
+}
+
 impl Spread {
     fn of(at: f64, all: &[Learned]) -> Self {
         let latest = |moments: &mut dyn Iterator<Item = f64>| moments.fold(at, f64::max);
-        let known = latest(&mut all.iter().map(|it| it.verdict.unwrap_or(it.applied)));
+        let known = latest(&mut all.iter().map(Learned::known));
         let applied = latest(&mut all.iter().map(|it| it.applied));
         Self {
             verdict: known - at,
             epoch_after: applied - known,
+            each: all
+                .iter()
+                .map(|it| (it.name.clone(), it.known() - at))
+                .collect(),
+            epoch: all.iter().map(|it| it.epoch).fold(0.0, f64::max),
             from_map: all.iter().filter(|it| it.verdict.is_none()).count(),
         }
     }
@@ -200,7 +220,12 @@ async fn learned(survivor: &Agent, victims: &[Agent], since: f64) -> Result<Lear
         }
         // Its own verdict, unless the map was there before that.
         let verdict = (verdict > since && verdict <= applied).then_some(verdict);
-        Ok(Some(Learned { verdict, applied }))
+        Ok(Some(Learned {
+            name: survivor.name.clone(),
+            epoch: map.epoch,
+            verdict,
+            applied,
+        }))
     });
     waited.await.with_context(|| {
         format!(

@@ -16,7 +16,7 @@ use crate::stage::Agent;
 const NODES: u8 = 8;
 
 /// One failure and its return.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Round {
     kind: Failure,
     spread: Spread,

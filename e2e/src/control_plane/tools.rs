@@ -1,5 +1,6 @@
 //! kubectl and helm, as a user has them.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -35,6 +36,15 @@ impl ControlPlane {
     /// When it fails, with what it said.
     pub async fn helm(&self, arguments: &[&str]) -> Result<String> {
         self.tool("helm", arguments, "").await
+    }
+
+    /// The folder of kubectl and helm.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn tools_folder(&self) -> Result<&Path> {
+        let kubectl = self.assets.path("kubectl")?;
+        kubectl.parent().context("no folder")
     }
 
     async fn tool(&self, name: &str, arguments: &[&str], input: &str) -> Result<String> {

@@ -6,7 +6,12 @@ use super::*;
 const AT: f64 = 1000.0;
 
 fn learned(verdict: Option<f64>, applied: f64) -> Learned {
-    Learned { verdict, applied }
+    Learned {
+        name: "a".into(),
+        epoch: 7.0,
+        verdict,
+        applied,
+    }
 }
 
 fn spread(all: &[Learned]) -> (f64, f64, usize) {
