@@ -11,6 +11,7 @@
 //! A process is known by its number *and* its start time, within one boot: numbers are used again.
 
 mod leftovers;
+mod networks;
 mod resource;
 
 use std::fs;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 pub use leftovers::clean_leftovers;
+pub use networks::Network;
 pub use resource::Resource;
 
 /// Folders of logs of failed runs that are kept; older ones are removed.

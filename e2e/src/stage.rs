@@ -19,7 +19,7 @@ use crate::assets::Assets;
 use crate::control_plane::ControlPlane;
 use crate::node::{Nodes, NodesOptions};
 use crate::process::{Process, Program};
-use crate::run_folder::RunFolder;
+use crate::run_folder::{Network, RunFolder};
 use crate::{http, wait};
 
 /// Namespace of the operator.
@@ -41,7 +41,7 @@ pub struct Stage {
     /// Nodes on which operators run, and nothing else.
     pub operators: Nodes,
     run: Arc<RunFolder>,
-    networks: u8,
+    networks: Vec<Network>,
 }
 
 /// An agent's pod.
@@ -153,10 +153,11 @@ impl Stage {
     /// When something does not start.
     pub async fn start(assets: Assets, run: Arc<RunFolder>) -> Result<Self> {
         let plane = ControlPlane::start(assets, &run).await?;
+        let network = Network::claim()?;
         let options = NodesOptions {
             prefix: "control".into(),
             count: 2,
-            network: 60,
+            network: network.number(),
             images: images()?,
             taint: Some((OPERATOR_TAINT.into(), "NoSchedule".into())),
         };
@@ -165,7 +166,7 @@ impl Stage {
             plane,
             operators,
             run,
-            networks: 60,
+            networks: vec![network],
         })
     }
 
@@ -219,14 +220,15 @@ impl Stage {
     /// # Errors
     /// When a node is refused.
     pub async fn add_nodes(&mut self, prefix: &str, count: u8) -> Result<Nodes> {
-        self.networks += 1;
+        let network = Network::claim()?;
         let options = NodesOptions {
             prefix: prefix.into(),
             count,
-            network: self.networks,
+            network: network.number(),
             images: images()?,
             taint: None,
         };
+        self.networks.push(network);
         Nodes::start(&self.plane, &self.run, &options).await
     }
 

@@ -35,6 +35,8 @@ pub const OPERATORS_MAX: usize = 4;
 pub const STRANGERS_MAX: usize = 8;
 /// Largest cell in which the operator observes members itself.
 pub const OPERATOR_OBSERVES_MAX: usize = 3;
+/// Members that the operator probes itself at once, because the mesh cannot prove their death.
+pub const SECOND_LOOKS_MAX: usize = 64;
 /// Reporters that the operator listens to in larger cells.
 pub const REPORTERS: usize = 3;
 

@@ -6,6 +6,7 @@
 //! place of beats, because two members that accuse each other prove nothing.
 
 mod probing;
+mod second_look;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -24,6 +25,8 @@ use crate::signed::SignedMap;
 use crate::time::Instant;
 use crate::verdict::{Reports, verdict};
 use crate::wire::Frame;
+
+use second_look::SecondLook;
 
 /// What a watch is made of.
 #[derive(Debug)]
@@ -51,8 +54,8 @@ pub struct Watch {
     peers: BTreeMap<Uid, Peer>,
     dials: BTreeMap<Uid, Dial>,
     edges: BTreeMap<Uid, Edge>,
-    /// Members that the operator observes and hears nothing of, and since when it hears nothing.
-    silent_since: BTreeMap<Uid, Instant>,
+    /// Members found failed that the rest is too few to claim.
+    second_look: SecondLook,
     sequence: u64,
     /// Number of the tick: nonce of its probes.
     tick: u32,
@@ -95,7 +98,7 @@ impl Watch {
             peers: BTreeMap::new(),
             dials: BTreeMap::new(),
             edges: BTreeMap::new(),
-            silent_since: BTreeMap::new(),
+            second_look: SecondLook::default(),
             tick: 0,
             next_tick: now,
         };
@@ -130,7 +133,6 @@ impl Watch {
                 .is_some_and(|m| listed.contains(&m.id()))
         };
         self.edges.retain(|uid, _| same(uid));
-        self.silent_since.retain(|uid, _| same(uid));
         let epoch = self.map().epoch;
         self.outputs
             .push_back(Output::Event(Event::MapApplied { epoch }));
@@ -139,8 +141,8 @@ impl Watch {
         for uid in self.peers.keys().copied().collect::<Vec<_>>() {
             self.send_map(uid);
         }
+        self.judge(now);
         self.dial(now);
-        self.judge();
     }
 
     /// The newest map handed out.
@@ -158,13 +160,11 @@ impl Watch {
             .count()
     }
 
-    /// Members that the operator observes itself and hears nothing of, and for how long.
+    /// Members that the evidence finds failed while the others are too few to claim it, and for how
+    /// long the operator's own probes have been unanswered.
     #[must_use]
-    pub fn silent(&self, now: Instant) -> BTreeMap<Uid, Duration> {
-        self.silent_since
-            .iter()
-            .map(|(uid, since)| (*uid, now.saturating_since(*since)))
-            .collect()
+    pub fn unproven(&self, now: Instant) -> Vec<(MemberId, Duration)> {
+        self.second_look.silence(now)
     }
 
     /// What it counted.
@@ -224,7 +224,12 @@ impl Watch {
     }
 
     fn dial(&mut self, now: Instant) {
-        let wanted = self.reporters(now);
+        let mut wanted = self.reporters(now);
+        let looked_at = self
+            .second_look
+            .members()
+            .filter(|uid| !wanted.contains(uid));
+        wanted.extend(looked_at.collect::<Vec<_>>());
         for uid in &wanted {
             let resting = match self.dials.get(uid) {
                 None => false,
@@ -296,7 +301,7 @@ impl Watch {
             .retain(|uid, _| self.signed.map().member(*uid).is_some());
     }
 
-    fn on_connected(&mut self, connection: ConnectionId, identity: PeerIdentity) {
+    fn on_connected(&mut self, now: Instant, connection: ConnectionId, identity: PeerIdentity) {
         let PeerIdentity::Agent { uid, .. } = identity else {
             self.outputs.push_back(Output::Close {
                 connection,
@@ -305,6 +310,7 @@ impl Watch {
             return;
         };
         self.dials.remove(&uid);
+        self.second_look.hear(now, uid);
         if let Some(older) = self.peers.insert(
             uid,
             Peer {
@@ -347,7 +353,7 @@ impl Watch {
             .map(|(uid, _)| *uid)
     }
 
-    fn on_frame(&mut self, connection: ConnectionId, bytes: &[u8]) {
+    fn on_frame(&mut self, now: Instant, connection: ConnectionId, bytes: &[u8]) {
         let Some(uid) = self.uid_of(connection) else {
             return;
         };
@@ -358,7 +364,7 @@ impl Watch {
                 let frame = Frame::Map(self.signed.encode());
                 self.send(connection, &frame);
             }
-            Ok(Frame::Evidence(evidence)) => self.on_evidence(evidence),
+            Ok(Frame::Evidence(evidence)) => self.on_evidence(now, evidence),
             // The operator makes maps; it takes none.
             Ok(Frame::Map(_) | Frame::MapDifference(_)) => {
                 self.counters.refuse("MapForTheOperator")
@@ -406,7 +412,7 @@ impl Watch {
         self.send(connection, &frame);
     }
 
-    fn on_evidence(&mut self, evidence: Vec<Evidence>) {
+    fn on_evidence(&mut self, now: Instant, evidence: Vec<Evidence>) {
         let keys = self.keys();
         for item in evidence {
             if !self.evidence.is_news(&item) {
@@ -418,7 +424,7 @@ impl Watch {
             }
             self.take_in(item);
         }
-        self.judge();
+        self.judge(now);
     }
 
     fn take_in(&mut self, item: Evidence) {
@@ -439,17 +445,18 @@ impl Watch {
         }
     }
 
-    fn judge(&mut self) {
+    fn judge(&mut self, now: Instant) {
         let reports = Reports {
             edges: self.evidence.reports().collect(),
             leaving: self.evidence.leaving().map(|id| id.uid).collect(),
             operator: self.graph.operator_may_observe(),
         };
-        let failed = verdict(self.signed.map(), &self.graph, &reports).failed;
-        if failed == self.announced {
+        let verdict = verdict(self.signed.map(), &self.graph, &reports);
+        self.second_look.set(now, &verdict.unclaimed);
+        if verdict.failed == self.announced {
             return;
         }
-        self.announced = failed;
+        self.announced = verdict.failed;
         let epoch = self.map().epoch;
         if self.announced.is_empty() {
             return self.event(Event::VerdictWithdrawn { epoch });
@@ -466,7 +473,7 @@ impl Machine for Watch {
         match input {
             Input::Connected {
                 connection, peer, ..
-            } => self.on_connected(connection, peer),
+            } => self.on_connected(now, connection, peer),
             Input::DialFailed { uid } => {
                 self.wait_before_dial(now, uid);
                 self.dial(now);
@@ -475,7 +482,7 @@ impl Machine for Watch {
                 self.on_disconnected(now, connection, reason)
             }
             Input::Datagram { connection, bytes } => self.on_datagram(now, connection, &bytes),
-            Input::Frame { connection, bytes } => self.on_frame(connection, &bytes),
+            Input::Frame { connection, bytes } => self.on_frame(now, connection, &bytes),
             Input::SendDropped { .. } => self.counters.send_drops += 1,
             Input::Timer | Input::Leave => {}
         }

@@ -12,6 +12,7 @@
 
 mod mesh;
 mod report;
+mod unproven;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -44,7 +45,7 @@ use report::Reporter;
 const RETRY: Duration = Duration::from_secs(1);
 /// Pause between two looks at a record that cannot be used.
 const FROZEN_RETRY: Duration = Duration::from_secs(5);
-/// Pace of looks at the mesh's reach; nothing is asked of the API.
+/// Pace of looks at the mesh; the API is asked only about members that look dead.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Why a cell does not start.
@@ -103,6 +104,7 @@ pub fn start<K: Kubernetes>(
         waiting: BTreeMap::new(),
         version: None,
         verdict_at: None,
+        look_again: false,
         metrics: shared.metrics.clone(),
         _registered: registered,
         settings,
@@ -155,6 +157,8 @@ struct Cell<K> {
     waiting: BTreeMap<Uid, oneshot::Sender<SignedMap>>,
     version: Option<RecordVersion>,
     verdict_at: Option<Instant>,
+    /// A look at a pod failed: once more.
+    look_again: bool,
     metrics: Metrics,
     _registered: Registered,
 }
@@ -179,7 +183,7 @@ impl<K: Kubernetes> Cell<K> {
                     self.look_for_gone_pods().await;
                 }
                 () = sleep(wait) => {}
-                _ = tick.tick() => self.mesh.look().await,
+                _ = tick.tick() => self.look().await,
             }
             self.advance().await;
             self.report();
@@ -303,6 +307,7 @@ impl<K: Kubernetes> Cell<K> {
                 .map(|member| (member.uid, member.name.clone()))
                 .collect()
         };
+        self.look_again = false;
         for (uid, name) in missing {
             match self
                 .kubernetes
@@ -311,7 +316,11 @@ impl<K: Kubernetes> Cell<K> {
             {
                 Ok(Some(pod)) if pod.uid == uid => {}
                 Ok(_) => self.life.pod_gone(clock::now(), uid),
-                Err(failure) => tracing::warn!(pod = name, %failure, "could not look at the pod"),
+                Err(failure) => {
+                    tracing::warn!(pod = name, %failure, "could not look at the pod; looking again");
+                    self.look_again = true;
+                    return;
+                }
             }
         }
     }

@@ -28,6 +28,8 @@ const TAINTS_OF_HEALTH: [&str; 2] = [
 pub struct NodeFacts {
     pub zone: String,
     pub capacity: u16,
+    /// False when its condition Ready is False or Unknown.
+    pub ready: bool,
 }
 
 impl Default for NodeFacts {
@@ -35,6 +37,7 @@ impl Default for NodeFacts {
         Self {
             zone: String::new(),
             capacity: CAPACITY_DEFAULT,
+            ready: true,
         }
     }
 }
@@ -66,6 +69,12 @@ impl NodeFacts {
         Self {
             zone: label(metadata, LABEL_ZONE).unwrap_or_default().to_owned(),
             capacity,
+            ready: node
+                .status
+                .as_ref()
+                .and_then(|status| status.conditions.as_ref())
+                .and_then(|all| all.iter().find(|condition| condition.type_ == "Ready"))
+                .is_none_or(|condition| condition.status == "True"),
         }
     }
 }
@@ -95,6 +104,11 @@ pub fn pod_facts(pod: &Pod, nodes: &Nodes) -> Option<PodFacts> {
         finished: status
             .and_then(|status| status.phase.as_deref())
             .is_some_and(|phase| matches!(phase, "Succeeded" | "Failed")),
+        ready: of_node.ready
+            && status
+                .and_then(|status| status.conditions.as_ref())
+                .and_then(|all| all.iter().find(|condition| condition.type_ == "Ready"))
+                .is_some_and(|condition| condition.status == "True"),
         capacity: of_node.capacity,
     })
 }

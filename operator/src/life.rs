@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!   join ──▶ candidate ──▶ listed ──┬─ verdict ───────────────▶ removed, its slots re-homed
-//!              (batch)        ▲     ├─ says Leave, or pod gone ▶ removed, its slots re-homed
+//!              (batch)        ▲     ├─ presumed dead ──────────▶ removed, its slots re-homed
+//!                             │     ├─ says Leave, or pod gone ▶ removed, its slots re-homed
 //!                             └─────┴─ joins again (new key) ──▶ replaced, keeps its slots
 //! ```
 
@@ -99,6 +100,8 @@ pub struct Life {
     map: Option<Map>,
     candidates: BTreeMap<Uid, Candidate>,
     failed: BTreeSet<MemberId>,
+    /// Dead by the operator's probes and the API's word, where the mesh could not prove it.
+    presumed: BTreeSet<MemberId>,
     leaving: BTreeSet<MemberId>,
     gone: BTreeSet<Uid>,
     /// Pods whose member was found failed, until they are listed again.
@@ -116,6 +119,7 @@ impl Life {
             map: None,
             candidates: BTreeMap::new(),
             failed: BTreeSet::new(),
+            presumed: BTreeSet::new(),
             leaving: BTreeSet::new(),
             gone: BTreeSet::new(),
             lost: BTreeSet::new(),
@@ -187,6 +191,12 @@ impl Life {
         self.begin_batch(now);
     }
 
+    /// The operator's own probes stay unanswered and the API says that pod or node is not well.
+    pub fn presume_dead(&mut self, now: Instant, member: MemberId) {
+        self.presumed.insert(member);
+        self.begin_batch(now);
+    }
+
     /// A member says that it leaves.
     pub fn leave(&mut self, now: Instant, member: MemberId) {
         self.leaving.insert(member);
@@ -203,13 +213,9 @@ impl Life {
 
     /// A map was recorded: ours, or one found there.
     pub fn recorded(&mut self, map: Map, now: Instant) {
-        for member in self
-            .failed
-            .iter()
-            .filter(|member| map.member(member.uid).is_none())
-        {
-            self.lost.insert(member.uid);
-        }
+        let found_dead = self.failed.union(&self.presumed);
+        let dropped = found_dead.filter(|member| map.member(member.uid).is_none());
+        self.lost.extend(dropped.map(|member| member.uid));
         self.lost
             .retain(|uid| map.member(*uid).is_none() && !self.gone.contains(uid));
         self.candidates.retain(|uid, candidate| {
@@ -217,6 +223,7 @@ impl Life {
                 .is_none_or(|member| member.key != candidate.key)
         });
         self.failed.retain(|member| map.lists(*member));
+        self.presumed.retain(|member| map.lists(*member));
         self.leaving.retain(|member| map.lists(*member));
         self.gone.retain(|uid| map.member(*uid).is_some());
         self.map = Some(map);
@@ -277,8 +284,12 @@ impl Life {
             || map.members.iter().any(|member| self.is_removed(member))
     }
 
+    fn is_dead(&self, member: &Member) -> bool {
+        self.failed.contains(&member.id()) || self.presumed.contains(&member.id())
+    }
+
     fn is_removed(&self, member: &Member) -> bool {
-        self.failed.contains(&member.id())
+        self.is_dead(member)
             || self.leaving.contains(&member.id())
             || self.gone.contains(&member.uid)
     }
@@ -311,7 +322,7 @@ impl Life {
         {
             if self.gone.contains(&member.uid) || self.leaving.contains(&member.id()) {
                 left.push(member.name.clone());
-            } else if self.failed.contains(&member.id()) {
+            } else if self.is_dead(member) {
                 failed.push(member.name.clone());
             }
         }

@@ -56,6 +56,8 @@ pub struct PodFacts {
     pub deleting: bool,
     /// Its phase is Succeeded or Failed.
     pub finished: bool,
+    /// Its condition Ready is True, and its node's is not known to be otherwise.
+    pub ready: bool,
     /// Weight of the owner on it; 0 drains it.
     pub capacity: u16,
 }
@@ -220,7 +222,7 @@ pub enum CellPhase {
 pub enum Degraded {
     /// Pods that exist, were members and are not listed (or listed as failed) now.
     MembersFailed { names: Vec<String> },
-    /// Too few members to agree on a verdict (fewer than two reachable, or no majority left).
+    /// Members look dead and too few are left to agree on it.
     NoFailover { because: String },
     /// The operator reaches no member of the cell.
     MeshUnreachable { because: String },

@@ -116,3 +116,14 @@ fn a_network_namespace_of_a_crashed_run_is_removed() {
     assert!(done.contains(&format!("removed netns {name}, left by a crashed run")));
     assert!(!Path::new("/run/netns").join(&name).exists());
 }
+
+#[test]
+fn a_network_is_claimed_once_and_given_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Network::claim_in(folder.path()).unwrap();
+    let second = Network::claim_in(folder.path()).unwrap();
+    assert_ne!(first.number(), second.number());
+    let number = first.number();
+    drop(first);
+    assert_eq!(Network::claim_in(folder.path()).unwrap().number(), number);
+}

@@ -1,5 +1,7 @@
 //! Each validation rule of the CRDs, tried against the real API server: accepted and refused.
 
+mod bounds;
+
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use slotmesh_e2e::stage::{NAMESPACE, Stage};
@@ -17,7 +19,7 @@ fn cell(change: impl FnOnce(&mut Value)) -> Value {
     let mut spec = json!({
         "clusterRef": {"name": "c", "uid": uid}, "era": 1, "epoch": 10, "slots": "0-16383",
         "protocol": {"wireVersion": 1, "mode": "Affinity", "heartbeatIntervalMilliseconds": 200, "observers": 10, "verdictPercent": 70},
-        "members": [{"name": "a", "uid": uid, "incarnation": 5, "key": key, "node": "n", "address": "10.0.0.1:7400",
+        "members": [{"name": "a", "uid": uid, "incarnation": 5, "key": key, "node": "n", "zone": "z", "address": "10.0.0.1:7400",
             "owners": [{"name": "a", "uid": uid, "address": "10.0.0.1:7402", "capacity": 100, "slots": "0-16383"}]}],
         "seal": key,
     });
@@ -113,6 +115,10 @@ pub async fn play(stage: &Stage) -> Result<()> {
     for (what, object, refused) in cells {
         try_it(stage, "create", &object, true, what, refused).await?;
     }
+
+    let whole = json!({"agent": {"image": "x"}, "health": {"heartbeatIntervalMilliseconds": 200}});
+    let (accepted, refused) = bounds::try_all(stage, &cluster("a", whole), &cell(|_| {})).await?;
+    println!("  bounds of the schemas: {accepted} objects accepted, {refused} refused");
 
     // Transitions need an object that stays; nobody runs a cluster of that name.
     try_it(stage, "create", &cell(|_| {}), false, "a record", None).await?;

@@ -16,6 +16,7 @@ mod four_of_ten;
 mod freeze_and_wake;
 mod install_uninstall;
 mod kill_and_hold;
+mod no_majority;
 mod one_of_two;
 mod operator_restarted;
 mod restart;
@@ -41,7 +42,7 @@ type Play = fn(&mut Stage) -> LocalBoxFuture<'_, Result<()>>;
 
 /// One line a story, in the order in which they are played.
 #[rustfmt::skip]
-const STORIES: [Story; 10] = [
+const STORIES: [Story; 11] = [
     ("api", "each validation rule of the CRDs: accepted and refused", |s| Box::pin(api::play(s))),
     ("chart", "the chart: linted, rendered in a matrix of values, tried against the API", |s| Box::pin(chart::play(s))),
     ("kill_and_hold", "an agent is killed and held down: verdict, new owners, and back", |s| Box::pin(kill_and_hold::play(s))),
@@ -49,6 +50,7 @@ const STORIES: [Story; 10] = [
     ("freeze_and_wake", "an agent is frozen, loses its slots, wakes, and learns that it was deposed", |s| Box::pin(freeze_and_wake::play(s))),
     ("four_of_ten", "four of ten agents are killed at once: one change", |s| Box::pin(four_of_ten::play(s))),
     ("one_of_two", "one of two agents is killed, with the operator and without", |s| Box::pin(one_of_two::play(s))),
+    ("no_majority", "two of three agents are killed at once: the operator removes them by its own probes", |s| Box::pin(no_majority::play(s))),
     ("operator_restarted", "operators are killed: nothing changes, and later joins work", |s| Box::pin(operator_restarted::play(s))),
     ("strangers", "wrong certificates, wrong tokens, members of another cluster: all refused", |s| Box::pin(strangers::play(s))),
     ("install_uninstall", "helm uninstall and install again; a deleted cluster leaves nothing", |s| Box::pin(install_uninstall::play(s))),

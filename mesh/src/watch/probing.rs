@@ -1,6 +1,6 @@
 //! The operator as an observer: probes at the pace of beats, in cells of up to three members.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::edge::{Action, Edge};
@@ -28,8 +28,6 @@ impl Watch {
             }
         }
         self.edges = edges;
-        self.silent_since
-            .retain(|uid, _| self.edges.contains_key(uid));
     }
 
     /// As in a member: what this process slept through is nobody's silence.
@@ -42,7 +40,7 @@ impl Watch {
             self.edges
                 .values_mut()
                 .for_each(|edge| edge.forget_silence(now));
-            self.silent_since.clear();
+            self.second_look.forget_silence(now);
         } else if lag > limits::TIMER_LAG_MAX {
             self.edges.values_mut().for_each(|edge| edge.postpone(lag));
         }
@@ -51,13 +49,19 @@ impl Watch {
     pub(super) fn run_timers(&mut self, now: Instant) {
         if now >= self.next_tick {
             self.next_tick = now
-                + if self.edges.is_empty() {
+                + if self.edges.is_empty() && self.second_look.is_empty() {
                     IDLE_TICK
                 } else {
                     self.interval()
                 };
             self.tick = self.tick.wrapping_add(1);
-            for uid in self.edges.keys().copied().collect::<Vec<_>>() {
+            let probed: BTreeSet<Uid> = self
+                .edges
+                .keys()
+                .copied()
+                .chain(self.second_look.members())
+                .collect();
+            for uid in probed {
                 self.probe(uid);
             }
             self.dial(now);
@@ -88,19 +92,19 @@ impl Watch {
             }
             Err(error) => return self.refuse(error.category()),
         };
-        self.silent_since.remove(&uid);
+        self.second_look.hear(now, uid);
         // The probes of one tick have one number, so that answers count as beats do.
         let action = self.edges.get_mut(&uid).and_then(|edge| {
             edge.on_answer(now);
             edge.on_beat(now, nonce)
         });
         if action == Some(Action::Clear) {
-            self.state_claim(uid, Claim::Clear);
+            self.state_claim(now, uid, Claim::Clear);
         }
     }
 
     pub(super) fn probe(&mut self, uid: Uid) {
-        if !self.edges.contains_key(&uid) {
+        if !self.edges.contains_key(&uid) && !self.second_look.contains(uid) {
             return;
         }
         let Some(connection) = self.peers.get(&uid).map(|peer| peer.connection) else {
@@ -120,13 +124,12 @@ impl Watch {
         let Some(edge) = self.edges.get_mut(&uid) else {
             return;
         };
-        self.silent_since.entry(uid).or_insert(edge.last_arrival());
         if edge.conclude(now, hears_another) {
-            self.state_claim(uid, Claim::Suspect);
+            self.state_claim(now, uid, Claim::Suspect);
         }
     }
 
-    fn state_claim(&mut self, subject: Uid, claim: Claim) {
+    fn state_claim(&mut self, now: Instant, subject: Uid, claim: Claim) {
         let Some(subject) = self.map().member(subject).map(crate::map::Member::id) else {
             return;
         };
@@ -148,6 +151,6 @@ impl Watch {
                 bytes: frame.encode(),
             });
         }
-        self.judge();
+        self.judge(now);
     }
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use slotmesh_mesh::identity::{Keypair, Uid};
+use slotmesh_mesh::identity::{Keypair, MemberId, Uid};
 use slotmesh_mesh::machine::Event;
 use slotmesh_mesh::signed::SignedMap;
 use slotmesh_mesh::watch::{Watch, WatchConfig};
@@ -111,19 +111,23 @@ impl CellMesh {
         std::future::pending().await
     }
 
-    /// Looks whether anybody is connected.
-    pub(super) async fn look(&mut self) {
+    /// Looks whether anybody is connected, and whose death the mesh cannot prove (and for how long
+    /// each of them has answered nothing).
+    pub(super) async fn look(&mut self) -> Vec<(MemberId, Duration)> {
         let Some((driver, _)) = &self.running else {
             self.last_reached = Instant::now();
-            return;
+            return Vec::new();
         };
         let handle = driver.handle();
         let looked = handle.with(|watch: &mut Watch| {
-            watch.reach() > 0 || watch.signed_map().map().members.is_empty()
+            let reached = watch.reach() > 0 || watch.signed_map().map().members.is_empty();
+            (reached, watch.unproven(clock::now()))
         });
-        if looked.await.unwrap_or(false) {
+        let (reached, unproven) = looked.await.unwrap_or_default();
+        if reached {
             self.last_reached = Instant::now();
         }
+        unproven
     }
 
     pub(super) fn reach(&self) -> Reach {

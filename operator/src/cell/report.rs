@@ -23,6 +23,8 @@ pub(super) struct Reporter {
     frozen: Option<Frozen>,
     last_change: Option<Change>,
     refused: BTreeSet<(String, String)>,
+    /// Names of members that look dead while too few are left to agree on it.
+    unproven: Vec<String>,
 }
 
 impl Reporter {
@@ -33,6 +35,7 @@ impl Reporter {
             frozen: None,
             last_change: None,
             refused: BTreeSet::new(),
+            unproven: Vec::new(),
         }
     }
 
@@ -57,6 +60,10 @@ impl Reporter {
         if self.frozen.take().is_some() {
             self.event(CellEvent::Unfrozen);
         }
+    }
+
+    pub(super) fn set_unproven(&mut self, names: Vec<String>) {
+        self.unproven = names;
     }
 
     pub(super) fn event(&mut self, event: CellEvent) {
@@ -156,6 +163,10 @@ impl Reporter {
         status.degraded = if reach == Reach::Nobody {
             let because = "no member answers on its mesh port".to_owned();
             Some(Degraded::MeshUnreachable { because })
+        } else if !self.unproven.is_empty() {
+            Some(Degraded::NoFailover {
+                because: no_failover(&self.unproven),
+            })
         } else if !lost.is_empty() {
             Some(Degraded::MembersFailed { names: lost })
         } else {
@@ -167,6 +178,16 @@ impl Reporter {
             changed
         });
     }
+}
+
+fn no_failover(unproven: &[String]) -> String {
+    let some: Vec<&str> = unproven.iter().take(5).map(String::as_str).collect();
+    format!(
+        "{} members look dead ({}) and too few are left to agree; one is removed when it answers no probe for 5 s and its pod or node is not ready; if it is dead all the same, delete its pod: kubectl delete pod {}",
+        unproven.len(),
+        some.join(", "),
+        some.first().copied().unwrap_or_default()
+    )
 }
 
 fn cause(proposal: &Proposal) -> &'static str {

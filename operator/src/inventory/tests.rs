@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::json;
 use slotmesh_mesh::identity::Uid;
 
-use super::{NodeFacts, Nodes, inventory};
+use super::{NodeFacts, Nodes, inventory, pod_facts};
 use crate::seam::{ClusterKey, Inventory};
 
 const CLUSTER: &str = "6f1c2d3e-0000-4000-8000-000000000001";
@@ -125,7 +125,8 @@ fn zone_and_capacity_come_from_the_node() {
             NodeFacts::of(&node),
             NodeFacts {
                 zone: "z1".into(),
-                capacity
+                capacity,
+                ready: true,
             },
             "{node:?}"
         );
@@ -135,6 +136,7 @@ fn zone_and_capacity_come_from_the_node() {
         NodeFacts {
             zone: "z1".into(),
             capacity: 7,
+            ready: true,
         },
     )]);
     let mut own = pod(2, "a", CLUSTER);
@@ -150,4 +152,31 @@ fn zone_and_capacity_come_from_the_node() {
         .map(|pod| (pod.zone.as_str(), pod.capacity))
         .collect();
     assert_eq!(zones, [("z1", 7), ("z2", 7)]);
+}
+
+#[test]
+fn a_pod_is_ready_while_it_and_its_node_say_so() {
+    let conditions = |status: &str| json!({"conditions": [{"type": "Ready", "status": status, "lastHeartbeatTime": null, "lastTransitionTime": null}]});
+    for (of_pod, of_node, ready) in [
+        ("True", "True", true),
+        ("False", "True", false),
+        ("True", "Unknown", false),
+        ("True", "False", false),
+    ] {
+        let node: Node = serde_json::from_value(json!({"status": conditions(of_node)})).unwrap();
+        let nodes = Nodes::from([("a".to_owned(), NodeFacts::of(&node))]);
+        let mut pod = pod(1, "a", CLUSTER);
+        pod.status = serde_json::from_value(conditions(of_pod)).unwrap();
+        assert_eq!(
+            pod_facts(&pod, &nodes).unwrap().ready,
+            ready,
+            "{of_pod} {of_node}"
+        );
+    }
+    let silent = Nodes::from([("a".to_owned(), NodeFacts::default())]);
+    let pod = pod(1, "a", CLUSTER);
+    assert!(
+        !pod_facts(&pod, &silent).unwrap().ready,
+        "a pod that says nothing is not ready"
+    );
 }

@@ -80,6 +80,7 @@ fn api() -> Api {
             cluster_uid_label: Some(uid(1)),
             deleting: false,
             finished: false,
+            ready: true,
             capacity: 100,
         })),
     }

@@ -198,3 +198,31 @@ fn a_changed_interval_is_a_new_epoch() {
         (500, 0)
     );
 }
+
+#[test]
+fn who_is_presumed_dead_goes_and_is_told_as_failed() {
+    let mut life = running(2);
+    let dead = id(&life, 2);
+    life.presume_dead(at(5000), dead);
+    // The mesh says nothing of it: its verdict is empty.
+    life.verdict(at(5100), BTreeSet::new());
+    let proposal = step(&mut life, 5300);
+    assert_eq!(proposal.failed, ["agent-002"]);
+    assert_eq!(proposal.map.members.len(), 1);
+    assert_eq!((proposal.moves, proposal.minimum_moves), (8192, 8192));
+    assert!(life.lost().contains(&uid(2)));
+
+    life.join(at(6000), candidate(2, 22));
+    let back = step(&mut life, 6300);
+    assert_eq!(back.recovered, ["agent-002"]);
+}
+
+#[test]
+fn a_presumption_about_an_older_process_does_no_harm() {
+    let mut life = running(3);
+    let older = id(&life, 2);
+    life.join(at(2000), candidate(2, 22));
+    step(&mut life, 2300);
+    life.presume_dead(at(3000), older);
+    assert_eq!(life.propose(at(3300), 3, 0), Ok(None));
+}

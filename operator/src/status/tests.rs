@@ -138,3 +138,20 @@ fn a_condition_that_stays_keeps_its_time() {
         "nothing changed, so nothing is written"
     );
 }
+
+#[test]
+fn members_whose_death_cannot_be_agreed_on_are_no_failover() {
+    let degraded = CellStatus {
+        degraded: Some(Degraded::NoFailover {
+            because: "2 members look dead".into(),
+        }),
+        ..cell()
+    };
+    let status = status_of(Some(&degraded), None, &Rollout::default());
+    let condition = condition_of(&status, types::DEGRADED).unwrap();
+    assert_eq!(
+        (condition.status.as_str(), condition.reason.as_str()),
+        ("True", reasons::NO_FAILOVER)
+    );
+    assert_eq!(condition.message, "2 members look dead");
+}
