@@ -128,6 +128,7 @@ async fn everything_has_to_agree() {
             |_| {},
             |pod| pod.cluster_uid_label = Some(uid(9)),
         ),
+        ("WrongCluster", |_| {}, |pod| pod.cluster_uid_label = None),
         ("WrongController", |_| {}, |pod| pod.daemon_set_uid = None),
         (
             "WrongController",

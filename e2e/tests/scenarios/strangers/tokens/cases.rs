@@ -105,7 +105,7 @@ pub async fn token_cases(
         (
             &impostors.unlabelled,
             "WrongCluster",
-            "names another cluster",
+            "does not name this cluster",
             "a pod with the agents' ServiceAccount and nothing else",
         ),
         (
