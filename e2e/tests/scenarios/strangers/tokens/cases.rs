@@ -32,7 +32,8 @@ impl Case {
     pub async fn ask(&self, cluster: &Cluster) -> Result<(String, String)> {
         match ask(self.from, cluster, &self.request).await? {
             JoinResponse::Refused { category, message } => Ok((category, message)),
-            other => bail!("{}: not refused but {other:?}", self.what),
+            JoinResponse::Retry { reason, .. } => bail!("put off instead of refused: {reason}"),
+            JoinResponse::Certificate { .. } | JoinResponse::Map(_) => bail!("it was admitted"),
         }
     }
 
