@@ -16,6 +16,10 @@ const VERDICTS: &str = "slotmesh_agent_verdicts_total";
 /// leases it cannot know at once, but its peers tell it as soon as it speaks to them.
 const CLAIM_MAX: Duration = Duration::from_secs(3);
 
+/// Longest time until it is a member again. It is told by its peers; one that heard nobody would ask
+/// the operator only after more than this.
+const MEMBER_MAX: Duration = Duration::from_secs(5);
+
 /// What became of a woken agent; times count from SIGCONT.
 struct Woken {
     /// When it last answered from its old map as if that were in force.
@@ -60,6 +64,11 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
         woken.claimed_until <= CLAIM_MAX,
         "it answered from its old map for {:?}",
         woken.claimed_until
+    );
+    ensure!(
+        woken.member_after <= MEMBER_MAX,
+        "it was a member again only after {:?}: did its peers not tell it?",
+        woken.member_after
     );
     stage.wait_ready(scene.name, 5).await?;
     let same = stage.agents(scene.name).await?;

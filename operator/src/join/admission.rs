@@ -138,7 +138,7 @@ fn check_pod(
     if pod.cluster_uid_label != Some(cluster.uid) {
         return no(
             "WrongCluster",
-            "the pod's label slotmesh.dev/cluster-uid names another cluster",
+            "the pod's label slotmesh.dev/cluster-uid does not name this cluster",
         );
     }
     if pod.daemon_set_uid.is_none() || daemon_set.is_some_and(|uid| pod.daemon_set_uid != Some(uid))

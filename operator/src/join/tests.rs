@@ -107,7 +107,7 @@ async fn category(api: &Api, request: &JoinRequest, remote: [u8; 4]) -> String {
 #[tokio::test]
 async fn everything_has_to_agree() {
     type Case = (&'static str, fn(&mut TokenFacts), fn(&mut PodFacts));
-    let cases: [Case; 12] = [
+    let cases: [Case; 13] = [
         ("sessions-agent-x", |_| {}, |_| {}),
         ("WrongPod", |token| token.pod_uid = uid(9), |_| {}),
         (
@@ -128,6 +128,7 @@ async fn everything_has_to_agree() {
             |_| {},
             |pod| pod.cluster_uid_label = Some(uid(9)),
         ),
+        ("WrongCluster", |_| {}, |pod| pod.cluster_uid_label = None),
         ("WrongController", |_| {}, |pod| pod.daemon_set_uid = None),
         (
             "WrongController",

@@ -32,7 +32,8 @@ impl Case {
     pub async fn ask(&self, cluster: &Cluster) -> Result<(String, String)> {
         match ask(self.from, cluster, &self.request).await? {
             JoinResponse::Refused { category, message } => Ok((category, message)),
-            other => bail!("{}: not refused but {other:?}", self.what),
+            JoinResponse::Retry { reason, .. } => bail!("put off instead of refused: {reason}"),
+            JoinResponse::Certificate { .. } | JoinResponse::Map(_) => bail!("it was admitted"),
         }
     }
 
@@ -105,7 +106,7 @@ pub async fn token_cases(
         (
             &impostors.unlabelled,
             "WrongCluster",
-            "names another cluster",
+            "does not name this cluster",
             "a pod with the agents' ServiceAccount and nothing else",
         ),
         (
