@@ -8,9 +8,6 @@ use slotmesh_api::names::PORT_JOIN;
 
 use crate::lease::{Times, TimesError};
 
-/// Shortest time between two looks for keys that nobody needs any more.
-const KEY_SWEEP_SECONDS_MIN: u64 = 60;
-
 /// Reconciles GossipClusters: runs their agents, admits them, decides who owns which slot, records
 /// each map in the API server and publishes it into the mesh.
 ///
@@ -57,11 +54,6 @@ pub struct Config {
     /// Time between two attempts to renew or take the Lease, in seconds.
     #[arg(long, env = "SLOTMESH_OPERATOR_LEADER_ELECT_RETRY_PERIOD_SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=600))]
     pub leader_elect_retry_period_seconds: u32,
-
-    /// Keys of a cluster that was deleted while no operator ran go after two looks this far apart,
-    /// in seconds.
-    #[arg(long, env = "SLOTMESH_OPERATOR_KEY_SWEEP_INTERVAL_SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(KEY_SWEEP_SECONDS_MIN..=604_800))]
-    pub key_sweep_interval_seconds: u64,
 
     /// Form of the log on stderr.
     #[arg(long, env = "SLOTMESH_OPERATOR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]

@@ -1,6 +1,7 @@
 //! Cached views of the API: clusters, their agents' pods and DaemonSets, nodes. Whatever changes names
 //! the cluster that somebody has to look at.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -17,7 +18,7 @@ use slotmesh_api::names::{APP_NAME, PART_OF};
 use tokio::task::JoinSet;
 
 use crate::inventory::{NodeFacts, Nodes, cluster_of};
-use crate::queue::Queue;
+use crate::queue::{Name, Queue};
 
 /// Seconds after which a watch is asked for anew (below the API server's own bound).
 const WATCH_SECONDS: u32 = 200;
@@ -110,14 +111,27 @@ where
     tasks.spawn(async move {
         let stream = watcher(api, config).default_backoff().reflect(writer);
         let mut stream = std::pin::pin!(stream);
+        let mut seen = Seen::default();
         while let Some(event) = stream.next().await {
             let object = match event {
-                Ok(
-                    watcher::Event::Apply(object)
-                    | watcher::Event::InitApply(object)
-                    | watcher::Event::Delete(object),
-                ) => object,
-                Ok(watcher::Event::Init | watcher::Event::InitDone) => continue,
+                Ok(watcher::Event::InitApply(object)) => {
+                    seen.listed.extend(cluster(&object));
+                    object
+                }
+                Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) => {
+                    seen.before.extend(cluster(&object));
+                    object
+                }
+                Ok(watcher::Event::Init) => {
+                    seen.listed.clear();
+                    continue;
+                }
+                Ok(watcher::Event::InitDone) => {
+                    for gone in seen.relisted() {
+                        queue.push(gone);
+                    }
+                    continue;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a watch failed; trying on");
                     continue;
@@ -129,6 +143,22 @@ where
         }
     });
     store
+}
+
+/// Clusters that a watch has named. What vanished while it was down shows in no event, only by its
+/// absence from the next listing.
+#[derive(Debug, Default)]
+struct Seen {
+    before: BTreeSet<Name>,
+    listed: BTreeSet<Name>,
+}
+
+impl Seen {
+    /// A listing is complete: who was named before it and is not in it.
+    fn relisted(&mut self) -> Vec<Name> {
+        let before = std::mem::replace(&mut self.before, std::mem::take(&mut self.listed));
+        before.difference(&self.before).cloned().collect()
+    }
 }
 
 /// Nodes are optional: without the right to read them, zones come from pods and nothing drains.
@@ -157,3 +187,6 @@ async fn watch_nodes(api: Api<Node>, config: watcher::Config, nodes: Arc<RwLock<
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
