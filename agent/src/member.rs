@@ -10,7 +10,7 @@ use slotmesh_mesh::machine::{Event, Input};
 use slotmesh_mesh::map::Map;
 use slotmesh_mesh::member::{Health, MemberHealth, Mesh, MeshConfig};
 use slotmesh_transport::clock;
-use slotmesh_transport::driver::{Driver, DriverConfig, TrafficBytes};
+use slotmesh_transport::driver::{Driver, DriverConfig, TrafficSums};
 use slotmesh_transport::refusal::Refusal;
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -56,7 +56,7 @@ pub(crate) struct Member {
     metrics: Metrics,
     snapshots: Shared,
     counters: Counters,
-    traffic: TrafficBytes,
+    traffic: TrafficSums,
     refusals: BTreeMap<Refusal, u64>,
     tick: Interval,
     silent_ticks: u32,
@@ -106,7 +106,7 @@ impl Member {
             metrics: metrics.clone(),
             snapshots: door.snapshots.clone(),
             counters: Counters::default(),
-            traffic: TrafficBytes::default(),
+            traffic: TrafficSums::default(),
             refusals: BTreeMap::new(),
             tick: tokio::time::interval(TICK),
             silent_ticks: 0,

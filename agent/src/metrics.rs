@@ -6,7 +6,7 @@ use prometheus::{
     Encoder, Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 use slotmesh_mesh::counters::Counters;
-use slotmesh_transport::driver::TrafficBytes;
+use slotmesh_transport::driver::TrafficSums;
 use slotmesh_transport::refusal::Refusal;
 
 use crate::error::AgentError;
@@ -103,6 +103,8 @@ const OUTCOMES: [&str; 8] = [
 ];
 const SENT: &str = "slotmesh_agent_udp_sent_bytes_total";
 const RECEIVED: &str = "slotmesh_agent_udp_received_bytes_total";
+const SENT_DATAGRAMS: &str = "slotmesh_agent_udp_sent_datagrams_total";
+const RECEIVED_DATAGRAMS: &str = "slotmesh_agent_udp_received_datagrams_total";
 
 impl Metrics {
     pub(crate) fn new() -> Result<Self, AgentError> {
@@ -135,11 +137,20 @@ impl Metrics {
         for (name, help, _) in TOTALS {
             totals.insert(name, counter(name, help)?);
         }
-        totals.insert(SENT, counter(SENT, "UDP bytes sent by the mesh.")?);
-        totals.insert(
-            RECEIVED,
-            counter(RECEIVED, "UDP bytes received by the mesh.")?,
-        );
+        for (name, help) in [
+            (
+                SENT,
+                "UDP bytes sent by the mesh, without headers of UDP and IP.",
+            ),
+            (
+                RECEIVED,
+                "UDP bytes received by the mesh, without headers of UDP and IP.",
+            ),
+            (SENT_DATAGRAMS, "UDP datagrams sent by the mesh."),
+            (RECEIVED_DATAGRAMS, "UDP datagrams received by the mesh."),
+        ] {
+            totals.insert(name, counter(name, help)?);
+        }
         let joins = vector(
             "slotmesh_agent_join_attempts_total",
             "Attempts to join, by outcome.",
@@ -222,9 +233,19 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn follow_traffic(&self, before: TrafficBytes, now: TrafficBytes) {
-        self.add(SENT, before.sent, now.sent);
-        self.add(RECEIVED, before.received, now.received);
+    pub(crate) fn follow_traffic(&self, before: TrafficSums, now: TrafficSums) {
+        for (name, before, now) in [
+            (SENT, before.sent_bytes, now.sent_bytes),
+            (RECEIVED, before.received_bytes, now.received_bytes),
+            (SENT_DATAGRAMS, before.sent_datagrams, now.sent_datagrams),
+            (
+                RECEIVED_DATAGRAMS,
+                before.received_datagrams,
+                now.received_datagrams,
+            ),
+        ] {
+            self.add(name, before, now);
+        }
     }
 
     fn add(&self, name: &str, before: u64, now: u64) {

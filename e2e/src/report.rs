@@ -189,8 +189,10 @@ impl Report {
 }
 
 fn path_of(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../target/report")
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent()
+        .unwrap_or(own)
+        .join("target/report")
         .join(format!("{name}.json"))
 }
 

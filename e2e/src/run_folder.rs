@@ -121,9 +121,12 @@ impl RunFolder {
     /// # Errors
     /// When they cannot be moved.
     pub fn keep_logs(&self) -> Result<PathBuf> {
-        let folder = cache_folder()?.join("logs");
-        fs::create_dir_all(&folder)?;
-        let mut older: Vec<_> = fs::read_dir(&folder)?
+        self.keep_logs_in(&cache_folder()?.join("logs"))
+    }
+
+    fn keep_logs_in(&self, folder: &Path) -> Result<PathBuf> {
+        fs::create_dir_all(folder)?;
+        let mut older: Vec<_> = fs::read_dir(folder)?
             .flatten()
             .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
             .collect();
@@ -132,7 +135,16 @@ impl RunFolder {
         for (_, path) in older.iter().take(surplus) {
             fs::remove_dir_all(path)?;
         }
-        let kept = folder.join(self.path.file_name().context("the run has no name")?);
+        let name = self.path.file_name().context("the run has no name")?;
+        // A process that makes one run after another has the same name again.
+        let names = (1..).map(|number| match number {
+            1 => name.to_owned(),
+            _ => format!("{}.{number}", name.to_string_lossy()).into(),
+        });
+        let mut free = names
+            .map(|name| folder.join(name))
+            .filter(|path| !path.exists());
+        let kept = free.next().context("no name is left")?;
         // Beside the runs, not in a temporary folder: a rename does not cross file systems.
         fs::rename(self.path.join("logs"), &kept)
             .with_context(|| format!("cannot move the logs to {}", kept.display()))?;

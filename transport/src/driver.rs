@@ -30,7 +30,7 @@ use connection::{Frames, Happening};
 use handshake::Dial;
 use traffic::Traffic;
 
-pub use traffic::Bytes as TrafficBytes;
+pub use traffic::Sums as TrafficSums;
 
 /// Happenings that wait for the machine. A full queue slows the readers down, never the network.
 const HAPPENINGS_MAX: usize = 4096;
@@ -167,8 +167,8 @@ impl<M: Machine + Send + 'static> Driver<M> {
 
     /// UDP bytes of all connections so far.
     #[must_use]
-    pub fn traffic(&self) -> TrafficBytes {
-        self.traffic.bytes()
+    pub fn traffic(&self) -> TrafficSums {
+        self.traffic.sums()
     }
 
     /// Handshakes that came to nothing so far, by cause.

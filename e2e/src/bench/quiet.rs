@@ -68,7 +68,6 @@ pub(super) async fn measure(
         counted.statements,
         "",
     );
-    report.note("too few for a verdict; they were withdrawn");
     if minutes < whole {
         report.shorten(&format!("{minutes} min instead of {whole}"));
     }

@@ -123,7 +123,12 @@ impl Server {
     pub(super) async fn listen(&self, namespace: Option<&Namespace>) -> Result<TcpListener> {
         let listener = match namespace {
             Some(namespace) => namespace.listen(self.address),
-            None => Ok(TcpListener::bind(self.address).await?),
+            None => TcpListener::bind(self.address).await.with_context(|| {
+                format!(
+                    "cannot serve logs on {}: another run or its leftovers use it (make clean)",
+                    self.address
+                )
+            }),
         };
         listener.with_context(|| {
             format!(

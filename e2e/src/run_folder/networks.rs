@@ -1,48 +1,47 @@
-//! Loopback networks: 127.N.0.0/16 for each group of nodes, claimed by a lock on a file, so that two
-//! runs on one machine never give the same address to two pods. The kernel lets go of a lock when its
-//! holder ends, however it ends.
+//! Loopback networks: 127.N.0.0/16 for each group of nodes, claimed by a socket on an address of it that
+//! no pod gets, so that two runs on one machine never give the same address to two pods, whoever started
+//! them and wherever their caches are. The kernel lets go of a socket when its holder ends, however it
+//! ends.
 
-use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::ops::RangeInclusive;
-use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
 /// 127.0.0.0/16 is everybody's.
 const NETWORKS: RangeInclusive<u8> = 20..=250;
+/// Last two octets of the claiming address: no node has the number 255.
+const CLAIM: (u8, u8) = (255, 254);
+const PORT: u16 = 7400;
 
 /// A claimed network. Dropping it gives it back.
 #[derive(Debug)]
 pub struct Network {
     number: u8,
-    _lock: File,
+    _claim: UdpSocket,
 }
 
 impl Network {
     /// Claims one that nobody uses.
     ///
     /// # Errors
-    /// When all are in use, or the cache folder cannot be written.
+    /// When all are in use, or loopback has no such addresses.
     pub fn claim() -> Result<Self> {
-        Self::claim_in(&super::cache_folder()?.join("networks"))
-    }
-
-    pub(super) fn claim_in(folder: &Path) -> Result<Self> {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         for number in NETWORKS {
-            let path = folder.join(number.to_string());
-            let file = File::options().create(true).append(true).open(&path);
-            let file = file.with_context(|| format!("cannot open {}", path.display()))?;
-            match file.try_lock() {
-                Ok(()) => {
+            let address = Ipv4Addr::new(127, number, CLAIM.0, CLAIM.1);
+            match UdpSocket::bind((address, PORT)) {
+                Ok(socket) => {
                     return Ok(Self {
                         number,
-                        _lock: file,
+                        _claim: socket,
                     });
                 }
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(error)) => {
-                    return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+                Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+                Err(error) => {
+                    return Err(error).with_context(|| {
+                        format!("cannot listen on {address}, which Linux has on loopback")
+                    });
                 }
             }
         }

@@ -119,13 +119,31 @@ fn a_network_namespace_of_a_crashed_run_is_removed() {
 
 #[test]
 fn a_network_is_claimed_once_and_given_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let first = Network::claim_in(folder.path()).unwrap();
-    let second = Network::claim_in(folder.path()).unwrap();
+    let first = Network::claim().unwrap();
+    let second = Network::claim().unwrap();
     assert_ne!(first.number(), second.number());
-    let number = first.number();
+    // The claim is the kernel's: another folder, user or process changes nothing.
+    let address = (std::net::Ipv4Addr::new(127, first.number(), 255, 254), 7400);
+    assert!(std::net::UdpSocket::bind(address).is_err());
     drop(first);
-    assert_eq!(Network::claim_in(folder.path()).unwrap().number(), number);
+    assert!(std::net::UdpSocket::bind(address).is_ok());
+}
+
+#[test]
+fn logs_of_several_runs_of_one_process_are_all_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut kept = Vec::new();
+    for text in ["first", "second"] {
+        // The number in the folder's name is free again once the first is gone.
+        let run = RunFolder::create_in(&folder.path().join("runs")).unwrap();
+        fs::write(run.log_file("etcd"), text).unwrap();
+        kept.push(run.keep_logs_in(&folder.path().join("logs")).unwrap());
+    }
+    let text = |path: &PathBuf| fs::read_to_string(path.join("etcd.log")).unwrap();
+    assert_eq!(
+        kept.iter().map(text).collect::<Vec<_>>(),
+        ["first", "second"]
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! UDP bytes over all connections, those that ended included.
+//! UDP traffic over all connections, those that ended included.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,19 +6,24 @@ use std::sync::{Mutex, PoisonError};
 use quinn::{Connection, VarInt};
 use slotmesh_mesh::machine::ConnectionId;
 
-/// UDP bytes, headers of QUIC included, those of IP and UDP not.
+/// Bytes, headers of QUIC included, those of IP and UDP not, and the datagrams that carried them, for
+/// whoever wants to add those.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bytes {
-    /// Sent.
-    pub sent: u64,
-    /// Received.
-    pub received: u64,
+pub struct Sums {
+    /// Bytes sent.
+    pub sent_bytes: u64,
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Datagrams sent.
+    pub sent_datagrams: u64,
+    /// Datagrams received.
+    pub received_datagrams: u64,
 }
 
 #[derive(Debug, Default)]
 struct Books {
     live: BTreeMap<ConnectionId, Connection>,
-    ended: Bytes,
+    ended: Sums,
 }
 
 /// The books of one driver.
@@ -52,16 +57,18 @@ impl Traffic {
             .for_each(|connection| connection.close(code, b""));
     }
 
-    pub(super) fn bytes(&self) -> Bytes {
+    pub(super) fn sums(&self) -> Sums {
         let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         books.live.values().fold(books.ended, add)
     }
 }
 
-fn add(bytes: Bytes, connection: &Connection) -> Bytes {
+fn add(sums: Sums, connection: &Connection) -> Sums {
     let stats = connection.stats();
-    Bytes {
-        sent: bytes.sent + stats.udp_tx.bytes,
-        received: bytes.received + stats.udp_rx.bytes,
+    Sums {
+        sent_bytes: sums.sent_bytes + stats.udp_tx.bytes,
+        received_bytes: sums.received_bytes + stats.udp_rx.bytes,
+        sent_datagrams: sums.sent_datagrams + stats.udp_tx.datagrams,
+        received_datagrams: sums.received_datagrams + stats.udp_rx.datagrams,
     }
 }
