@@ -123,12 +123,7 @@ impl Server {
     pub(super) async fn listen(&self, namespace: Option<&Namespace>) -> Result<TcpListener> {
         let listener = match namespace {
             Some(namespace) => namespace.listen(self.address),
-            None => TcpListener::bind(self.address).await.with_context(|| {
-                format!(
-                    "cannot serve logs on {}: another run or its leftovers use it (make clean)",
-                    self.address
-                )
-            }),
+            None => TcpListener::bind(self.address).await.map_err(Into::into),
         };
         listener.with_context(|| {
             format!(
