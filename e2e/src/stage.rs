@@ -1,8 +1,9 @@
 //! The stage of every story: a control plane, a node for operators, SlotMesh installed by helm, and
 //! the agents' nodes.
 
+mod asked;
+
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,6 @@ use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
-use serde::Deserialize;
 use serde_json::Value;
 use slotmesh_api::GossipCluster;
 
@@ -21,7 +21,10 @@ use crate::network::{Fabric, Form, Place};
 use crate::node::{Nodes, NodesOptions};
 use crate::process::{Process, Program};
 use crate::run_folder::{Network, RunFolder};
-use crate::{http, wait};
+use crate::wait;
+
+use asked::agent_of;
+pub use asked::{Agent, Location, Operator, OwnerName};
 
 /// Namespace of the operator.
 pub const OPERATOR_NAMESPACE: &str = "slotmesh-system";
@@ -45,114 +48,6 @@ pub struct Stage {
     networks: Vec<Network>,
     // Or why there is none.
     fabric: std::result::Result<Arc<Fabric>, String>,
-}
-
-/// An agent's pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Agent {
-    /// Name of the pod.
-    pub name: String,
-    /// UID of the pod.
-    pub uid: String,
-    /// Its node.
-    pub node: String,
-    /// Its address.
-    pub ip: IpAddr,
-}
-
-/// An operator's pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operator {
-    /// Name of the pod.
-    pub name: String,
-    /// Its address.
-    pub ip: IpAddr,
-}
-
-/// Who owns a key, as an agent answers.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Location {
-    /// Of the map in force.
-    pub epoch: u64,
-    /// Whether the agent says that the answer may be outdated.
-    pub stale: bool,
-    /// Who.
-    pub owner: OwnerName,
-}
-
-/// An owner, as an agent names it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct OwnerName {
-    /// Name of the pod.
-    pub name: String,
-    /// UID of the pod.
-    pub uid: String,
-}
-
-impl Agent {
-    /// URL of its local API.
-    #[must_use]
-    pub fn api(&self, path: &str) -> String {
-        format!("http://{}:7402{path}", self.ip)
-    }
-
-    /// URL of its metrics.
-    #[must_use]
-    pub fn metrics_url(&self) -> String {
-        format!("http://{}:7403/metrics", self.ip)
-    }
-
-    /// One of its metrics.
-    ///
-    /// # Errors
-    /// When it does not answer, or knows no such metric.
-    pub async fn metric(&self, name: &str) -> Result<f64> {
-        let metrics = http::metrics(&self.metrics_url()).await?;
-        metrics
-            .get(name)
-            .copied()
-            .with_context(|| format!("{} has no metric {name}", self.name))
-    }
-
-    /// Incarnations of the members that this agent's map lists, by UID of the pod.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub async fn incarnations(&self) -> Result<BTreeMap<String, u64>> {
-        let answer = http::json(&self.api("/v1/members")).await?;
-        let members = answer.get("members").and_then(Value::as_array);
-        let members = members.with_context(|| format!("no members in {answer}"))?;
-        Ok(members
-            .iter()
-            .filter_map(|member| {
-                let uid = member.get("uid")?.as_str()?.to_owned();
-                Some((uid, member.get("incarnation")?.as_u64()?))
-            })
-            .collect())
-    }
-
-    /// Who owns a key, as this agent sees it.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub async fn locate(&self, key: &str) -> Result<Location> {
-        let answer = http::json(&self.api(&format!("/v1/locate?key={key}"))).await?;
-        Ok(serde_json::from_value(answer)?)
-    }
-}
-
-impl Operator {
-    /// One of its metrics.
-    ///
-    /// # Errors
-    /// When it does not answer, or knows no such metric.
-    pub async fn metric(&self, name: &str) -> Result<f64> {
-        let metrics = http::metrics(&format!("http://{}:8080/metrics", self.ip)).await?;
-        metrics
-            .get(name)
-            .copied()
-            .with_context(|| format!("{} has no metric {name}", self.name))
-    }
 }
 
 impl Stage {
@@ -471,15 +366,6 @@ impl Stage {
         self.operators.remove().await;
         self.plane.stop().await;
     }
-}
-
-fn agent_of(pod: &Pod) -> Option<Agent> {
-    Some(Agent {
-        name: pod.name_any(),
-        uid: pod.uid()?,
-        node: pod.spec.as_ref()?.node_name.clone()?,
-        ip: pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?,
-    })
 }
 
 /// Image -> binary of this build, beside our own.
