@@ -81,6 +81,8 @@ pub const PROBE_INTERVAL: Duration = Duration::from_millis(40);
 pub const SILENCE_BEATS_MIN: u32 = 3;
 /// See [`SILENCE_BEATS_MIN`].
 pub const SILENCE_BEATS_MAX: u32 = 5;
+/// Beats without a word after which a subject does not count as living, where a majority is needed.
+pub const UNHEARD_BEATS: u32 = 2;
 /// Beats to hear, at most one of them lost, before an edge that failed is clear again.
 pub const CLEAR_BEATS: u32 = 10;
 /// Time for which a member goes on beating the observers of its last epoch.
@@ -93,6 +95,8 @@ pub const REPAIR_INTERVAL: Duration = Duration::from_millis(500);
 pub const REDIAL_MIN: Duration = Duration::from_millis(50);
 /// Longest pause before a peer is dialed again.
 pub const REDIAL_MAX: Duration = Duration::from_secs(2);
+/// A subject that was silent for that long is dialed by either side.
+pub const LONG_SILENCE: Duration = Duration::from_secs(5);
 /// Successors that are told news: on so many rings.
 pub const FANOUT: usize = 4;
 /// Older maps that are kept, so that differences to them can be made.
@@ -115,5 +119,6 @@ const _: () = assert!(MAP_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(SUMMARY_ENTRIES_MAX * SUMMARY_ENTRY_BYTES_MAX + 16 <= FRAME_BYTES_MAX);
 const _: () = assert!(2 * REASON_BYTES_MAX + 16 <= JOIN_RESPONSE_BYTES_MAX);
 const _: () = assert!(EPOCH_MAX > u32::MAX as u64);
+const _: () = assert!(UNHEARD_BEATS < SILENCE_BEATS_MIN);
 const _: () = assert!(SILENCE_BEATS_MIN <= SILENCE_BEATS_MAX);
 const _: () = assert!(VOTERS_MAX % 2 == 1);

@@ -9,6 +9,10 @@
 //!        ▼
 //!   F is the verdict, if the members outside F are a majority (or half, with the voters)
 //! ```
+//!
+//! Those who fall silent together are reported one after the other, within a beat or two. Judged in
+//! between, those not reported yet would count as living, and a minority that is cut off would find
+//! failed what is really a majority. So a judge does not count whom it does not hear itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +41,8 @@ pub struct Reports {
     pub leaving: BTreeSet<Uid>,
     /// Whether the operator observes too: a cell of up to three whose members hear it.
     pub operator: bool,
+    /// Members that whoever judges does not hear itself: they do not count as living, reported or not.
+    pub unheard: BTreeSet<Uid>,
 }
 
 /// The verdict on a cell.
@@ -71,6 +77,7 @@ struct Sieve<'a> {
     /// Member -> who reports it.
     reporters: BTreeMap<Uid, BTreeSet<Uid>>,
     leaving: &'a BTreeSet<Uid>,
+    unheard: &'a BTreeSet<Uid>,
     operator: bool,
 }
 
@@ -96,6 +103,7 @@ impl<'a> Sieve<'a> {
             graph,
             reporters,
             leaving: &reports.leaving,
+            unheard: &reports.unheard,
             operator,
         }
     }
@@ -174,7 +182,8 @@ impl<'a> Sieve<'a> {
     /// Whether the members outside `found` are enough to say so.
     fn may_claim(&self, found: &BTreeSet<Uid>) -> bool {
         let members = self.graph.len();
-        let outside = members.saturating_sub(found.len());
+        let gone = |uid: &Uid| found.contains(uid) || self.unheard.contains(uid);
+        let outside = self.graph.members().filter(|uid| !gone(uid)).count();
         match (outside * 2).cmp(&members) {
             std::cmp::Ordering::Greater => true,
             std::cmp::Ordering::Less => false,
@@ -187,7 +196,7 @@ impl<'a> Sieve<'a> {
             }),
             std::cmp::Ordering::Equal => {
                 let voters = self.graph.voters();
-                let alive = voters.iter().filter(|voter| !found.contains(voter)).count();
+                let alive = voters.iter().filter(|voter| !gone(voter)).count();
                 alive * 2 > voters.len()
             }
         }

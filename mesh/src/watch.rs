@@ -444,6 +444,7 @@ impl Watch {
             edges: self.evidence.reports().collect(),
             leaving: self.evidence.leaving().map(|id| id.uid).collect(),
             operator: self.graph.operator_may_observe(),
+            unheard: BTreeSet::new(),
         };
         let failed = verdict(self.signed.map(), &self.graph, &reports).failed;
         if failed == self.announced {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use crate::edge::Action;
+use crate::edge::{Action, Edge, State};
 use crate::evidence::{Claim, Evidence};
 use crate::identity::{MemberId, Uid};
 use crate::limits;
@@ -175,8 +175,7 @@ impl Mesh {
     }
 
     pub(super) fn probe_opening_edge(&mut self, uid: Uid) {
-        let opening =
-            |edge: &crate::edge::Edge| matches!(edge.state(), crate::edge::State::Opening { .. });
+        let opening = |edge: &Edge| matches!(edge.state(), State::Opening { .. });
         if self.edges.get(&uid).is_some_and(opening) {
             self.probe(uid);
         }
@@ -272,6 +271,20 @@ impl Mesh {
             .is_some_and(|heard| now.saturating_since(heard) <= recent)
     }
 
+    /// Subjects of which nothing was heard for some beats, whether or not others find so too.
+    fn unheard(&self, now: Instant) -> BTreeSet<Uid> {
+        let late = self.interval() * limits::UNHEARD_BEATS;
+        let is_unheard = |edge: &Edge| match edge.state() {
+            State::Armed | State::Probing { .. } => {
+                now.saturating_since(edge.last_arrival()) > late
+            }
+            State::Failed => true,
+            State::Opening { .. } => false,
+        };
+        let unheard = self.edges.iter().filter(|(_, edge)| is_unheard(edge));
+        unheard.map(|(uid, _)| *uid).collect()
+    }
+
     /// Comes to the verdict and announces it when it changed.
     pub(super) fn judge(&mut self, now: Instant) {
         if self.deposed || !self.has_caught_up(now) {
@@ -281,6 +294,7 @@ impl Mesh {
             edges: self.evidence.reports().collect(),
             leaving: self.evidence.leaving().map(|id| id.uid).collect(),
             operator: self.graph.operator_may_observe() && self.hears_operator(now),
+            unheard: self.unheard(now),
         };
         if reports.edges.is_empty() && self.announced.is_empty() {
             self.verdict = crate::verdict::Verdict::default();

@@ -29,9 +29,30 @@ fn reports_of(map: &Map, graph: &Graph, dead: &[usize], operator: bool) -> Repor
     }
     Reports {
         edges,
-        leaving: BTreeSet::new(),
         operator,
+        ..Reports::default()
     }
+}
+
+/// Three of eight are cut off from five. Four of the five are reported already, the fifth is silent and
+/// not reported yet: it does not make a majority of three.
+#[test]
+fn whom_the_judge_does_not_hear_does_not_count_as_living() {
+    let map = map(8);
+    let graph = Graph::of(&map);
+    let silent = [3, 4, 5, 6, 7].map(|n| ids(&map)[n]);
+    for unreported in silent {
+        let mut reports = reports_of(&map, &graph, &[3, 4, 5, 6, 7], false);
+        reports.edges.retain(|(_, subject)| *subject != unreported);
+        let claimed = verdict(&map, &graph, &reports);
+        reports.unheard.insert(unreported.uid);
+        let held_back = verdict(&map, &graph, &reports);
+        assert_eq!(claimed.failed.len() + claimed.unclaimed.len(), 4);
+        assert_eq!((held_back.failed.len(), held_back.unclaimed.len()), (0, 4));
+    }
+    let mut reports = reports_of(&map, &graph, &[3, 4], false);
+    reports.unheard.insert(silent[4].uid);
+    assert_eq!(verdict(&map, &graph, &reports).failed.len(), 2);
 }
 
 fn failed_of(count: u16, dead: &[usize], operator: bool) -> Vec<usize> {
