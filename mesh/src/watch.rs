@@ -63,6 +63,8 @@ pub struct Watch {
 struct Peer {
     connection: ConnectionId,
     version: Option<(u32, Epoch)>,
+    /// When it was last heard.
+    heard: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -296,7 +298,7 @@ impl Watch {
             .retain(|uid, _| self.signed.map().member(*uid).is_some());
     }
 
-    fn on_connected(&mut self, connection: ConnectionId, identity: PeerIdentity) {
+    fn on_connected(&mut self, now: Instant, connection: ConnectionId, identity: PeerIdentity) {
         let PeerIdentity::Agent { uid, .. } = identity else {
             self.outputs.push_back(Output::Close {
                 connection,
@@ -310,6 +312,7 @@ impl Watch {
             Peer {
                 connection,
                 version: None,
+                heard: now,
             },
         ) {
             let connection = older.connection;
@@ -347,8 +350,8 @@ impl Watch {
             .map(|(uid, _)| *uid)
     }
 
-    fn on_frame(&mut self, connection: ConnectionId, bytes: &[u8]) {
-        let Some(uid) = self.uid_of(connection) else {
+    fn on_frame(&mut self, now: Instant, connection: ConnectionId, bytes: &[u8]) {
+        let Some(uid) = self.hear(now, connection) else {
             return;
         };
         match Frame::decode(bytes) {
@@ -467,7 +470,7 @@ impl Machine for Watch {
         match input {
             Input::Connected {
                 connection, peer, ..
-            } => self.on_connected(connection, peer),
+            } => self.on_connected(now, connection, peer),
             Input::DialFailed { uid } => {
                 self.wait_before_dial(now, uid);
                 self.dial(now);
@@ -476,7 +479,7 @@ impl Machine for Watch {
                 self.on_disconnected(now, connection, reason)
             }
             Input::Datagram { connection, bytes } => self.on_datagram(now, connection, &bytes),
-            Input::Frame { connection, bytes } => self.on_frame(connection, &bytes),
+            Input::Frame { connection, bytes } => self.on_frame(now, connection, &bytes),
             Input::SendDropped { .. } => self.counters.send_drops += 1,
             Input::Timer | Input::Leave => {}
         }

@@ -1,20 +1,17 @@
-//! The operator as an observer: probes at the pace of beats, in cells of up to three members.
+//! The operator as an observer: probes at the pace of beats. In cells of up to three members the answers
+//! count as beats do; in larger ones they tell that a reporter is still there.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crate::edge::{Action, Edge};
 use crate::evidence::{Claim, Evidence};
 use crate::identity::{MemberId, Uid};
 use crate::limits;
-use crate::machine::{ConnectionId, Output};
+use crate::machine::{CloseReason, ConnectionId, Output};
 use crate::time::Instant;
 use crate::wire::{Datagram, Frame};
 
 use super::Watch;
-
-/// Pace of housekeeping in cells that the operator does not observe.
-const IDLE_TICK: Duration = Duration::from_millis(500);
 
 impl Watch {
     pub(super) fn rebuild_edges(&mut self, now: Instant) {
@@ -43,6 +40,7 @@ impl Watch {
                 .values_mut()
                 .for_each(|edge| edge.forget_silence(now));
             self.silent_since.clear();
+            self.peers.values_mut().for_each(|peer| peer.heard = now);
         } else if lag > limits::TIMER_LAG_MAX {
             self.edges.values_mut().for_each(|edge| edge.postpone(lag));
         }
@@ -50,14 +48,10 @@ impl Watch {
 
     pub(super) fn run_timers(&mut self, now: Instant) {
         if now >= self.next_tick {
-            self.next_tick = now
-                + if self.edges.is_empty() {
-                    IDLE_TICK
-                } else {
-                    self.interval()
-                };
+            self.next_tick = now + self.interval();
             self.tick = self.tick.wrapping_add(1);
-            for uid in self.edges.keys().copied().collect::<Vec<_>>() {
+            self.give_up_silent_reporters(now);
+            for uid in self.peers.keys().copied().collect::<Vec<_>>() {
                 self.probe(uid);
             }
             self.dial(now);
@@ -77,8 +71,38 @@ impl Watch {
         }
     }
 
+    /// Reporters may all die at once, and then nobody is left to report it: another one takes the place
+    /// of each that answers no more. The connection itself would tell only after ten seconds or more.
+    fn give_up_silent_reporters(&mut self, now: Instant) {
+        if self.graph.operator_may_observe() {
+            return;
+        }
+        let patience = self.interval() * limits::SILENCE_BEATS_MAX;
+        let silent: Vec<(Uid, ConnectionId)> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| now.saturating_since(peer.heard) > patience)
+            .map(|(uid, peer)| (*uid, peer.connection))
+            .collect();
+        for (uid, connection) in silent {
+            self.peers.remove(&uid);
+            self.outputs.push_back(Output::Close {
+                connection,
+                reason: CloseReason::Failed,
+            });
+            self.wait_before_dial(now, uid);
+        }
+    }
+
+    /// Whom a connection leads to, now that something came from there.
+    pub(super) fn hear(&mut self, now: Instant, connection: ConnectionId) -> Option<Uid> {
+        let uid = self.uid_of(connection)?;
+        self.peers.get_mut(&uid)?.heard = now;
+        Some(uid)
+    }
+
     pub(super) fn on_datagram(&mut self, now: Instant, connection: ConnectionId, bytes: &[u8]) {
-        let Some(uid) = self.uid_of(connection) else {
+        let Some(uid) = self.hear(now, connection) else {
             return;
         };
         let nonce = match Datagram::decode(bytes) {
@@ -100,9 +124,6 @@ impl Watch {
     }
 
     pub(super) fn probe(&mut self, uid: Uid) {
-        if !self.edges.contains_key(&uid) {
-            return;
-        }
         let Some(connection) = self.peers.get(&uid).map(|peer| peer.connection) else {
             return;
         };
