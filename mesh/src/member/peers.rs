@@ -218,6 +218,17 @@ impl Mesh {
         }
         let listed = |uid: &Uid| self.signed.map().member(*uid).is_some();
         self.peers.dials.retain(|uid, _| listed(uid));
+        self.close_strangers_beyond_limit();
+    }
+
+    /// A map that drops many members at once makes strangers of all of them. The newest stay: most
+    /// likely somebody is still there, who will read in the map why.
+    fn close_strangers_beyond_limit(&mut self) {
+        let strangers = self.peers.stranger_connections();
+        let beyond = strangers.len().saturating_sub(limits::STRANGERS_MAX);
+        for connection in strangers.into_iter().take(beyond) {
+            self.close(connection, CloseReason::NotInMap);
+        }
     }
 
     /// Lets go of strangers that stayed and of connections that no edge needs, and dials the rest.
