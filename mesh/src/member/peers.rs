@@ -1,12 +1,14 @@
 //! Connections: who is at the other end, whom to dial, and when to let go.
 //!
-//! Of two members the one with the smaller UID dials. A peer with a certificate of the cluster that
+//! Of two members the one with the smaller UID dials; the other one too, when it has heard nothing for
+//! long: the peer may no longer list it, and then nobody would dial. A peer with a certificate of the cluster that
 //! the map does not list is a stranger: it may exchange maps, because they prove themselves, and
 //! nothing else. So a member that slept, or one that joined an instant ago, finds its way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::edge::State;
 use crate::identity::{Epoch, MemberId, PublicKey, Uid};
 use crate::limits;
 use crate::machine::{CloseReason, ConnectionId, Output, PeerIdentity};
@@ -262,8 +264,8 @@ impl Mesh {
             return;
         }
         for uid in self.wanted_peers() {
-            let dials = self.me.uid < uid && self.peers.of(uid).is_none();
-            if !dials || !self.peers.may_dial(now, uid) {
+            let dials = self.me.uid < uid || self.is_long_silent(now, uid);
+            if !dials || self.peers.of(uid).is_some() || !self.peers.may_dial(now, uid) {
                 continue;
             }
             let Some(member) = self.signed.map().member(uid) else {
@@ -278,6 +280,13 @@ impl Mesh {
             self.peers.dials.insert(uid, Dial::Underway { next_pause });
             self.outputs.push_back(dial);
         }
+    }
+
+    fn is_long_silent(&self, now: Instant, uid: Uid) -> bool {
+        self.edges.get(&uid).is_some_and(|edge| {
+            edge.state() == State::Failed
+                && now.saturating_since(edge.last_arrival()) >= limits::LONG_SILENCE
+        })
     }
 
     pub(super) fn close(&mut self, connection: ConnectionId, reason: CloseReason) {
