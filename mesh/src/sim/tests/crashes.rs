@@ -1,89 +1,111 @@
-//! A process ends without a word.
+//! Processes end without a word.
 
 use super::*;
 
 /// Detection is promised in about a second; twice that is too long.
 const DETECTION_MAX: Duration = Duration::from_secs(2);
 
-/// Time from a fault until each of these nodes came to a verdict on exactly those members.
-fn verdict_times(
-    simulation: &Simulation,
-    since: Instant,
-    on: &[NodeId],
-    dead: &[MemberId],
-) -> Vec<Option<Duration>> {
-    let first = |node: &NodeId| {
-        let mut own = simulation
-            .events()
-            .iter()
-            .filter(|r| r.node == *node && r.at >= since);
-        let found = own.find(
-            |record| matches!(&record.event, Event::Verdict { failed, .. } if failed == dead),
-        );
-        found.map(|record| record.at.saturating_since(since))
-    };
-    on.iter().map(first).collect()
+/// Kills the first `dead` nodes and lets the cell find out; prints how long it took.
+fn die(members: u16, dead: u16, seed: u64) -> Simulation {
+    let mut simulation = settled(seed, members);
+    let since = simulation.now();
+    let victims: Vec<NodeId> = (1..=dead).map(NodeId).collect();
+    let killed = kill(&mut simulation, &victims);
+    simulation.run_for(Duration::from_secs(4));
+    let survivors = survivors(&simulation, &victims);
+    let times = verdict_times(&simulation, since, &survivors, &killed);
+    let own: Vec<Duration> = times.into_iter().flatten().collect();
+    let (slowest, changes) = (own.iter().max(), simulation.map_changes());
+    let change = changes
+        .first()
+        .map(|change| change.at.saturating_since(since));
+    println!("{dead} of {members}: slowest verdict {slowest:?}, map {change:?}");
+    assert_eq!(own.len(), survivors.len(), "{dead} of {members}");
+    assert!(*slowest.unwrap() <= DETECTION_MAX, "{dead} of {members}");
+    assert_eq!(changes.len(), 1, "{dead} of {members}: {changes:?}");
+    assert_eq!(changes[0].removed, victims);
+    assert_sound(&simulation);
+    simulation
 }
 
 #[test]
 fn every_survivor_finds_one_dead_process() {
-    for members in [3, 4, 5, 10, 30, 100] {
-        let mut simulation = settled(11, members);
-        let victim = NodeId(2);
-        let dead = vec![simulation.member_id(victim).unwrap()];
-        let since = simulation.now();
-        simulation.inflict(&Fault::Crash(victim));
-        simulation.run_for(Duration::from_secs(4));
-        let survivors: Vec<NodeId> = simulation.node_ids().filter(|n| *n != victim).collect();
-        let times = verdict_times(&simulation, since, &survivors, &dead);
-        let slowest = times.iter().flatten().max();
-        let own = times.iter().flatten().count();
-        println!(
-            "n = {members}: slowest verdict {slowest:?}, own {own}/{}, changes {:?}",
-            survivors.len(),
-            simulation
-                .map_changes()
-                .iter()
-                .map(|c| (c.at.saturating_since(since), c.removed.clone()))
-                .collect::<Vec<_>>()
-        );
-        assert!(*slowest.unwrap() <= DETECTION_MAX);
-        assert_sound(&simulation);
+    for members in [2, 3, 4, 5, 10, 30, 100] {
+        die(members, 1, 11);
     }
 }
 
 #[test]
-fn four_of_ten() {
-    let (mut total, mut own) = (0, 0);
-    for seed in 0..20 {
-        let mut simulation = settled(seed, 10);
-        let victims: Vec<NodeId> = (1..=4).map(NodeId).collect();
-        let mut dead: Vec<MemberId> = victims
-            .iter()
-            .map(|v| simulation.member_id(*v).unwrap())
-            .collect();
-        dead.sort();
-        let since = simulation.now();
-        for victim in &victims {
-            simulation.inflict(&Fault::Crash(*victim));
-        }
-        simulation.run_for(Duration::from_secs(5));
-        let survivors: Vec<NodeId> = simulation
-            .node_ids()
-            .filter(|n| !victims.contains(n))
-            .collect();
-        let times = verdict_times(&simulation, since, &survivors, &dead);
-        total += survivors.len();
-        own += times.iter().flatten().count();
-        println!(
-            "seed {seed}: {times:?}, changes {:?}",
-            simulation
-                .map_changes()
-                .iter()
-                .map(|c| (c.at.saturating_since(since), c.removed.clone()))
-                .collect::<Vec<_>>()
-        );
+fn four_of_ten_at_once_are_one_change() {
+    for seed in 1..6 {
+        let simulation = die(10, 4, seed);
+        assert_eq!(simulation.record().map().served_slots(), 16384);
+    }
+}
+
+/// Whom the operator listens to is among the dead: seed 0 kills all three.
+#[test]
+fn the_death_of_all_reporters_is_one_change_too() {
+    die(10, 4, 0);
+}
+
+/// The rest makes strangers of many at once.
+#[test]
+fn twelve_of_thirty_at_once_are_one_change() {
+    die(30, 12, 1);
+}
+
+/// What two members say of each other proves nothing, and nobody else is there to ask.
+#[test]
+fn with_the_operator_away_nothing_is_claimed_in_a_cell_of_two() {
+    let mut simulation = settled(5, 2);
+    simulation.inflict(&Fault::OperatorDown);
+    simulation.run_for(Duration::from_secs(2));
+    simulation.inflict(&Fault::Crash(NodeId(1)));
+    simulation.run_for(Duration::from_secs(20));
+    assert_eq!(verdicts(&simulation), []);
+    assert_eq!(simulation.mesh(NodeId(2)).unwrap().members().len(), 2);
+    assert_sound(&simulation);
+}
+
+/// The mesh finds out by itself; the operator learns it from the mesh when it is back.
+#[test]
+fn a_crash_while_the_operator_is_away_is_made_good_when_it_is_back() {
+    let mut simulation = settled(5, 10);
+    simulation.inflict(&Fault::OperatorDown);
+    let since = simulation.now();
+    let killed = kill(&mut simulation, &[NodeId(4)]);
+    simulation.run_for(Duration::from_secs(5));
+    let survivors = survivors(&simulation, &[NodeId(4)]);
+    let times = verdict_times(&simulation, since, &survivors, &killed);
+    assert!(times.iter().flatten().all(|time| *time <= DETECTION_MAX));
+    assert_eq!(times.iter().flatten().count(), 9);
+    assert!(simulation.map_changes().is_empty());
+
+    simulation.inflict(&Fault::OperatorUp);
+    let changed = |simulation: &Simulation| !simulation.map_changes().is_empty();
+    let took = simulation.run_until(Duration::from_secs(5), changed);
+    println!("operator back: map {took:?}");
+    assert!(took.unwrap() <= Duration::from_secs(1));
+    assert_eq!(simulation.map_changes()[0].removed, [NodeId(4)]);
+    simulation.run_for(Duration::from_secs(35));
+    assert_sound(&simulation);
+}
+
+/// Faster than anybody notices: one epoch, no verdict, and every slot stays where it is.
+#[test]
+fn a_quick_restart_is_one_epoch_and_no_verdict() {
+    for members in [2, 3, 5, 10, 30] {
+        let mut simulation = settled(3, members);
+        simulation.inflict(&Fault::Crash(NodeId(2)));
+        simulation.run_for(Duration::from_millis(100));
+        simulation.inflict(&Fault::Return(NodeId(2)));
+        simulation.run_for(Duration::from_secs(35));
+        assert_eq!(verdicts(&simulation), [], "n = {members}");
+        let changes = simulation.map_changes();
+        assert_eq!(changes.len(), 1, "n = {members}: {changes:?}");
+        assert_eq!(changes[0].admitted, [NodeId(2)]);
+        assert_eq!(changes[0].slots_moved, 0);
         assert_sound(&simulation);
     }
-    println!("own {own} of {total}");
 }

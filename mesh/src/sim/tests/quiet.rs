@@ -19,6 +19,19 @@ fn nobody_is_accused() {
     }
 }
 
+/// Nothing but probes passes between the operator and a large cell for minutes.
+#[test]
+fn the_operator_stays_connected() {
+    for members in [4, 10] {
+        let mut simulation = settled(7, members);
+        for _ in 0..300 {
+            simulation.run_for(Duration::from_millis(100));
+            let reach = simulation.watch().unwrap().reach();
+            assert_eq!(reach, crate::limits::REPORTERS, "n = {members}");
+        }
+    }
+}
+
 #[test]
 fn one_seed_is_one_run() {
     let digest = |seed| {
