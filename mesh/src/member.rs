@@ -26,7 +26,7 @@ use crate::machine::{Event, Input, Machine, Output};
 use crate::map::Map;
 use crate::signed::SignedMap;
 use crate::time::Instant;
-use crate::verdict::Verdict;
+use crate::verdict::{Caution, Verdict};
 
 use peers::Peers;
 
@@ -100,6 +100,7 @@ pub struct Mesh {
     evidence: EvidenceStore,
     evidence_sequence: u64,
     verdict: Verdict,
+    caution: Caution,
     /// What was last announced.
     announced: BTreeSet<MemberId>,
     catch_up: CatchUp,
@@ -145,6 +146,7 @@ impl Mesh {
             evidence: EvidenceStore::default(),
             evidence_sequence: 0,
             verdict: Verdict::default(),
+            caution: Caution::default(),
             announced: BTreeSet::new(),
             catch_up: CatchUp {
                 asked: BTreeSet::new(),

@@ -22,7 +22,7 @@ use crate::machine::{
 use crate::map::Map;
 use crate::signed::SignedMap;
 use crate::time::Instant;
-use crate::verdict::{Reports, verdict};
+use crate::verdict::{Caution, Reports, verdict};
 use crate::wire::Frame;
 
 /// What a watch is made of.
@@ -45,6 +45,7 @@ pub struct Watch {
     graph: Graph,
     evidence: EvidenceStore,
     announced: BTreeSet<MemberId>,
+    caution: Caution,
     left: BTreeSet<MemberId>,
     conflict: bool,
 
@@ -92,6 +93,7 @@ impl Watch {
             older: VecDeque::new(),
             evidence: EvidenceStore::default(),
             announced: BTreeSet::new(),
+            caution: Caution::default(),
             left: BTreeSet::new(),
             conflict: false,
             peers: BTreeMap::new(),
@@ -142,7 +144,7 @@ impl Watch {
             self.send_map(uid);
         }
         self.dial(now);
-        self.judge();
+        self.judge(now);
     }
 
     /// The newest map handed out.
@@ -361,7 +363,7 @@ impl Watch {
                 let frame = Frame::Map(self.signed.encode());
                 self.send(connection, &frame);
             }
-            Ok(Frame::Evidence(evidence)) => self.on_evidence(evidence),
+            Ok(Frame::Evidence(evidence)) => self.on_evidence(now, evidence),
             // The operator makes maps; it takes none.
             Ok(Frame::Map(_) | Frame::MapDifference(_)) => {
                 self.counters.refuse("MapForTheOperator")
@@ -409,7 +411,7 @@ impl Watch {
         self.send(connection, &frame);
     }
 
-    fn on_evidence(&mut self, evidence: Vec<Evidence>) {
+    fn on_evidence(&mut self, now: Instant, evidence: Vec<Evidence>) {
         let keys = self.keys();
         for item in evidence {
             if !self.evidence.is_news(&item) {
@@ -421,7 +423,7 @@ impl Watch {
             }
             self.take_in(item);
         }
-        self.judge();
+        self.judge(now);
     }
 
     fn take_in(&mut self, item: Evidence) {
@@ -442,18 +444,18 @@ impl Watch {
         }
     }
 
-    fn judge(&mut self) {
+    fn judge(&mut self, now: Instant) {
         let reports = Reports {
             edges: self.evidence.reports().collect(),
             leaving: self.evidence.leaving().map(|id| id.uid).collect(),
             operator: self.graph.operator_may_observe(),
-            unheard: BTreeSet::new(),
         };
-        let failed = verdict(self.signed.map(), &self.graph, &reports).failed;
-        if failed == self.announced {
+        let mut verdict = verdict(self.signed.map(), &self.graph, &reports);
+        self.caution.restrain(now, self.signed.map(), &mut verdict);
+        if verdict.failed == self.announced {
             return;
         }
-        self.announced = failed;
+        self.announced = verdict.failed;
         let epoch = self.map().epoch;
         if self.announced.is_empty() {
             return self.event(Event::VerdictWithdrawn { epoch });

@@ -55,6 +55,7 @@ impl Watch {
                 self.probe(uid);
             }
             self.dial(now);
+            self.judge(now);
         }
         let due: Vec<Uid> = self
             .edges
@@ -119,7 +120,7 @@ impl Watch {
             edge.on_beat(now, nonce)
         });
         if action == Some(Action::Clear) {
-            self.state_claim(uid, Claim::Clear);
+            self.state_claim(now, uid, Claim::Clear);
         }
     }
 
@@ -143,11 +144,11 @@ impl Watch {
         };
         self.silent_since.entry(uid).or_insert(edge.last_arrival());
         if edge.conclude(now, hears_another) {
-            self.state_claim(uid, Claim::Suspect);
+            self.state_claim(now, uid, Claim::Suspect);
         }
     }
 
-    fn state_claim(&mut self, subject: Uid, claim: Claim) {
+    fn state_claim(&mut self, now: Instant, subject: Uid, claim: Claim) {
         let Some(subject) = self.map().member(subject).map(crate::map::Member::id) else {
             return;
         };
@@ -169,6 +170,6 @@ impl Watch {
                 bytes: frame.encode(),
             });
         }
-        self.judge();
+        self.judge(now);
     }
 }
