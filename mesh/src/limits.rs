@@ -87,6 +87,9 @@ pub const SILENCE_BEATS_MAX: u32 = 5;
 pub const UNHEARD_BEATS: u32 = 2;
 /// Beats to hear, at most one of them lost, before an edge that failed is clear again.
 pub const CLEAR_BEATS: u32 = 10;
+/// Beats after a time without a majority before anything is claimed again: all edges have time to clear,
+/// those included whose connection has to come up first.
+pub const CAUTION_BEATS: u32 = 25;
 /// Time for which a member goes on beating the observers of its last epoch.
 pub const OLD_EDGE_LINGER: Duration = Duration::from_secs(2);
 /// Grace of a new edge: time for its connection to come up.
@@ -121,6 +124,7 @@ const _: () = assert!(MAP_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(SUMMARY_ENTRIES_MAX * SUMMARY_ENTRY_BYTES_MAX + 16 <= FRAME_BYTES_MAX);
 const _: () = assert!(2 * REASON_BYTES_MAX + 16 <= JOIN_RESPONSE_BYTES_MAX);
 const _: () = assert!(EPOCH_MAX > u32::MAX as u64);
+const _: () = assert!(CAUTION_BEATS > 2 * CLEAR_BEATS);
 const _: () = assert!(UNHEARD_BEATS < SILENCE_BEATS_MIN);
 const _: () = assert!(SILENCE_BEATS_MIN <= SILENCE_BEATS_MAX);
 const _: () = assert!(VOTERS_MAX % 2 == 1);

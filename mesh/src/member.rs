@@ -26,7 +26,7 @@ use crate::machine::{Event, Input, Machine, Output};
 use crate::map::Map;
 use crate::signed::SignedMap;
 use crate::time::Instant;
-use crate::verdict::Verdict;
+use crate::verdict::{Announced, Caution, Verdict};
 
 use peers::Peers;
 
@@ -100,8 +100,8 @@ pub struct Mesh {
     evidence: EvidenceStore,
     evidence_sequence: u64,
     verdict: Verdict,
-    /// What was last announced.
-    announced: BTreeSet<MemberId>,
+    caution: Caution,
+    announced: Announced,
     catch_up: CatchUp,
 
     next_beat: Instant,
@@ -145,7 +145,8 @@ impl Mesh {
             evidence: EvidenceStore::default(),
             evidence_sequence: 0,
             verdict: Verdict::default(),
-            announced: BTreeSet::new(),
+            caution: Caution::default(),
+            announced: Announced::default(),
             catch_up: CatchUp {
                 asked: BTreeSet::new(),
                 answered: 0,

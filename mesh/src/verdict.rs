@@ -9,17 +9,17 @@
 //!        ▼
 //!   F is the verdict, if the members outside F are a majority (or half, with the voters)
 //! ```
-//!
-//! Those who fall silent together are reported one after the other, within a beat or two. Judged in
-//! between, those not reported yet would count as living, and a minority that is cut off would find
-//! failed what is really a majority. So a judge does not count whom it does not hear itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::evidence::Edge;
 use crate::graph::Graph;
-use crate::identity::{MemberId, Uid};
+use crate::identity::{Epoch, MemberId, Uid};
+use crate::limits;
+use crate::machine::Event;
 use crate::map::Map;
+use crate::time::Instant;
 
 /// Which members have failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,8 +41,6 @@ pub struct Reports {
     pub leaving: BTreeSet<Uid>,
     /// Whether the operator observes too: a cell of up to three whose members hear it.
     pub operator: bool,
-    /// Members that whoever judges does not hear itself: they do not count as living, reported or not.
-    pub unheard: BTreeSet<Uid>,
 }
 
 /// The verdict on a cell.
@@ -72,12 +70,64 @@ pub fn verdict(map: &Map, graph: &Graph, reports: &Reports) -> Verdict {
     }
 }
 
+/// Keeps a judge from claiming, after a time in which too few were left to claim anything, what is only
+/// a remainder: when a cut heals, reports are cleared one after the other, and the last of them would make
+/// a verdict on members that are heard again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Caution {
+    until: Option<Instant>,
+}
+
+impl Caution {
+    /// Holds a verdict back while caution lasts. (In a cell of two nobody can claim anything before the
+    /// operator's report is there: that is no reason.)
+    pub fn restrain(&mut self, now: Instant, map: &Map, verdict: &mut Verdict) {
+        if !verdict.unclaimed.is_empty() && map.active().count() > 2 {
+            let interval = Duration::from_millis(map.protocol.heartbeat_interval_ms.into());
+            self.until = Some(now + interval * limits::CAUTION_BEATS);
+        } else if self.until.is_some_and(|until| now < until) {
+            verdict.unclaimed = std::mem::take(&mut verdict.failed);
+        }
+    }
+}
+
+/// What a judge last told of its verdicts, so that it tells each change once.
+#[derive(Clone, Debug, Default)]
+pub struct Announced {
+    failed: BTreeSet<MemberId>,
+}
+
+impl Announced {
+    /// The event to tell, if the verdict changed.
+    pub fn update(&mut self, epoch: Epoch, failed: &BTreeSet<MemberId>) -> Option<Event> {
+        if self.failed == *failed {
+            return None;
+        }
+        self.failed.clone_from(failed);
+        if failed.is_empty() {
+            return Some(Event::VerdictWithdrawn { epoch });
+        }
+        let failed = failed.iter().copied().collect();
+        Some(Event::Verdict { epoch, failed })
+    }
+
+    /// A new map: nothing was said about its members yet.
+    pub fn clear(&mut self) {
+        self.failed.clear();
+    }
+
+    /// Whether nobody is announced as failed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.failed.is_empty()
+    }
+}
+
 struct Sieve<'a> {
     graph: &'a Graph,
     /// Member -> who reports it.
     reporters: BTreeMap<Uid, BTreeSet<Uid>>,
     leaving: &'a BTreeSet<Uid>,
-    unheard: &'a BTreeSet<Uid>,
     operator: bool,
 }
 
@@ -103,7 +153,6 @@ impl<'a> Sieve<'a> {
             graph,
             reporters,
             leaving: &reports.leaving,
-            unheard: &reports.unheard,
             operator,
         }
     }
@@ -182,8 +231,7 @@ impl<'a> Sieve<'a> {
     /// Whether the members outside `found` are enough to say so.
     fn may_claim(&self, found: &BTreeSet<Uid>) -> bool {
         let members = self.graph.len();
-        let gone = |uid: &Uid| found.contains(uid) || self.unheard.contains(uid);
-        let outside = self.graph.members().filter(|uid| !gone(uid)).count();
+        let outside = members.saturating_sub(found.len());
         match (outside * 2).cmp(&members) {
             std::cmp::Ordering::Greater => true,
             std::cmp::Ordering::Less => false,
@@ -196,7 +244,7 @@ impl<'a> Sieve<'a> {
             }),
             std::cmp::Ordering::Equal => {
                 let voters = self.graph.voters();
-                let alive = voters.iter().filter(|voter| !gone(voter)).count();
+                let alive = voters.iter().filter(|voter| !found.contains(voter)).count();
                 alive * 2 > voters.len()
             }
         }

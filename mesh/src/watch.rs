@@ -24,6 +24,7 @@ use crate::machine::{
 use crate::map::Map;
 use crate::signed::SignedMap;
 use crate::time::Instant;
+use crate::verdict::{Announced, Caution};
 use crate::wire::Frame;
 
 use second_look::SecondLook;
@@ -47,7 +48,8 @@ pub struct Watch {
     older: VecDeque<SignedMap>,
     graph: Graph,
     evidence: EvidenceStore,
-    announced: BTreeSet<MemberId>,
+    announced: Announced,
+    caution: Caution,
     left: BTreeSet<MemberId>,
     conflict: bool,
 
@@ -94,7 +96,8 @@ impl Watch {
             signed: current,
             older: VecDeque::new(),
             evidence: EvidenceStore::default(),
-            announced: BTreeSet::new(),
+            announced: Announced::default(),
+            caution: Caution::default(),
             left: BTreeSet::new(),
             conflict: false,
             peers: BTreeMap::new(),

@@ -271,18 +271,29 @@ impl Mesh {
             .is_some_and(|heard| now.saturating_since(heard) <= recent)
     }
 
-    /// Subjects of which nothing was heard for some beats, whether or not others find so too.
-    fn unheard(&self, now: Instant) -> BTreeSet<Uid> {
+    /// Whether this member may say of these that they failed, as far as it can tell itself.
+    ///
+    /// Those who fall silent together are reported one after the other, within a beat or two. Judged in
+    /// between, those not reported yet would count as living, and a minority that is cut off would find
+    /// failed what is really a majority. So of those not found failed a member counts as living only
+    /// as large a share as it hears of its own subjects, itself included.
+    fn may_speak(&self, now: Instant, failed: &BTreeSet<MemberId>) -> bool {
         let late = self.interval() * limits::UNHEARD_BEATS;
-        let is_unheard = |edge: &Edge| match edge.state() {
+        let is_heard = |edge: &Edge| match edge.state() {
             State::Armed | State::Probing { .. } => {
-                now.saturating_since(edge.last_arrival()) > late
+                now.saturating_since(edge.last_arrival()) <= late
             }
-            State::Failed => true,
-            State::Opening { .. } => false,
+            State::Opening { .. } => true,
+            State::Failed => false,
         };
-        let unheard = self.edges.iter().filter(|(_, edge)| is_unheard(edge));
-        unheard.map(|(uid, _)| *uid).collect()
+        let found: BTreeSet<Uid> = failed.iter().map(|id| id.uid).collect();
+        let others = || self.edges.iter().filter(|(uid, _)| !found.contains(uid));
+        let all = others().count() + 1;
+        let heard = others().filter(|(_, edge)| is_heard(edge)).count() + 1;
+        let members = self.graph.len();
+        let rest = members.saturating_sub(failed.len());
+        // Where everybody else is heard the verdict's own rule decides, at exactly half too.
+        heard == all || rest * heard * 2 > members * all
     }
 
     /// Comes to the verdict and announces it when it changed.
@@ -294,24 +305,25 @@ impl Mesh {
             edges: self.evidence.reports().collect(),
             leaving: self.evidence.leaving().map(|id| id.uid).collect(),
             operator: self.graph.operator_may_observe() && self.hears_operator(now),
-            unheard: self.unheard(now),
         };
         if reports.edges.is_empty() && self.announced.is_empty() {
             self.verdict = crate::verdict::Verdict::default();
             return;
         }
         self.verdict = verdict(self.signed.map(), &self.graph, &reports);
+        let map = self.signed.map();
+        self.caution.restrain(now, map, &mut self.verdict);
+        if !self.may_speak(now, &self.verdict.failed) {
+            self.verdict.unclaimed = std::mem::take(&mut self.verdict.failed);
+        }
         // What the others found of this member is theirs to act upon: their map tells it.
-        if self.verdict.failed == self.announced || self.verdict.failed.contains(&self.me) {
+        if self.verdict.failed.contains(&self.me) {
             return;
         }
-        self.announced = self.verdict.failed.clone();
         let epoch = self.map().epoch;
-        if self.announced.is_empty() {
-            return self.event(Event::VerdictWithdrawn { epoch });
+        if let Some(event) = self.announced.update(epoch, &self.verdict.failed) {
+            self.counters.verdicts += u64::from(matches!(event, Event::Verdict { .. }));
+            self.event(event);
         }
-        self.counters.verdicts += 1;
-        let failed = self.announced.iter().copied().collect();
-        self.event(Event::Verdict { epoch, failed });
     }
 }

@@ -7,6 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::{NodeId, OPERATOR, Simulation};
+use crate::limits;
 use crate::time::Instant;
 
 /// Something that goes wrong, or right again.
@@ -26,7 +27,7 @@ pub enum Fault {
     CutOneWay(NodeId, NodeId),
     /// Nothing passes between the two.
     Cut(NodeId, NodeId),
-    /// Nothing passes between these and all others, the operator among the others.
+    /// Nothing passes between these and all others; the operator is among the others, if it is not named.
     Partition(BTreeSet<NodeId>),
     /// Every link works again.
     HealLinks,
@@ -151,8 +152,12 @@ pub fn random_faults(seed: u64, members: u16) -> Vec<(Instant, Fault)> {
                 push(end, Fault::HealLinks);
             }
             8 => {
-                let some = (0..members.div_ceil(3)).map(|_| NodeId(rng.random_range(1..=members)));
-                push(begin, Fault::Partition(some.collect()));
+                let some = 0..rng.random_range(1..=cut_off_max(members));
+                // 0 is the operator: it may be on either side.
+                let some: BTreeSet<NodeId> = some
+                    .map(|_| NodeId(rng.random_range(0..=members)))
+                    .collect();
+                push(begin, Fault::Partition(some));
                 push(end, Fault::HealLinks);
             }
             _ => {
@@ -172,6 +177,17 @@ pub fn random_faults(seed: u64, members: u16) -> Vec<(Instant, Fault)> {
     faults.push((end, Fault::OperatorUp));
     faults.sort_by_key(|(at, _)| *at);
     faults
+}
+
+/// Nearly a half of a cell in which everybody observes everybody, a quarter of a larger one: there a
+/// member of a larger part that is cut off may take it for a majority, for some tens of milliseconds, while
+/// reports still come in.
+fn cut_off_max(members: u16) -> u16 {
+    if usize::from(members) <= limits::RINGS + 1 {
+        members.div_ceil(2)
+    } else {
+        members / 4
+    }
 }
 
 fn micros(duration: Duration) -> u64 {

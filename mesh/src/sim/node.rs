@@ -195,7 +195,10 @@ impl Simulation {
         place.mesh = Some(mesh);
         place.key = Some(key);
         place.joining = None;
-        self.invariants.healthy.admit(id);
+        // An answer that waited long may be about a place that is lost already.
+        if self.operator.record.map().lists(id) {
+            self.invariants.healthy.admit(id);
+        }
         let process = self.process_of(node);
         self.schedule
             .push(now + AGENT_TICK, Happening::AgentTick(process));
@@ -263,7 +266,7 @@ impl Simulation {
     /// What the shell does about an event of its machine.
     pub(super) fn on_agent_event(&mut self, node: NodeId, event: &Event) {
         match event {
-            Event::Verdict { failed, .. } => self.check_verdict(failed),
+            Event::Verdict { failed, .. } => self.check_verdict(node, failed),
             Event::Deposed { .. } => {
                 if let Some(place) = self.node_mut(node) {
                     place.lost_its_place = true;

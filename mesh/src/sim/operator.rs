@@ -123,7 +123,7 @@ impl Simulation {
         match event {
             Event::Verdict { failed, .. } => {
                 self.operator.failed = failed.iter().copied().collect();
-                self.check_verdict(failed);
+                self.check_verdict(OPERATOR, failed);
             }
             Event::VerdictWithdrawn { .. } => self.operator.failed.clear(),
             Event::Leaving { member } => {

@@ -173,8 +173,9 @@ impl Simulation {
         self.invariants.keep(now, "QueuesWithinLimits", found);
     }
 
-    pub(super) fn check_verdict(&mut self, failed: &[MemberId]) {
+    pub(super) fn check_verdict(&mut self, judge: NodeId, failed: &[MemberId]) {
         let found = self.invariants.healthy.observe_verdict(failed);
+        let found = found.map_err(|what| format!("{judge}, of {}: {what}", failed.len()));
         self.invariants.keep(self.now, "NoHealthyRemoved", found);
     }
 

@@ -1,8 +1,6 @@
 //! The operator's verdict: evidence comes in, is checked as members check it, and is judged by the same
 //! function.
 
-use std::collections::BTreeSet;
-
 use crate::evidence::{Claim, Evidence};
 use crate::machine::Event;
 use crate::time::Instant;
@@ -49,20 +47,14 @@ impl Watch {
             edges: self.evidence.reports().collect(),
             leaving: self.evidence.leaving().map(|id| id.uid).collect(),
             operator: self.graph.operator_may_observe(),
-            unheard: BTreeSet::new(),
         };
-        let verdict = verdict(self.signed.map(), &self.graph, &reports);
+        let mut verdict = verdict(self.signed.map(), &self.graph, &reports);
+        self.caution.restrain(now, self.signed.map(), &mut verdict);
         self.second_look.set(now, &verdict.unclaimed);
-        if verdict.failed == self.announced {
-            return;
-        }
-        self.announced = verdict.failed;
         let epoch = self.map().epoch;
-        if self.announced.is_empty() {
-            return self.event(Event::VerdictWithdrawn { epoch });
+        if let Some(event) = self.announced.update(epoch, &verdict.failed) {
+            self.counters.verdicts += u64::from(matches!(event, Event::Verdict { .. }));
+            self.event(event);
         }
-        self.counters.verdicts += 1;
-        let failed = self.announced.iter().copied().collect();
-        self.event(Event::Verdict { epoch, failed });
     }
 }

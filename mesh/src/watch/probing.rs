@@ -53,6 +53,7 @@ impl Watch {
                 self.probe(uid);
             }
             self.dial(now);
+            self.judge(now);
         }
         let due: Vec<Uid> = self
             .edges

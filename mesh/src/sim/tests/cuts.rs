@@ -100,3 +100,29 @@ fn a_minority_claims_nothing_while_reports_ripen() {
         }
     }
 }
+
+/// A cell is cut nearly in half, with the operator in the smaller part, and healed: neither while reports
+/// come in nor while they are cleared does a map drop anybody.
+#[test]
+fn the_operator_in_a_minority_drops_nobody() {
+    let (mut runs, mut dropped) = (0, Vec::new());
+    for seed in 0..seeds(3) {
+        for (members, minority) in [(3, 1), (5, 2), (8, 3), (16, 7)] {
+            let mut simulation = settled(seed, members);
+            let mut cut_off: BTreeSet<NodeId> = (1..=minority).map(NodeId).collect();
+            cut_off.insert(OPERATOR);
+            simulation.inflict(&Fault::Partition(cut_off));
+            simulation.run_for(Duration::from_millis(4_000 + 137 * (seed % 50)));
+            let before = simulation.map_changes().len();
+            simulation.inflict(&Fault::HealLinks);
+            simulation.run_for(Duration::from_secs(8));
+            runs += 1;
+            let after = simulation.map_changes().len() - before;
+            if before + after > 0 {
+                dropped.push((seed, members, before, after));
+            }
+        }
+    }
+    println!("{runs} runs: maps {dropped:?}");
+    assert_eq!(dropped, []);
+}
