@@ -180,13 +180,13 @@ async fn failure(
     let measured = measure::fail(stage, nodes, CLUSTER, std::slice::from_ref(victim), kind).await?;
     report.at_most(
         format!("{what}: verdict on the last survivor"),
-        measured.verdict,
+        measured.spread.verdict,
         "s",
         1.5,
     );
     report.at_most(
         format!("{what}: new map on the last survivor after it"),
-        measured.epoch_after,
+        measured.spread.epoch_after,
         "s",
         0.5,
     );
@@ -198,14 +198,14 @@ async fn failure(
     );
     println!(
         "{:>8.2} s  {what}: every survivor agrees; {:.2} s later all have the new map",
-        measured.verdict, measured.epoch_after
+        measured.spread.verdict, measured.spread.epoch_after
     );
-    for (name, after) in &measured.each {
+    for (name, after) in &measured.spread.each {
         println!("            {name} knew after {after:.2} s");
     }
     println!(
         "            epoch {}: {} slots moved, {} is the proven minimum",
-        measured.epoch, measured.moves, measured.minimum
+        measured.spread.epoch, measured.moves, measured.minimum
     );
     Ok(())
 }

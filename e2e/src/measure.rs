@@ -5,9 +5,10 @@
 //! than they do, its map can be there before their own evidence is complete, and it makes what is left
 //! of that evidence void, so that no verdict of theirs ever follows.
 
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::node::Nodes;
@@ -36,20 +37,37 @@ pub enum Failure {
 /// What a failure came to.
 #[derive(Clone, Debug)]
 pub struct Measured {
-    /// From the failure until the last survivor knew, by its own verdict or from the map, in seconds.
-    pub verdict: f64,
-    /// From there to the new map on the last survivor, in seconds.
-    pub epoch_after: f64,
-    /// When each survivor knew, in seconds from the failure.
-    pub each: Vec<(String, f64)>,
-    /// Epoch of the map without the dead.
-    pub epoch: f64,
-    /// Survivors that knew from the map only.
-    pub from_map: usize,
+    /// When it became known.
+    pub spread: Spread,
     /// Slots that moved.
     pub moves: f64,
     /// The fewest that could.
     pub minimum: f64,
+}
+
+impl Measured {
+    /// The moves are the fewest possible.
+    ///
+    /// # Errors
+    /// When they are not.
+    pub fn ensure_minimal(&self) -> Result<()> {
+        let Self { moves, minimum, .. } = self;
+        ensure!(
+            (moves - minimum).abs() < 0.5,
+            "{moves} moves, {minimum} would do"
+        );
+        Ok(())
+    }
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "verdict on the last survivor after {:.2} s, new map {:.2} s later, {} slots moved, {} is the minimum",
+            self.spread.verdict, self.spread.epoch_after, self.moves, self.minimum
+        )
+    }
 }
 
 /// Several agents fail at once; verdict and new map are timed on every survivor.
@@ -63,12 +81,8 @@ pub async fn fail(
     victims: &[Agent],
     kind: Failure,
 ) -> Result<Measured> {
-    let bring_all_down = || {
-        victims
-            .iter()
-            .try_for_each(|victim| bring_down(nodes, victim, kind))
-    };
-    fail_by(stage, cluster, victims, bring_all_down).await
+    let bring_down = || bring_all_down(nodes, victims, kind);
+    fail_by(stage, cluster, victims, bring_down).await
 }
 
 /// The same, by whatever makes the victims fail.
@@ -79,7 +93,7 @@ pub async fn fail_by(
     stage: &Stage,
     cluster: &str,
     victims: &[Agent],
-    bring_all_down: impl FnOnce() -> Result<()>,
+    bring_down: impl FnOnce() -> Result<()>,
 ) -> Result<Measured> {
     let agents = stage.agents(cluster).await?;
     let survivors: Vec<&Agent> = agents
@@ -91,14 +105,10 @@ pub async fn fail_by(
         .context("nobody survives")?
         .metric(EPOCH)
         .await?;
-    let failure = spread_by(&survivors, victims, bring_all_down).await?;
+    let spread = spread_by(&survivors, victims, bring_down).await?;
     let (moves, minimum) = moves_after(stage, cluster, epoch).await?;
     Ok(Measured {
-        verdict: failure.verdict,
-        epoch_after: failure.epoch_after,
-        each: failure.each,
-        epoch: failure.epoch,
-        from_map: failure.from_map,
+        spread,
         moves,
         minimum,
     })
@@ -129,21 +139,17 @@ pub async fn spread(
     victims: &[Agent],
     kind: Failure,
 ) -> Result<Spread> {
-    let bring_all_down = || {
-        victims
-            .iter()
-            .try_for_each(|victim| bring_down(nodes, victim, kind))
-    };
-    spread_by(survivors, victims, bring_all_down).await
+    let bring_down = || bring_all_down(nodes, victims, kind);
+    spread_by(survivors, victims, bring_down).await
 }
 
 async fn spread_by(
     survivors: &[&Agent],
     victims: &[Agent],
-    bring_all_down: impl FnOnce() -> Result<()>,
+    bring_down: impl FnOnce() -> Result<()>,
 ) -> Result<Spread> {
     let at = unix_seconds();
-    bring_all_down()?;
+    bring_down()?;
     let mut all = Vec::new();
     for survivor in survivors {
         all.push(learned(survivor, victims, at).await?);
@@ -233,6 +239,12 @@ async fn learned(survivor: &Agent, victims: &[Agent], since: f64) -> Result<Lear
             survivor.name
         )
     })
+}
+
+fn bring_all_down(nodes: &Nodes, victims: &[Agent], kind: Failure) -> Result<()> {
+    victims
+        .iter()
+        .try_for_each(|victim| bring_down(nodes, victim, kind))
 }
 
 /// Makes one agent fail.

@@ -20,7 +20,7 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
     let measured = measure::fail(stage, &scene.nodes, scene.name, victims, Failure::Kill).await?;
     println!(
         "  with the operator: verdict after {:.2} s, {} slots moved",
-        measured.verdict, measured.moves
+        measured.spread.verdict, measured.moves
     );
     measure::back(stage, &scene.nodes, scene.name, victim).await?;
     stage.wait_ready(scene.name, 2).await?;

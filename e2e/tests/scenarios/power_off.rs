@@ -28,10 +28,7 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
         ready(stage, &victim.node).await? == "True",
         "Kubernetes knew first"
     );
-    println!(
-        "  verdict on the last survivor after {:.2} s, new map {:.2} s later, {} slots moved",
-        measured.verdict, measured.epoch_after, measured.moves
-    );
+    println!("  {measured}");
     wait::until("Kubernetes to notice", DEADLINE, async || {
         Ok((ready(stage, &victim.node).await? == "Unknown").then_some(()))
     })
