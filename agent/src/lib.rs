@@ -8,12 +8,14 @@
 //! ```
 
 pub mod config;
+mod door;
 mod error;
 mod http;
 mod join;
 pub mod logging;
 mod member;
 mod metrics;
+mod renewal;
 mod run;
 mod snapshot;
 mod trust;

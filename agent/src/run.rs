@@ -8,9 +8,10 @@ use arc_swap::ArcSwapOption;
 use slotmesh_transport::endpoint::bind;
 
 use crate::config::Config;
+use crate::door::Door;
 use crate::error::AgentError;
 use crate::http::{self, Limits};
-use crate::join::{Door, Joined, join};
+use crate::join::{Joined, join};
 use crate::member::{Change, Member};
 use crate::metrics::Metrics;
 use crate::snapshot::Shared;
@@ -26,7 +27,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let (api, exposition) = (http::api(snapshots.clone()), http::metrics(metrics.clone()));
     http::serve(at(config.http_port), api, Limits::default()).await?;
     http::serve(at(config.metrics_port), exposition, Limits::default()).await?;
-    let door = Door::new(bind(config.mesh_address())?, snapshots);
+    let door = Arc::new(Door::new(bind(config.mesh_address())?, snapshots));
     tracing::info!(
         cluster = config.cluster_name,
         pod = config.pod_name,

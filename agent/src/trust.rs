@@ -15,11 +15,19 @@ use thiserror::Error;
 /// Bytes of one file; a ConfigMap holds at most 1 MiB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
+/// Whom to believe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Anchors {
+    /// CA certificates of the cluster.
+    pub(crate) roots: Vec<CertificateDer<'static>>,
+    /// Keys that sign maps.
+    pub(crate) map_keys: Vec<PublicKey>,
+}
+
 /// What a join needs.
 #[derive(Debug)]
 pub(crate) struct Trust {
-    pub(crate) roots: Vec<CertificateDer<'static>>,
-    pub(crate) map_keys: Vec<PublicKey>,
+    pub(crate) anchors: Anchors,
     pub(crate) operators: Vec<SocketAddr>,
     pub(crate) token: String,
 }
@@ -42,8 +50,8 @@ pub(crate) enum TrustError {
     Content { path: PathBuf, what: &'static str },
 }
 
-impl Trust {
-    pub(crate) fn read(folder: &Path, token_file: &Path) -> Result<Self, TrustError> {
+impl Anchors {
+    pub(crate) fn read(folder: &Path) -> Result<Self, TrustError> {
         let ca = folder.join("ca.crt");
         let roots: Vec<CertificateDer<'static>> =
             CertificateDer::pem_slice_iter(read(&ca)?.as_bytes())
@@ -63,6 +71,13 @@ impl Trust {
                 what: "Ed25519 key (base64)",
             });
         }
+        Ok(Self { roots, map_keys })
+    }
+}
+
+impl Trust {
+    pub(crate) fn read(folder: &Path, token_file: &Path) -> Result<Self, TrustError> {
+        let anchors = Anchors::read(folder)?;
         let path = folder.join("join-address");
         let operators: Vec<SocketAddr> = read(&path)?
             .lines()
@@ -82,8 +97,7 @@ impl Trust {
             });
         }
         Ok(Self {
-            roots,
-            map_keys,
+            anchors,
             operators,
             token,
         })

@@ -37,6 +37,7 @@ pub mod reasons {
     // Degraded
     pub const MEMBERS_FAILED: &str = "MembersFailed";
     pub const NO_FAILOVER: &str = "NoFailover";
+    pub const CERTIFICATE_EXPIRING: &str = "CertificateExpiring";
     pub const MESH_UNREACHABLE: &str = "MeshUnreachable";
     // Frozen
     pub const RECORD_TAMPERED: &str = "RecordTampered";
@@ -56,4 +57,5 @@ pub mod events {
     pub const REBALANCE_COMPLETED: &str = "RebalanceCompleted";
     pub const JOIN_REFUSED: &str = "JoinRefused";
     pub const APPLY_FAILED: &str = "ApplyFailed";
+    pub const CERTIFICATE_RENEWAL_FAILED: &str = "CertificateRenewalFailed";
 }

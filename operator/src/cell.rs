@@ -10,6 +10,7 @@
 //!
 //! A record that somebody else wrote in the meantime is read again and everything starts from there.
 
+mod certificates;
 mod mesh;
 mod report;
 mod unproven;
@@ -25,12 +26,12 @@ use slotmesh_mesh::map::Map;
 use slotmesh_mesh::signed::SignedMap;
 use slotmesh_transport::authority::Authority;
 use slotmesh_transport::clock;
-use slotmesh_transport::endpoint::{Credentials, EndpointError};
+use slotmesh_transport::endpoint::EndpointError;
 use slotmesh_transport::identity::IdentityError;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::join::{Knock, Registered, Registry};
+use crate::join::{Admission, Knock, Registered, Registry};
 use crate::life::{Candidate, Life, LifeSettings, Proposal};
 use crate::metrics::Metrics;
 use crate::seam::{
@@ -38,6 +39,7 @@ use crate::seam::{
     Inventory, Kubernetes, RecordFailure, RecordVersion,
 };
 
+use certificates::Certificates;
 use mesh::CellMesh;
 use report::Reporter;
 
@@ -84,11 +86,15 @@ pub fn start<K: Kubernetes>(
     let ca = &settings.keys.ca;
     let authority = Arc::new(Authority::from_pem(ca.certificate_pem(), ca.key_pem())?);
     let keypair = Keypair::from_seed(random_seed()?);
-    let leaf = authority.issue_operator(&keypair, settings.cluster.uid, now)?;
-    let credentials = Credentials {
-        chain: vec![leaf],
-        keypair,
-    };
+    let lifetime = shared.joins.lifetime();
+    let mut certificates =
+        Certificates::new(settings.cluster.uid, authority.clone(), keypair, lifetime);
+    let credentials = certificates.issue(now)?;
+    shared
+        .metrics
+        .certificates
+        .with_label_values(&["operator"])
+        .inc();
     let (registered, knocks) = shared.joins.register(
         &settings.cluster,
         authority.clone(),
@@ -106,7 +112,8 @@ pub fn start<K: Kubernetes>(
         verdict_at: None,
         look_again: false,
         metrics: shared.metrics.clone(),
-        _registered: registered,
+        certificates,
+        registered,
         settings,
         kubernetes,
         inventory,
@@ -154,13 +161,14 @@ struct Cell<K> {
     mesh: CellMesh,
     reporter: Reporter,
     /// Agents that wait for the first map that lists them.
-    waiting: BTreeMap<Uid, oneshot::Sender<SignedMap>>,
+    waiting: BTreeMap<Uid, oneshot::Sender<Admission>>,
     version: Option<RecordVersion>,
     verdict_at: Option<Instant>,
     /// A look at a pod failed: once more.
     look_again: bool,
     metrics: Metrics,
-    _registered: Registered,
+    certificates: Certificates,
+    registered: Registered,
 }
 
 impl<K: Kubernetes> Cell<K> {
@@ -183,7 +191,10 @@ impl<K: Kubernetes> Cell<K> {
                     self.look_for_gone_pods().await;
                 }
                 () = sleep(wait) => {}
-                _ = tick.tick() => self.look().await,
+                _ = tick.tick() => {
+                    self.tend_certificates();
+                    self.look().await;
+                }
             }
             self.advance().await;
             self.report();
@@ -215,7 +226,7 @@ impl<K: Kubernetes> Cell<K> {
                     tokio::time::sleep(FROZEN_RETRY).await;
                 }
                 Err(failure) => {
-                    tracing::warn!(cluster = %self.settings.cluster.name, %failure, "the record was not read");
+                    tracing::warn!(cluster = %self.settings.cluster, %failure, "the record was not read");
                     tokio::time::sleep(RETRY).await;
                 }
             }
@@ -242,31 +253,39 @@ impl<K: Kubernetes> Cell<K> {
         }
     }
 
-    fn admit(&mut self, candidate: Candidate, reply: oneshot::Sender<SignedMap>) {
-        let name = &candidate.name;
-        tracing::info!(cluster = %self.settings.cluster.name, pod = %name, node = %candidate.node, "agent asks to join");
+    fn admit(&mut self, candidate: Candidate, reply: oneshot::Sender<Admission>) {
+        let (name, cluster) = (&candidate.name, &self.settings.cluster);
+        self.certificates.issued_to(candidate.uid, Instant::now());
+        let listed = self.life.map().and_then(|map| map.member(candidate.uid));
+        if listed.is_some_and(|member| member.key == candidate.key) {
+            tracing::info!(%cluster, pod = %name, "certificate renewed");
+            // An agent that went away in the meantime has its certificate all the same.
+            let _ = reply.send(Admission::Renewed);
+            return;
+        }
+        tracing::info!(%cluster, pod = %name, node = %candidate.node, "agent asks to join");
         self.waiting.insert(candidate.uid, reply);
         self.life.join(clock::now(), candidate);
     }
 
     fn on_event(&mut self, event: Event) {
-        let cluster = &self.settings.cluster.name;
+        let cluster = self.settings.cluster.clone();
         match event {
             Event::Verdict { epoch, failed } => {
                 self.metrics.verdicts.inc();
                 self.verdict_at = Some(Instant::now());
                 let names: Vec<String> = failed.iter().map(|id| self.name_of(*id)).collect();
-                tracing::warn!(cluster, epoch, failed = names.join(","), "verdict: failed");
+                tracing::warn!(%cluster, epoch, failed = names.join(","), "verdict: failed");
                 self.life
                     .verdict(clock::now(), failed.into_iter().collect());
             }
             Event::VerdictWithdrawn { epoch } => {
-                tracing::info!(cluster, epoch, "verdict withdrawn");
+                tracing::info!(%cluster, epoch, "verdict withdrawn");
                 self.life
                     .verdict(clock::now(), std::collections::BTreeSet::new());
             }
             Event::Leaving { member } => {
-                tracing::info!(cluster, member = self.name_of(member), "member leaves");
+                tracing::info!(%cluster, member = self.name_of(member), "member leaves");
                 self.life.leave(clock::now(), member);
             }
             Event::MapConflict { epoch } => {
@@ -283,7 +302,7 @@ impl<K: Kubernetes> Cell<K> {
                 );
                 self.freeze(FrozenCause::EpochRegression, &message);
             }
-            other => tracing::debug!(cluster, event = ?other, "mesh"),
+            other => tracing::debug!(%cluster, event = ?other, "mesh"),
         }
     }
 
@@ -339,7 +358,7 @@ impl<K: Kubernetes> Cell<K> {
             Ok(Some(proposal)) => proposal,
             Err(error) => {
                 self.metrics.plans_refused.inc();
-                tracing::error!(cluster = %self.settings.cluster.name, %error, "no map can be made; please report this");
+                tracing::error!(cluster = %self.settings.cluster, %error, "no map can be made; please report this");
                 return tokio::time::sleep(RETRY).await;
             }
         };
@@ -367,7 +386,7 @@ impl<K: Kubernetes> Cell<K> {
                     .write_failures
                     .with_label_values(&[cause])
                     .inc();
-                tracing::warn!(cluster = %self.settings.cluster.name, %failure, "the map was not recorded");
+                tracing::warn!(cluster = %self.settings.cluster, %failure, "the map was not recorded");
                 if cause != "conflict" {
                     tokio::time::sleep(RETRY).await;
                 }
@@ -386,7 +405,7 @@ impl<K: Kubernetes> Cell<K> {
                 .observe(verdict_at.elapsed().as_secs_f64());
         }
         tracing::info!(
-            cluster = %self.settings.cluster.name,
+            cluster = %self.settings.cluster,
             epoch = proposal.map.epoch,
             members = proposal.map.members.len(),
             joined = proposal.joined.join(","),
@@ -418,7 +437,7 @@ impl<K: Kubernetes> Cell<K> {
         for uid in listed {
             if let Some(reply) = self.waiting.remove(&uid) {
                 // An agent that went away in the meantime joins again.
-                let _ = reply.send(signed.clone());
+                let _ = reply.send(Admission::Listed(signed.clone()));
             }
         }
     }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use kube::Client;
 
 use crate::cell;
-use crate::join::Endpoint;
 use crate::kubernetes::ApiServer;
 use crate::lease::Tenure;
 use crate::notes::Recorder;
@@ -25,8 +24,6 @@ pub struct Context {
     pub(crate) recorder: Recorder,
     pub(crate) queue: Queue,
     pub(crate) views: Views,
-    /// Answers joins as long as it lives.
-    pub(crate) _endpoint: Endpoint,
 }
 
 impl std::fmt::Debug for Context {

@@ -1,17 +1,16 @@
-//! What runs while this operator leads: views, cells, the join endpoint and one reconcile loop.
+//! What runs while this operator leads: views, cells and one reconcile loop.
 //! Dropping it stops everything at once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kube::Client;
-use slotmesh_transport::endpoint::EndpointError;
 use tokio::task::JoinHandle;
 
 use crate::cell;
 use crate::config::Config;
 use crate::context::Context;
-use crate::join::{Endpoint, Registry};
+use crate::join::Registry;
 use crate::kubernetes::ApiServer;
 use crate::lease::Tenure;
 use crate::metrics::Metrics;
@@ -23,49 +22,49 @@ use crate::views::Views;
 /// The work of a leader.
 #[derive(Debug)]
 pub struct Leader {
+    api: Arc<ApiServer>,
     task: JoinHandle<()>,
 }
 
 impl Leader {
-    /// Starts to work.
-    ///
-    /// # Errors
-    /// When the join port cannot be bound.
+    /// Starts to work. Agents are answered by the join port, with the help of [`Leader::api`].
+    #[must_use]
     pub fn start(
         client: Client,
         config: &Config,
         tenure: Tenure,
+        joins: Registry,
         metrics: &Metrics,
-    ) -> Result<Self, EndpointError> {
+    ) -> Self {
         let api = Arc::new(ApiServer::new(client.clone(), tenure.clone()));
-        let joins = Registry::default();
-        let endpoint = Endpoint::bind(
-            config.join_address(),
-            joins.clone(),
-            api.clone(),
-            metrics.clone(),
-        )?;
         let queue = Queue::default();
+        let recorder = Recorder::new(client.clone(), tenure.clone(), config.pod_name.clone());
         let context = Context {
             views: Views::start(&client, &config.sight(), &queue, &api.nodes()),
-            recorder: Recorder::new(client.clone(), config.pod_name.clone()),
+            recorder,
             client,
             tenure,
             namespace: config.namespace.clone(),
             agent_image: config.agent_image.clone(),
-            join_address: endpoint.address(),
-            api,
+            join_address: config.join_address(),
+            api: api.clone(),
             shared: cell::Shared {
                 local: config.pod_ip,
                 joins,
                 metrics: metrics.clone(),
             },
             queue,
-            _endpoint: endpoint,
         };
-        Ok(Self {
+        Self {
+            api,
             task: tokio::spawn(work(context)),
-        })
+        }
+    }
+
+    /// What the join port asks.
+    #[must_use]
+    pub fn api(&self) -> Arc<ApiServer> {
+        self.api.clone()
     }
 
     /// Returns if the work ends by itself; it never should.

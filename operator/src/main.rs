@@ -9,8 +9,9 @@ use clap::Parser;
 use kube::Client;
 use slotmesh_operator::config::{Config, LogFormat};
 use slotmesh_operator::http;
+use slotmesh_operator::join::{Port, Registry};
 use slotmesh_operator::leader::Leader;
-use slotmesh_operator::lease::Elector;
+use slotmesh_operator::lease::{Candidacy, Elector};
 use slotmesh_operator::metrics::Metrics;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -64,14 +65,22 @@ async fn run(config: Config) -> Result<(), Failure> {
         .map_err(|error| format!("no way to the API server: {error}; in a cluster a ServiceAccount is needed, outside KUBECONFIG"))?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let lease = &config.leader_elect_lease_name;
-    let mut elector = Elector::new(
-        client.clone(),
-        &config.namespace,
-        lease,
-        config.pod_name.clone(),
-        times,
-    );
+    let candidacy = Candidacy {
+        namespace: config.namespace.clone(),
+        lease: config.leader_elect_lease_name.clone(),
+        identity: config.pod_name.clone(),
+        join_address: config.join_address(),
+        changes: metrics.leader_changes.clone(),
+    };
+    let mut elector = Elector::new(client.clone(), candidacy, times);
+    let joins = Registry::issuing(config.certificate_lifetime);
+    // Open from the start: whoever does not lead names the leader.
+    let mut port = Port::bind(
+        config.join_address(),
+        joins.clone(),
+        elector.leader(),
+        metrics.clone(),
+    )?;
     tracing::info!(
         pod = config.pod_name,
         namespace = config.namespace,
@@ -81,14 +90,18 @@ async fn run(config: Config) -> Result<(), Failure> {
 
     loop {
         let work = async {
-            let tenure = elector
-                .acquire(|| ready.store(true, Ordering::Release))
-                .await;
+            let tenure = tokio::select! {
+                tenure = elector.acquire(|| ready.store(true, Ordering::Release)) => tenure,
+                () = port.follow() => return Err("the join port closed by itself".into()),
+            };
             metrics.leader.set(1);
-            let mut leader = Leader::start(client.clone(), &config, tenure, &metrics)?;
+            let mut leader =
+                Leader::start(client.clone(), &config, tenure, joins.clone(), &metrics);
+            let api = leader.api();
             tokio::select! {
                 () = elector.keep() => {}
                 () = leader.ended() => {}
+                () = port.lead(&api) => {}
             }
             metrics.leader.set(0);
             Ok::<(), Failure>(())
@@ -101,7 +114,12 @@ async fn run(config: Config) -> Result<(), Failure> {
     }
     // Everything that writes has been dropped by now.
     metrics.leader.set(0);
-    elector.release().await;
+    // Joins under way are told to ask again; meanwhile the Lease goes to whoever stands by.
+    tokio::select! {
+        () = elector.release() => {}
+        () = port.follow() => {}
+    }
+    port.close().await;
     tracing::info!("stopped");
     Ok(())
 }

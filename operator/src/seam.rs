@@ -38,6 +38,13 @@ pub struct ClusterKey {
     pub uid: Uid,
 }
 
+/// `namespace/name`, as logs have it.
+impl std::fmt::Display for ClusterKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
 /// What the API says about a pod of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodFacts {
@@ -224,6 +231,8 @@ pub enum Degraded {
     MembersFailed { names: Vec<String> },
     /// Members look dead and too few are left to agree on it.
     NoFailover { because: String },
+    /// Members do not renew their certificates.
+    CertificateExpiring { names: Vec<String> },
     /// The operator reaches no member of the cell.
     MeshUnreachable { because: String },
 }
@@ -314,6 +323,10 @@ pub enum CellEvent {
         pod: String,
         category: String,
         message: String,
+    },
+    /// Members whose certificates run out, told when the first is noticed.
+    CertificateRenewalFailed {
+        names: Vec<String>,
     },
     Frozen(Frozen),
     Unfrozen,

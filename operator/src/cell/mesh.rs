@@ -11,7 +11,7 @@ use slotmesh_mesh::watch::{Watch, WatchConfig};
 use slotmesh_transport::authority::Authority;
 use slotmesh_transport::clock;
 use slotmesh_transport::driver::{Driver, DriverConfig};
-use slotmesh_transport::endpoint::{Credentials, dialing_endpoint};
+use slotmesh_transport::endpoint::{Credentials, client_config, dialing_endpoint};
 use slotmesh_transport::verifier::PeerVerifier;
 use tokio::sync::mpsc;
 
@@ -74,11 +74,8 @@ impl CellMesh {
     }
 
     fn start(&mut self, map: &SignedMap) {
-        let roots = vec![self.authority.certificate().clone()];
-        // The watch dials members that the map lists and compares UID and key itself.
-        let verifier = PeerVerifier::new(self.cluster, roots, Arc::new(|_| true));
         let at = SocketAddr::new(self.local, 0);
-        let (endpoint, client) = match dialing_endpoint(at, &self.credentials, &verifier) {
+        let (endpoint, client) = match dialing_endpoint(at, &self.credentials, &self.verifier()) {
             Ok(endpoint) => endpoint,
             Err(error) => {
                 return tracing::error!(%error, "the mesh cannot be reached; the next map tries again");
@@ -99,6 +96,26 @@ impl CellMesh {
             },
         ));
         self.last_reached = Instant::now();
+    }
+
+    /// Shows another certificate to members that are dialed from now on.
+    pub(super) fn renew(&mut self, credentials: Credentials) {
+        if let Some((driver, _)) = &self.running {
+            match client_config(&credentials, &self.verifier()) {
+                Ok(client) => driver.dialer().set(client),
+                Err(error) => {
+                    tracing::error!(%error, "the new certificate cannot be used in the mesh")
+                }
+            }
+        }
+        self.credentials = credentials;
+    }
+
+    /// The watch dials members that the map lists and compares UID and key itself, so an expired
+    /// certificate is as good as a valid one.
+    fn verifier(&self) -> Arc<PeerVerifier> {
+        let roots = vec![self.authority.certificate().clone()];
+        PeerVerifier::new(self.cluster, roots, Arc::new(|_| true))
     }
 
     /// The next event; waits for ever while there is no mesh. Cancel-safe.

@@ -25,6 +25,8 @@ pub(super) struct Reporter {
     refused: BTreeSet<(String, String)>,
     /// Names of members that look dead while too few are left to agree on it.
     unproven: Vec<String>,
+    /// Names of members whose certificates run out.
+    overdue: Vec<String>,
 }
 
 impl Reporter {
@@ -36,6 +38,7 @@ impl Reporter {
             last_change: None,
             refused: BTreeSet::new(),
             unproven: Vec::new(),
+            overdue: Vec::new(),
         }
     }
 
@@ -64,6 +67,14 @@ impl Reporter {
 
     pub(super) fn set_unproven(&mut self, names: Vec<String>) {
         self.unproven = names;
+    }
+
+    pub(super) fn set_overdue(&mut self, names: Vec<String>) {
+        if self.overdue.is_empty() && !names.is_empty() {
+            let names = names.clone();
+            self.event(CellEvent::CertificateRenewalFailed { names });
+        }
+        self.overdue = names;
     }
 
     pub(super) fn event(&mut self, event: CellEvent) {
@@ -169,6 +180,9 @@ impl Reporter {
             })
         } else if !lost.is_empty() {
             Some(Degraded::MembersFailed { names: lost })
+        } else if !self.overdue.is_empty() {
+            let names = self.overdue.clone();
+            Some(Degraded::CertificateExpiring { names })
         } else {
             None
         };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -41,6 +41,7 @@ pub(super) struct Operator {
 
 struct State {
     authority: Authority,
+    lifetime: Duration,
     map: Map,
     places: BTreeMap<Uid, Place>,
     answers: VecDeque<JoinResponse>,
@@ -73,6 +74,7 @@ impl Operator {
         };
         let state = Arc::new(Mutex::new(State {
             authority,
+            lifetime: CERTIFICATE_LIFETIME,
             map,
             places: BTreeMap::new(),
             answers: VecDeque::new(),
@@ -172,7 +174,7 @@ impl State {
         let keypair = Keypair::from_seed([251; 32]);
         let leaf = self
             .authority
-            .issue_operator(&keypair, self.map.cluster, SystemTime::now())
+            .issue_operator(&keypair, self.map.cluster, SystemTime::now(), self.lifetime)
             .unwrap();
         Credentials {
             chain: vec![leaf],
@@ -185,7 +187,7 @@ impl State {
         let now = SystemTime::now();
         let issued = self
             .authority
-            .issue(request, cluster, pod, now, CERTIFICATE_LIFETIME);
+            .issue(request, cluster, pod, now, self.lifetime);
         issued.unwrap().0.to_vec()
     }
 
