@@ -19,7 +19,7 @@ pub const FRAME_BYTES_MAX: usize = MAP_BYTES_MAX + 4096;
 /// Bytes of one datagram: the first budget of a QUIC connection is 1162 bytes.
 pub const DATAGRAM_BYTES_MAX: usize = 1162;
 /// Bytes of a beat.
-pub const BEAT_BYTES_MAX: usize = 30;
+pub const BEAT_BYTES_MAX: usize = 28;
 
 /// Rings on which members are sorted; a member has that many observers at most.
 pub const RINGS: usize = 10;
