@@ -73,6 +73,8 @@ impl Operator {
             slots: SlotSet::full(),
             protocol: Protocol::default(),
             members: Vec::new(),
+            delegation: Vec::new(),
+            directory: Vec::new(),
         };
         let state = Arc::new(Mutex::new(State {
             authority,
