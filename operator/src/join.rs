@@ -407,6 +407,10 @@ async fn answer<K: Kubernetes>(
                 let _ = tokio::time::timeout(DRAIN_TIMEOUT, responder.gone()).await;
                 Outcome { name: "renewed", certificate: Some("renewal") }
             }
+            Err(_) if !registration.knocks.is_closed() => {
+                responder.finish(&retry(RETRY_BUSY_MS, "many agents join at once")).await;
+                Outcome::certified("busy")
+            }
             // The cell is gone: this operator leads no longer.
             Err(_) => {
                 responder.finish(&not_leader(leader)).await;

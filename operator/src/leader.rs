@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kube::Client;
 use tokio::task::JoinHandle;
 
-use crate::cell;
+use crate::cells;
 use crate::config::Config;
 use crate::context::Context;
 use crate::join::Registry;
@@ -48,7 +48,7 @@ impl Leader {
             agent_image: config.agent_image.clone(),
             join_address: config.join_address(),
             api: api.clone(),
-            shared: cell::Shared {
+            shared: cells::Shared {
                 local: config.pod_ip,
                 joins,
                 metrics: metrics.clone(),

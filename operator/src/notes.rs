@@ -90,6 +90,17 @@ pub fn event_of(event: &CellEvent) -> Event {
             );
             warning(events::CERTIFICATE_RENEWAL_FAILED, "Renew", note)
         }
+        CellEvent::CellSplit { cell, parts, epoch } => {
+            let parts: Vec<String> = parts
+                .iter()
+                .map(|(name, members)| format!("{name} ({members} members)"))
+                .collect();
+            let note = format!(
+                "{cell} was split into {} (epoch {epoch}); no slot moved",
+                parts.join(" and ")
+            );
+            normal(events::CELL_SPLIT, "Split", note)
+        }
         CellEvent::Frozen(frozen) => warning(
             frozen_reason(frozen.cause),
             "Freeze",

@@ -13,13 +13,13 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use slotmesh_api::conditions::{events, reasons};
 use slotmesh_api::names::FIELD_MANAGER_STATUS;
-use slotmesh_api::{GossipCell, GossipCluster, names};
+use slotmesh_api::{GossipCluster, names};
 use slotmesh_mesh::identity::Uid;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::apply::{ApplyError, apply};
-use crate::cell;
+use crate::cells;
 use crate::children::{self, Child, Parent, Trust};
 use crate::context::Context;
 use crate::inventory::inventory;
@@ -27,7 +27,10 @@ use crate::keys::{self, KeysError};
 use crate::kubernetes::RecordContext;
 use crate::notes;
 use crate::queue::Name;
-use crate::seam::{CellHandle, CellSettings, CellStatus, ClusterKey, ClusterKeys, Inventory};
+use crate::seam::{
+    BalancingSettings, CellHandle, CellSettings, CellStatus, CellsSettings, ClusterKey,
+    ClusterKeys, Inventory, Kubernetes, Wishes,
+};
 use crate::status::{self, Known, Rollout, Stalled};
 
 /// Pause after something failed.
@@ -61,6 +64,7 @@ pub struct Managed {
     cell: Option<CellHandle>,
     started_with: Option<(i32, String)>,
     inventory: Option<watch::Sender<Inventory>>,
+    wishes: Option<watch::Sender<Wishes>>,
     /// Children as they were last applied.
     applied: Vec<Child>,
     stalled: Option<Stalled>,
@@ -129,7 +133,7 @@ impl Managed {
         let keys = match &self.keys {
             Some(keys) => keys.clone(),
             None => {
-                let has_record = has_record(context, key, &cell_name).await?;
+                let has_record = has_record(context, key).await?;
                 let keys =
                     keys::get_or_create(&context.client, &context.namespace, key, has_record).await;
                 Arc::new(keys.map_err(keys_stalled)?)
@@ -138,6 +142,7 @@ impl Managed {
         self.keys = Some(keys.clone());
         self.apply_children(context, cluster, key, &keys).await?;
         self.update_inventory(context, key);
+        self.update_wishes(cluster);
         self.run_cell(context, cluster, key, keys, cell_name)
     }
 
@@ -203,11 +208,14 @@ impl Managed {
         let sender = self
             .inventory
             .get_or_insert_with(|| watch::channel(Inventory::default()).0);
-        sender.send_if_modified(|current| {
-            let changed = *current != next;
-            *current = next;
-            changed
-        });
+        send_if_changed(sender, next);
+    }
+
+    fn update_wishes(&mut self, cluster: &GossipCluster) {
+        let sender = self
+            .wishes
+            .get_or_insert_with(|| watch::channel(Wishes::default()).0);
+        send_if_changed(sender, wishes_of(cluster));
     }
 
     fn run_cell(
@@ -226,7 +234,6 @@ impl Managed {
         }
         self.cell = None;
         let record = RecordContext {
-            cell: cell_name.clone(),
             owner: owner_of(cluster),
             keys: keys.clone(),
         };
@@ -246,10 +253,14 @@ impl Managed {
         let inventory = self
             .inventory
             .get_or_insert_with(|| watch::channel(Inventory::default()).0);
-        let mut handle = cell::start(
+        let wishes = self
+            .wishes
+            .get_or_insert_with(|| watch::channel(Wishes::default()).0);
+        let mut handle = cells::start(
             settings,
             context.api.clone(),
             inventory.subscribe(),
+            wishes.subscribe(),
             &context.shared,
         )
         .map_err(|error| passing(error.to_string()))?;
@@ -304,10 +315,8 @@ impl Managed {
             .cell
             .as_mut()
             .map(|cell| cell.status.borrow_and_update().clone());
-        let cell_name = names::cell(&key.name, &key.uid.to_string(), 0);
         let known = Known {
             cell: cell.as_ref(),
-            cell_name: &cell_name,
             stalled: self.stalled.as_ref(),
             rollout: &self.rollout,
         };
@@ -395,18 +404,39 @@ impl Managed {
     }
 }
 
-async fn has_record(context: &Context, key: &ClusterKey, cell: &str) -> Result<bool, Stalled> {
-    let cells: Api<GossipCell> = Api::namespaced(context.client.clone(), &key.namespace);
-    match tokio::time::timeout(CALL_TIMEOUT, cells.get_opt(cell)).await {
-        Ok(Ok(found)) => Ok(found.is_some()),
-        Ok(Err(error)) => Err(passing(error.to_string())),
-        Err(_) => Err(passing("the API server did not answer in time".into())),
-    }
+async fn has_record(context: &Context, key: &ClusterKey) -> Result<bool, Stalled> {
+    let records = context.api.list_records(key).await;
+    let records = records.map_err(|failure| passing(failure.to_string()))?;
+    Ok(!records.is_empty())
 }
 
 fn daemon_set_of(context: &Context, key: &ClusterKey) -> Option<Arc<DaemonSet>> {
     let reference = ObjectRef::<DaemonSet>::new(&names::agent(&key.name)).within(&key.namespace);
     context.views.daemon_sets.get(&reference)
+}
+
+fn wishes_of(cluster: &GossipCluster) -> Wishes {
+    let balancing = cluster.balancing();
+    let cells = cluster.cells();
+    Wishes {
+        paused: cluster.is_paused(),
+        balancing: BalancingSettings {
+            mode: balancing.mode,
+            max_unhealthy_percent: u8::try_from(balancing.max_unhealthy_percent).unwrap_or(100),
+        },
+        cells: CellsSettings {
+            mode: cells.mode,
+            max_members: usize::try_from(cells.max_members).unwrap_or(usize::MAX),
+        },
+    }
+}
+
+fn send_if_changed<T: PartialEq>(sender: &watch::Sender<T>, next: T) {
+    sender.send_if_modified(|current| {
+        let changed = *current != next;
+        *current = next;
+        changed
+    });
 }
 
 /// Agents that run an older template, while the DaemonSet replaces them.

@@ -5,17 +5,18 @@
 //! signs and publishes maps. They share the types of this file and nothing else, so each can be
 //! tested with plain structs in place of the other.
 //!
-//! Flow: the kube half starts a cell (`cell::start`) with [`CellSettings`] and a watch channel of
-//! [`Inventory`] while this operator leads and the cluster exists. The cell reports through a watch
+//! Flow: the kube half starts a cell (`cell::start`) with [`CellSettings`] and watch channels of
+//! [`Inventory`] and [`Wishes`] while this operator leads and the cluster exists. The cell reports through a watch
 //! channel of [`CellStatus`] and a bounded channel of [`CellEvent`]. A changed [`CellSettings`] ends
 //! the cell and starts another, which goes on from the record. A deposed leader drops its cells at
 //! once; what they still write is compare-and-swap, so a late write does no harm.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use slotmesh_api::{Automation, CELL_MEMBERS_MAX_DEFAULT, MAX_UNHEALTHY_PERCENT_DEFAULT};
 use slotmesh_mesh::identity::{Epoch, Keypair, Uid};
 use slotmesh_mesh::map::Map;
 use slotmesh_mesh::seal::SealKey;
@@ -153,13 +154,28 @@ pub trait Kubernetes: Send + Sync + 'static {
         name: &str,
     ) -> impl Future<Output = Result<Option<PodFacts>, ApiFailure>> + Send;
 
-    /// The record of the cluster's cell, its seal verified; None when there is none yet.
+    /// Names of the cluster's records.
+    fn list_records(
+        &self,
+        cluster: &ClusterKey,
+    ) -> impl Future<Output = Result<BTreeSet<String>, RecordFailure>> + Send;
+
+    /// The record of a cell, its seal verified; None when there is none.
     fn read_record(
         &self,
         cluster: &ClusterKey,
+        cell: &str,
     ) -> impl Future<Output = Result<Option<Recorded>, RecordFailure>> + Send;
 
-    /// Creates the record (`parent` is None) or replaces exactly the version `parent`. A write whose
+    /// Deletes exactly that version of the record of a cell; one that is gone already is no error.
+    fn delete_record(
+        &self,
+        cluster: &ClusterKey,
+        cell: &str,
+        version: &RecordVersion,
+    ) -> impl Future<Output = Result<(), RecordFailure>> + Send;
+
+    /// Creates the map's record (`parent` is None) or replaces exactly the version `parent`. A write whose
     /// answer was lost reports Unavailable: read before the next one.
     fn write_record(
         &self,
@@ -189,8 +205,51 @@ pub struct CellSettings {
     pub heartbeat_interval_ms: u32,
     /// Epoch of the cluster's first map: the Unix time of its creation, in seconds.
     pub first_epoch: Epoch,
-    /// Name of the cell, `<cluster>-<5>`.
+    /// Name of the cell with which a cluster begins, `<cluster>-<5>`.
     pub cell: String,
+}
+
+/// What the spec wants of a running cell; a change restarts nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// No new map is made.
+    pub paused: bool,
+    pub balancing: BalancingSettings,
+    pub cells: CellsSettings,
+}
+
+/// How slots are divided among owners.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BalancingSettings {
+    pub mode: Automation,
+    /// Above this share of failed members, in percent, nothing is re-homed (1 to 100).
+    pub max_unhealthy_percent: u8,
+}
+
+impl Default for BalancingSettings {
+    fn default() -> Self {
+        Self {
+            mode: Automation::default(),
+            max_unhealthy_percent: u8::try_from(MAX_UNHEALTHY_PERCENT_DEFAULT).unwrap_or(100),
+        }
+    }
+}
+
+/// When a cell is split.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CellsSettings {
+    pub mode: Automation,
+    /// Members above which it is split.
+    pub max_members: usize,
+}
+
+impl Default for CellsSettings {
+    fn default() -> Self {
+        Self {
+            mode: Automation::default(),
+            max_members: usize::try_from(CELL_MEMBERS_MAX_DEFAULT).unwrap_or(usize::MAX),
+        }
+    }
 }
 
 /// A member as the newest recorded map lists it.
@@ -268,7 +327,32 @@ pub struct Change {
     pub recorded_at: jiff::Timestamp,
 }
 
-/// State of a cell, for status and conditions. Epoch 0 = no map yet.
+/// A plan that waits, while its mode is Preview.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanPreview {
+    /// Epoch of the map that it starts from.
+    pub parent_epoch: Epoch,
+    /// One word, such as `Rebalance`, `Drain` or `Split`.
+    pub cause: String,
+    /// Runs of slots that would move.
+    pub moves: u32,
+    /// Slots that would change their owner.
+    pub slots: u32,
+    /// The spec's field that is to say Automatic: `balancing.mode` or `cells.mode`.
+    pub field: &'static str,
+}
+
+/// One cell in short.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CellBrief {
+    pub name: String,
+    pub epoch: Epoch,
+    pub members: usize,
+    /// Slots of it that have an owner.
+    pub slots: u32,
+}
+
+/// State of a cell, or of all cells of a cluster, for status and conditions. Epoch 0 = no map yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CellStatus {
     pub era: u32,
@@ -279,10 +363,16 @@ pub struct CellStatus {
     /// Members listed as failed, and pods that exist, were members and are not listed now.
     pub failed: usize,
     pub served_slots: u32,
+    /// The cells that have a map, sorted by name.
+    pub cells: Vec<CellBrief>,
     pub phase: CellPhase,
     pub degraded: Option<Degraded>,
     pub last_change: Option<Change>,
     pub frozen: Option<Frozen>,
+    /// What would be done if the mode were not Preview.
+    pub plan: Option<PlanPreview>,
+    /// The cell is being split: how far that is.
+    pub splitting: Option<String>,
 }
 
 /// What happened in a cell; one per batch, never one per member.
@@ -327,6 +417,13 @@ pub enum CellEvent {
     /// Members whose certificates run out, told when the first is noticed.
     CertificateRenewalFailed {
         names: Vec<String>,
+    },
+    /// A cell has become two.
+    CellSplit {
+        cell: String,
+        /// Name and members of its parts.
+        parts: Vec<(String, usize)>,
+        epoch: Epoch,
     },
     Frozen(Frozen),
     Unfrozen,

@@ -13,9 +13,9 @@ use slotmesh_transport::clock;
 use slotmesh_transport::driver::{Driver, DriverConfig};
 use slotmesh_transport::endpoint::{Credentials, client_config, dialing_endpoint};
 use slotmesh_transport::verifier::PeerVerifier;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-use crate::seam::CellSettings;
+use super::Parts;
 
 /// The mesh counts as out of reach when no member was connected for that long.
 const UNREACHABLE_AFTER: Duration = Duration::from_secs(5);
@@ -29,30 +29,35 @@ pub(super) enum Reach {
     Nobody,
 }
 
+/// What is seen of a cell at one look.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    pub(super) unproven: Vec<(MemberId, Duration)>,
+    /// Nobody's word is missing that it has a map of this cell.
+    pub(super) arrived: bool,
+}
+
 /// The operator's side of the mesh of one cell.
 pub(super) struct CellMesh {
     cluster: Uid,
     map_key: Keypair,
     authority: Arc<Authority>,
-    credentials: Credentials,
+    credentials: watch::Receiver<Credentials>,
     local: IpAddr,
+    take_census: bool,
     running: Option<(Driver<Watch>, mpsc::Receiver<Event>)>,
     last_reached: Instant,
 }
 
 impl CellMesh {
-    pub(super) fn new(
-        settings: &CellSettings,
-        authority: Arc<Authority>,
-        credentials: Credentials,
-        local: IpAddr,
-    ) -> Self {
+    pub(super) fn new<K>(parts: &Parts<K>) -> Self {
         Self {
-            cluster: settings.cluster.uid,
-            map_key: settings.keys.map.clone(),
-            authority,
-            credentials,
-            local,
+            cluster: parts.settings.cluster.uid,
+            map_key: parts.settings.keys.map.clone(),
+            authority: parts.authority.clone(),
+            credentials: parts.credentials.clone(),
+            local: parts.local,
+            take_census: parts.take_census,
             running: None,
             last_reached: Instant::now(),
         }
@@ -75,7 +80,8 @@ impl CellMesh {
 
     fn start(&mut self, map: &SignedMap) {
         let at = SocketAddr::new(self.local, 0);
-        let (endpoint, client) = match dialing_endpoint(at, &self.credentials, &self.verifier()) {
+        let credentials = self.credentials.borrow_and_update().clone();
+        let (endpoint, client) = match dialing_endpoint(at, &credentials, &self.verifier()) {
             Ok(endpoint) => endpoint,
             Err(error) => {
                 return tracing::error!(%error, "the mesh cannot be reached; the next map tries again");
@@ -84,6 +90,7 @@ impl CellMesh {
         let config = WatchConfig {
             keypair: self.map_key.clone(),
             first_sequence: unix_micros(),
+            take_census: self.take_census,
         };
         let watch = Watch::new(config, map.clone(), clock::now());
         let cluster = self.cluster;
@@ -98,17 +105,21 @@ impl CellMesh {
         self.last_reached = Instant::now();
     }
 
-    /// Shows another certificate to members that are dialed from now on.
-    pub(super) fn renew(&mut self, credentials: Credentials) {
-        if let Some((driver, _)) = &self.running {
-            match client_config(&credentials, &self.verifier()) {
-                Ok(client) => driver.dialer().set(client),
-                Err(error) => {
-                    tracing::error!(%error, "the new certificate cannot be used in the mesh")
-                }
+    /// Shows a renewed certificate to members that are dialed from now on.
+    pub(super) fn show_newest_certificate(&mut self) {
+        let Some((driver, _)) = &self.running else {
+            return;
+        };
+        if !self.credentials.has_changed().unwrap_or(false) {
+            return;
+        }
+        let credentials = self.credentials.borrow_and_update().clone();
+        match client_config(&credentials, &self.verifier()) {
+            Ok(client) => driver.dialer().set(client),
+            Err(error) => {
+                tracing::error!(%error, "the new certificate cannot be used in the mesh")
             }
         }
-        self.credentials = credentials;
     }
 
     /// The watch dials members that the map lists and compares UID and key itself, so an expired
@@ -128,23 +139,27 @@ impl CellMesh {
         std::future::pending().await
     }
 
-    /// Looks whether anybody is connected, and whose death the mesh cannot prove (and for how long
-    /// each of them has answered nothing).
-    pub(super) async fn look(&mut self) -> Vec<(MemberId, Duration)> {
+    /// Looks whether anybody is connected, whose death the mesh cannot prove (and for how long each of
+    /// them has answered nothing), and whether a map of this cell is still missing somewhere.
+    pub(super) async fn look(&mut self) -> View {
         let Some((driver, _)) = &self.running else {
             self.last_reached = Instant::now();
-            return Vec::new();
+            return View::default();
         };
         let handle = driver.handle();
         let looked = handle.with(|watch: &mut Watch| {
             let reached = watch.reach() > 0 || watch.signed_map().map().members.is_empty();
-            (reached, watch.unproven(clock::now()))
+            let view = View {
+                unproven: watch.unproven(clock::now()),
+                arrived: watch.census_missing() == 0,
+            };
+            (reached, view)
         });
-        let (reached, unproven) = looked.await.unwrap_or_default();
+        let (reached, view) = looked.await.unwrap_or_default();
         if reached {
             self.last_reached = Instant::now();
         }
-        unproven
+        view
     }
 
     pub(super) fn reach(&self) -> Reach {

@@ -1,7 +1,6 @@
-#![allow(clippy::unwrap_used)]
-
 use std::net::SocketAddr;
 
+use slotmesh_mesh::identity::Keypair;
 use slotmesh_mesh::map::{Member, Protocol};
 use slotmesh_mesh::slot::SlotSet;
 
@@ -11,16 +10,6 @@ const LIFE: Duration = Duration::from_secs(20);
 
 fn uid(n: u8) -> Uid {
     Uid::from_bytes([n; 16])
-}
-
-fn certificates() -> Certificates {
-    let authority = Authority::generate(uid(1), SystemTime::now()).unwrap();
-    Certificates::new(
-        uid(1),
-        Arc::new(authority),
-        Keypair::from_seed([1; 32]),
-        LIFE,
-    )
 }
 
 fn map(members: &[u8]) -> Map {
@@ -43,26 +32,14 @@ fn map(members: &[u8]) -> Map {
         slots: SlotSet::full(),
         protocol: Protocol::default(),
         members: members.iter().map(member).collect(),
+        delegation: Vec::new(),
+        directory: Vec::new(),
     }
 }
 
 #[test]
-fn the_operators_own_certificate_is_due_in_the_middle_of_its_life() {
-    let mut certificates = certificates();
-    let now = SystemTime::now();
-    assert!(certificates.is_due(now));
-    let first = certificates.issue(now).unwrap();
-    assert!(!certificates.is_due(now + LIFE / 2 - Duration::from_secs(1)));
-    assert!(certificates.is_due(now + LIFE / 2));
-    let second = certificates.issue(now + LIFE / 2).unwrap();
-    assert_eq!(first.keypair.public(), second.keypair.public());
-    assert_ne!(first.chain, second.chain);
-    assert!(!certificates.is_due(now + LIFE / 2));
-}
-
-#[test]
 fn whoever_asks_for_no_new_certificate_is_late() {
-    let mut certificates = certificates();
+    let mut certificates = Certificates::new(LIFE);
     let start = certificates.since;
     let at = |seconds| start + Duration::from_secs(seconds);
     certificates.issued_to(uid(2), at(0));
