@@ -66,6 +66,7 @@ pub(crate) struct Member {
     tick: Interval,
     silent_ticks: u32,
     alone: bool,
+    door: Arc<Door>,
     /// Renews the certificate; ends with the membership.
     _renewal: AbortOnDrop,
 }
@@ -128,6 +129,7 @@ impl Member {
             dialer: driver.dialer(),
         };
         let mut member = Self {
+            door: door.clone(),
             _renewal: AbortOnDrop(tokio::spawn(renewal.keep())),
             driver,
             events,
@@ -351,6 +353,10 @@ impl Member {
                 )
             }
             Event::NewerMapSeen { version } => tracing::debug!(?version, "newer map seen"),
+            Event::JoinAddress { address } => {
+                self.door.set_leader(*address);
+                tracing::debug!(%address, "the operator answers joins there");
+            }
             Event::Refused { cause } => tracing::debug!(cause, "message refused"),
         }
     }

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,6 +15,8 @@ use thiserror::Error;
 
 /// Bytes of one file; a ConfigMap holds at most 1 MiB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Time between two looks whether the keys of the cluster were replaced.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Whom to believe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +75,16 @@ impl Anchors {
             });
         }
         Ok(Self { roots, map_keys })
+    }
+
+    /// Returns when the folder names other keys than these.
+    pub(crate) async fn replaced(&self, folder: &Path) {
+        loop {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            if Self::read(folder).is_ok_and(|now| now != *self) {
+                return;
+            }
+        }
     }
 }
 

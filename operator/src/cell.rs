@@ -18,7 +18,7 @@ mod split;
 mod unproven;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,8 @@ pub(crate) struct Parts<K> {
     pub(crate) lifetime: Duration,
     /// Address of this operator's pod.
     pub(crate) local: IpAddr,
+    /// Where it answers joins.
+    pub(crate) join_address: SocketAddr,
     pub(crate) metrics: Metrics,
     pub(crate) events: mpsc::Sender<CellEvent>,
     /// Told when the cell's state has changed.

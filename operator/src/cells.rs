@@ -16,7 +16,7 @@ mod merge;
 mod splitting;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -61,6 +61,8 @@ pub enum CellsError {
 pub struct Shared {
     /// Address of this operator's pod.
     pub local: IpAddr,
+    /// Where it answers joins.
+    pub join_address: SocketAddr,
     /// The join endpoint's register.
     pub joins: Registry,
     /// Metrics.
@@ -106,6 +108,7 @@ pub fn start<K: Kubernetes>(
         authority,
         certificate: Certificate::new(issuer, registered, credentials, now),
         local: shared.local,
+        join_address: shared.join_address,
         lifetime: shared.joins.lifetime(),
         metrics: shared.metrics.clone(),
         knocks,
@@ -133,6 +136,7 @@ struct Cells<K> {
     authority: Arc<Authority>,
     certificate: Certificate,
     local: IpAddr,
+    join_address: SocketAddr,
     lifetime: Duration,
     metrics: Metrics,
     knocks: mpsc::Receiver<Knock>,
@@ -209,6 +213,7 @@ impl<K: Kubernetes> Cells<K> {
             credentials: self.certificate.shown(),
             lifetime: self.lifetime,
             local: self.local,
+            join_address: self.join_address,
             metrics: self.metrics.clone(),
             events: self.events.clone(),
             poke: self.poke.clone(),

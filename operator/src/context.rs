@@ -6,6 +6,8 @@ use std::sync::Arc;
 use kube::Client;
 
 use crate::cells;
+use crate::http::Health;
+use crate::keys::KeyStore;
 use crate::kubernetes::ApiServer;
 use crate::lease::Tenure;
 use crate::notes::Recorder;
@@ -16,13 +18,14 @@ use crate::views::Views;
 pub struct Context {
     pub(crate) client: Client,
     pub(crate) tenure: Tenure,
-    pub(crate) namespace: String,
+    pub(crate) keys: KeyStore,
     pub(crate) agent_image: String,
     pub(crate) join_address: SocketAddr,
     pub(crate) api: Arc<ApiServer>,
     pub(crate) shared: cells::Shared,
     pub(crate) recorder: Recorder,
     pub(crate) queue: Queue,
+    pub(crate) health: Health,
     pub(crate) views: Views,
 }
 

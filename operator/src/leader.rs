@@ -10,13 +10,16 @@ use tokio::task::JoinHandle;
 use crate::cells;
 use crate::config::Config;
 use crate::context::Context;
+use crate::http::Health;
 use crate::join::Registry;
+use crate::keys::KeyStore;
 use crate::kubernetes::ApiServer;
 use crate::lease::Tenure;
 use crate::metrics::Metrics;
 use crate::notes::Recorder;
 use crate::queue::{Name, Queue};
 use crate::reconcile::Managed;
+use crate::sweep::keep_sweeping;
 use crate::views::Views;
 
 /// The work of a leader.
@@ -24,6 +27,8 @@ use crate::views::Views;
 pub struct Leader {
     api: Arc<ApiServer>,
     task: JoinHandle<()>,
+    sweeper: JoinHandle<()>,
+    health: Health,
 }
 
 impl Leader {
@@ -35,6 +40,7 @@ impl Leader {
         tenure: Tenure,
         joins: Registry,
         metrics: &Metrics,
+        health: &Health,
     ) -> Self {
         let api = Arc::new(ApiServer::new(client.clone(), tenure.clone()));
         let queue = Queue::default();
@@ -42,21 +48,27 @@ impl Leader {
         let context = Context {
             views: Views::start(&client, &config.sight(), &queue, &api.nodes()),
             recorder,
+            keys: KeyStore::new(client.clone(), &config.namespace, tenure.clone()),
             client,
             tenure,
-            namespace: config.namespace.clone(),
             agent_image: config.agent_image.clone(),
             join_address: config.join_address(),
             api: api.clone(),
             shared: cells::Shared {
                 local: config.pod_ip,
+                join_address: config.join_address(),
                 joins,
                 metrics: metrics.clone(),
             },
             queue,
+            health: health.clone(),
         };
+        let keys = context.keys.clone();
+        let sweeper = keep_sweeping(context.client.clone(), keys, config.key_sweep_interval);
         Self {
             api,
+            health: health.clone(),
+            sweeper: tokio::spawn(sweeper),
             task: tokio::spawn(work(context)),
         }
     }
@@ -78,6 +90,8 @@ impl Leader {
 impl Drop for Leader {
     fn drop(&mut self) {
         self.task.abort();
+        self.sweeper.abort();
+        self.health.rest();
     }
 }
 
@@ -85,7 +99,9 @@ async fn work(context: Context) {
     context.views.ready().await;
     let mut managed: BTreeMap<Name, Managed> = BTreeMap::new();
     loop {
+        context.health.rest();
         let name = context.queue.next().await;
+        context.health.step();
         if context.tenure.check().is_err() {
             return;
         }

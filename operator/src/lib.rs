@@ -30,4 +30,5 @@ pub mod scope;
 pub mod seam;
 pub mod split;
 pub mod status;
+pub mod sweep;
 mod views;

@@ -2,13 +2,11 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 use kube::Client;
 use slotmesh_operator::config::{Config, LogFormat};
-use slotmesh_operator::http;
+use slotmesh_operator::http::{self, Health};
 use slotmesh_operator::join::{Port, Registry};
 use slotmesh_operator::leader::Leader;
 use slotmesh_operator::lease::{Candidacy, Elector};
@@ -55,9 +53,9 @@ fn start_logging(config: &Config) {
 async fn run(config: Config) -> Result<(), Failure> {
     let times = config.election_times()?;
     let metrics = Metrics::new()?;
-    let ready = Arc::new(AtomicBool::new(false));
+    let health = Health::default();
     let address = SocketAddr::new(config.pod_ip, config.metrics_port);
-    http::serve(address, metrics.clone(), ready.clone())
+    http::serve(address, metrics.clone(), health.clone())
         .await
         .map_err(|error| format!("cannot listen on {address}: {error}"))?;
     let client = Client::try_default()
@@ -91,12 +89,12 @@ async fn run(config: Config) -> Result<(), Failure> {
     loop {
         let work = async {
             let tenure = tokio::select! {
-                tenure = elector.acquire(|| ready.store(true, Ordering::Release)) => tenure,
+                tenure = elector.acquire(|| health.set_ready()) => tenure,
                 () = port.follow() => return Err("the join port closed by itself".into()),
             };
             metrics.leader.set(1);
-            let mut leader =
-                Leader::start(client.clone(), &config, tenure, joins.clone(), &metrics);
+            let (client, joins) = (client.clone(), joins.clone());
+            let mut leader = Leader::start(client, &config, tenure, joins, &metrics, &health);
             let api = leader.api();
             tokio::select! {
                 () = elector.keep() => {}

@@ -12,7 +12,7 @@ use kube::api::PostParams;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use slotmesh_api::conditions::{events, reasons};
-use slotmesh_api::names::FIELD_MANAGER_STATUS;
+use slotmesh_api::names::{ANNOTATION_ACCEPT_KEY_LOSS, FIELD_MANAGER_STATUS};
 use slotmesh_api::{GossipCluster, names};
 use slotmesh_mesh::identity::Uid;
 use tokio::sync::watch;
@@ -23,13 +23,13 @@ use crate::cells;
 use crate::children::{self, Child, Parent, Trust};
 use crate::context::Context;
 use crate::inventory::inventory;
-use crate::keys::{self, KeysError};
+use crate::keys::{KeysError, Missing};
 use crate::kubernetes::RecordContext;
 use crate::notes;
 use crate::queue::Name;
 use crate::seam::{
     BalancingSettings, CellHandle, CellSettings, CellStatus, CellsSettings, ClusterKey,
-    ClusterKeys, Inventory, Kubernetes, Wishes,
+    ClusterKeys, Inventory, Kubernetes, RecordFailure, Wishes,
 };
 use crate::status::{self, Known, Rollout, Stalled};
 
@@ -133,9 +133,8 @@ impl Managed {
         let keys = match &self.keys {
             Some(keys) => keys.clone(),
             None => {
-                let has_record = has_record(context, key).await?;
-                let keys =
-                    keys::get_or_create(&context.client, &context.namespace, key, has_record).await;
+                let missing = missing_keys(context, cluster, key).await?;
+                let keys = context.keys.provide(key, missing).await;
                 Arc::new(keys.map_err(keys_stalled)?)
             }
         };
@@ -143,6 +142,7 @@ impl Managed {
         self.apply_children(context, cluster, key, &keys).await?;
         self.update_inventory(context, key);
         self.update_wishes(cluster);
+        seal_anew(context, cluster, key, &keys).await?;
         self.run_cell(context, cluster, key, keys, cell_name)
     }
 
@@ -173,6 +173,7 @@ impl Managed {
             if self.applied.contains(child) {
                 continue;
             }
+            context.health.step();
             context
                 .tenure
                 .check()
@@ -181,7 +182,7 @@ impl Managed {
                 .await
                 .map_err(apply_stalled)?;
             tracing::info!(
-                cluster = key.name,
+                cluster = %key,
                 kind = child.kind,
                 name = child.name,
                 "applied"
@@ -346,7 +347,7 @@ impl Managed {
                 self.wake_later(context, name, STATUS_INTERVAL);
             }
             Ok(Err(error)) => {
-                tracing::warn!(cluster = key.name, %error, "the status was not written");
+                tracing::warn!(cluster = %key, %error, "the status was not written");
                 self.wake_later(context, name, RETRY);
             }
             Err(_) => self.wake_later(context, name, RETRY),
@@ -366,7 +367,7 @@ impl Managed {
 
     async fn complain(&self, context: &Context, cluster: &GossipCluster, stalled: &Stalled) {
         tracing::warn!(
-            cluster = cluster.name_any(),
+            cluster = %ObjectRef::from_obj(cluster),
             reason = stalled.reason,
             message = stalled.message,
             "not provided"
@@ -391,23 +392,61 @@ impl Managed {
             Ok(Ok(found))
                 if found.as_ref().and_then(ResourceExt::uid) != Some(key.uid.to_string()) =>
             {
-                tracing::info!(cluster = key.name, "the cluster is gone");
-                if let Err(error) = keys::delete(&context.client, &context.namespace, &key).await {
-                    tracing::warn!(cluster = key.name, %error, "its keys were not deleted");
+                tracing::info!(cluster = %key, "the cluster is gone");
+                if let Err(error) = context.keys.delete(&key).await {
+                    tracing::warn!(cluster = %key, %error, "its keys were not deleted");
                 }
             }
             _ => tracing::warn!(
-                cluster = key.name,
+                cluster = %key,
                 "the deletion could not be confirmed; its keys stay"
             ),
         }
     }
 }
 
-async fn has_record(context: &Context, key: &ClusterKey) -> Result<bool, Stalled> {
-    let records = context.api.list_records(key).await;
-    let records = records.map_err(|failure| passing(failure.to_string()))?;
-    Ok(!records.is_empty())
+/// What to do if the keys are not there: make them for a cluster without a record; for another only
+/// when its annotation accepts their loss.
+async fn missing_keys(
+    context: &Context,
+    cluster: &GossipCluster,
+    key: &ClusterKey,
+) -> Result<Missing, Stalled> {
+    let failed = |failure: RecordFailure| passing(failure.to_string());
+    if context
+        .api
+        .list_records(key)
+        .await
+        .map_err(failed)?
+        .is_empty()
+    {
+        return Ok(Missing::Make);
+    }
+    let accepted = cluster.annotations().get(ANNOTATION_ACCEPT_KEY_LOSS);
+    if accepted != Some(&key.uid.to_string()) {
+        return Ok(Missing::Complain);
+    }
+    let era = context.api.highest_era(key).await.map_err(failed)?;
+    Ok(Missing::Replace { era: era + 1 })
+}
+
+/// Records that a lost key sealed are sealed with its successor before anybody reads them.
+async fn seal_anew(
+    context: &Context,
+    cluster: &GossipCluster,
+    key: &ClusterKey,
+    keys: &Arc<ClusterKeys>,
+) -> Result<(), Stalled> {
+    let Some(era) = keys.seals_from_era else {
+        return Ok(());
+    };
+    let record = RecordContext {
+        owner: owner_of(cluster),
+        keys: keys.clone(),
+    };
+    context.api.set_record_context(key.uid, record);
+    let sealed = context.api.reseal(key, era).await;
+    sealed.map_err(|failure| passing(failure.to_string()))
 }
 
 fn daemon_set_of(context: &Context, key: &ClusterKey) -> Option<Arc<DaemonSet>> {
@@ -464,7 +503,10 @@ fn keys_stalled(error: KeysError) -> Stalled {
         KeysError::Api(api) if matches!(api.as_ref(), kube::Error::Api(status) if status.code == 403) => {
             reasons::FORBIDDEN_BY_RBAC
         }
-        KeysError::Api(_) | KeysError::TimedOut | KeysError::Generate(_) => "",
+        KeysError::Api(_)
+        | KeysError::TimedOut
+        | KeysError::Deposed(_)
+        | KeysError::Generate(_) => "",
     };
     Stalled {
         reason,

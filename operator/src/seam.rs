@@ -194,6 +194,8 @@ pub struct ClusterKeys {
     pub map: Keypair,
     /// Seals records.
     pub seal: SealKey,
+    /// The seal key took the place of a lost one: records of lower eras are sealed anew, once.
+    pub seals_from_era: Option<u32>,
 }
 
 /// What a cell is started with.

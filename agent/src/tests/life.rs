@@ -2,6 +2,7 @@
 //! with an operator that admits whoever asks.
 
 mod agent;
+mod leaders;
 mod operator;
 
 use std::time::Duration;

@@ -44,6 +44,7 @@ pub(super) struct CellMesh {
     authority: Arc<Authority>,
     credentials: watch::Receiver<Credentials>,
     local: IpAddr,
+    join_address: SocketAddr,
     take_census: bool,
     running: Option<(Driver<Watch>, mpsc::Receiver<Event>)>,
     last_reached: Instant,
@@ -57,6 +58,7 @@ impl CellMesh {
             authority: parts.authority.clone(),
             credentials: parts.credentials.clone(),
             local: parts.local,
+            join_address: parts.join_address,
             take_census: parts.take_census,
             running: None,
             last_reached: Instant::now(),
@@ -92,7 +94,8 @@ impl CellMesh {
             first_sequence: unix_micros(),
             take_census: self.take_census,
         };
-        let watch = Watch::new(config, map.clone(), clock::now());
+        let mut watch = Watch::new(config, map.clone(), clock::now());
+        watch.answer_joins_at(self.join_address);
         let cluster = self.cluster;
         self.running = Some(Driver::start(
             watch,
