@@ -55,14 +55,7 @@ impl Trust {
                 what: "CA certificate (PEM)",
             });
         }
-        let path = folder.join("map-keys");
-        let map_keys: Vec<PublicKey> = read(&path)?.lines().filter_map(map_key).collect();
-        if map_keys.is_empty() {
-            return Err(TrustError::Content {
-                path,
-                what: "Ed25519 key (base64)",
-            });
-        }
+        let map_keys = map_keys(folder)?;
         let path = folder.join("join-address");
         let operators: Vec<SocketAddr> = read(&path)?
             .lines()
@@ -88,6 +81,19 @@ impl Trust {
             token,
         })
     }
+}
+
+/// Keys that sign maps.
+pub(crate) fn map_keys(folder: &Path) -> Result<Vec<PublicKey>, TrustError> {
+    let path = folder.join("map-keys");
+    let map_keys: Vec<PublicKey> = read(&path)?.lines().filter_map(map_key).collect();
+    if map_keys.is_empty() {
+        return Err(TrustError::Content {
+            path,
+            what: "Ed25519 key (base64)",
+        });
+    }
+    Ok(map_keys)
 }
 
 fn read(path: &Path) -> Result<String, TrustError> {
