@@ -52,7 +52,7 @@ impl Asked {
     }
 }
 
-/// The JSON of the newest map, made once for all who ask.
+/// The newest map as bytes, made once for all who ask.
 #[derive(Debug, Default)]
 pub(super) struct MapCache(Mutex<Option<Entry>>);
 
@@ -60,29 +60,44 @@ pub(super) struct MapCache(Mutex<Option<Entry>>);
 struct Entry {
     map: Arc<Map>,
     stale_seconds: Option<u64>,
-    json: Bytes,
+    encoded: Encoded,
+}
+
+/// A map as a line of a watch, and the part of it that is the map alone.
+#[derive(Clone, Debug)]
+pub(super) struct Encoded {
+    pub(super) line: Bytes,
+    pub(super) json: Bytes,
+}
+
+impl Encoded {
+    fn of(snapshot: &Snapshot) -> Self {
+        let (before, after) = (br#"{"type":"MODIFIED","object":"#, b"}\n");
+        // Plain structures have no way to fail.
+        let json = serde_json::to_vec(&MapBody::of(snapshot)).unwrap_or_default();
+        let line: Bytes = [&before[..], &json, after].concat().into();
+        let json = line.slice(before.len()..before.len() + json.len());
+        Self { line, json }
+    }
 }
 
 impl MapCache {
-    pub(super) fn json(&self, snapshot: &Snapshot) -> Bytes {
+    pub(super) fn encoded(&self, snapshot: &Snapshot) -> Encoded {
         let stale_seconds = snapshot.stale_for().map(|stale| stale.as_secs());
         let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = newest.as_ref()
             && Arc::ptr_eq(&entry.map, &snapshot.map)
             && entry.stale_seconds == stale_seconds
         {
-            return entry.json.clone();
+            return entry.encoded.clone();
         }
-        // Plain structures have no way to fail.
-        let json: Bytes = serde_json::to_vec(&MapBody::of(snapshot))
-            .unwrap_or_default()
-            .into();
+        let encoded = Encoded::of(snapshot);
         *newest = Some(Entry {
             map: snapshot.map.clone(),
             stale_seconds,
-            json: json.clone(),
+            encoded: encoded.clone(),
         });
-        json
+        encoded
     }
 }
 
@@ -220,7 +235,10 @@ async fn newer(snapshots: &Shared, at_hand: Arc<Snapshot>, asked: Asked) -> Arc<
 
 fn whole(api: &Api, snapshot: &Snapshot) -> Response {
     let json = HeaderValue::from_static("application/json");
-    let body = ([(header::CONTENT_TYPE, json)], api.maps.json(snapshot));
+    let body = (
+        [(header::CONTENT_TYPE, json)],
+        api.maps.encoded(snapshot).json,
+    );
     marked(snapshot, body)
 }
 

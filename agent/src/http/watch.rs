@@ -138,9 +138,7 @@ impl Watch {
             return Some(line(&Line::Bookmark(BookmarkBody::of(snapshot))));
         }
         self.seen = snapshot.map.version();
-        let map = self.maps.json(snapshot);
-        let parts: [&[u8]; 3] = [br#"{"type":"MODIFIED","object":"#, &map, b"}\n"];
-        Some(parts.concat().into())
+        Some(self.maps.encoded(snapshot).line)
     }
 }
 
