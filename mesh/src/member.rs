@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use crate::counters::Counters;
 use crate::edge::Edge;
-use crate::evidence::EvidenceStore;
+use crate::evidence::{Edge as Link, EvidenceStore};
 use crate::graph::Graph;
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
 use crate::limits;
@@ -277,6 +277,18 @@ impl Mesh {
                     reported_by,
                 }
             })
+            .collect()
+    }
+
+    /// Links that do not work though neither end was found failed or leaves, (observer, subject).
+    #[must_use]
+    pub fn degraded_links(&self) -> Vec<Link> {
+        let gone: BTreeSet<MemberId> = self.evidence.leaving().collect();
+        let gone = |id: &MemberId| self.verdict.failed.contains(id) || gone.contains(id);
+        let links = self.verdict.degraded.iter();
+        links
+            .filter(|(observer, subject)| !gone(observer) && !gone(subject))
+            .copied()
             .collect()
     }
 
