@@ -2,15 +2,16 @@
 
 mod published;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use slotmesh_mesh::evidence::Edge;
 use slotmesh_mesh::identity::{MemberId, Uid};
 use slotmesh_mesh::limits;
+use slotmesh_mesh::machine::Event;
 use slotmesh_mesh::map::Map;
-use slotmesh_mesh::member::{Health, MemberHealth};
+use slotmesh_mesh::member::MemberHealth;
 use slotmesh_mesh::signed::SignedMap;
 
 pub(crate) use published::{News, Shared};
@@ -110,8 +111,8 @@ impl Snapshot {
         }
     }
 
-    /// Remembers whom the map before listed and this one does not.
-    pub(crate) fn remember(&mut self, previous: &Self) {
+    /// Remembers whom the map before listed and this one does not, and why.
+    pub(crate) fn remember(&mut self, previous: &Self, partings: &Partings) {
         self.departed.clone_from(&previous.departed);
         // How the members of a kept map ended is not known.
         if previous.standing != Standing::Kept {
@@ -120,7 +121,7 @@ impl Snapshot {
                     self.departed.push_front(Departed {
                         id: gone.id(),
                         name: gone.name.clone(),
-                        reason: previous.reason_of_departure(gone.id()),
+                        reason: partings.reason(gone.id()),
                         at_unix_ms: unix_ms(),
                     });
                 }
@@ -134,14 +135,42 @@ impl Snapshot {
         let stale = self.standing.is_stale();
         stale.then(|| self.confirmed_at.elapsed())
     }
+}
 
-    fn reason_of_departure(&self, id: MemberId) -> &'static str {
-        let health = self.health.iter().find(|health| health.id == id);
-        match health.map(|health| health.health) {
-            Some(Health::Failed) => "Failed",
-            Some(Health::Leaving) => "Left",
-            _ => "Removed",
+/// Why members that are still listed will be gone, as far as the mesh said. A map can follow on the
+/// heels of what it is made from, so this is told by events, in their order, and not by comparing
+/// snapshots.
+#[derive(Debug, Default)]
+pub(crate) struct Partings(BTreeMap<MemberId, &'static str>);
+
+impl Partings {
+    pub(crate) fn note(&mut self, event: &Event) {
+        match event {
+            Event::Leaving { member } => {
+                self.0.insert(*member, "Left");
+            }
+            Event::Verdict { failed, .. } => {
+                self.withdraw();
+                for member in failed {
+                    self.0.entry(*member).or_insert("Failed");
+                }
+            }
+            Event::VerdictWithdrawn { .. } => self.withdraw(),
+            _ => {}
         }
+    }
+
+    fn withdraw(&mut self) {
+        self.0.retain(|_, reason| *reason != "Failed");
+    }
+
+    fn reason(&self, member: MemberId) -> &'static str {
+        self.0.get(&member).copied().unwrap_or("Removed")
+    }
+
+    /// Others have departed by now.
+    pub(crate) fn retain_for(&mut self, map: &Map) {
+        self.0.retain(|member, _| map.lists(*member));
     }
 }
 

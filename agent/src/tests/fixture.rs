@@ -48,6 +48,8 @@ pub(crate) fn map(epoch: u64) -> Map {
         slots: SlotSet::full(),
         protocol: Protocol::default(),
         members: vec![member('a', 1, "0-7999"), member('b', 2, "8000-15999")],
+        delegation: Vec::new(),
+        directory: Vec::new(),
     }
 }
 
