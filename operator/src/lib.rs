@@ -8,7 +8,9 @@
 mod apply;
 pub mod ca;
 pub mod cell;
+pub mod check;
 pub mod children;
+pub mod command_line;
 pub mod config;
 mod context;
 pub mod http;
