@@ -11,11 +11,13 @@ pub mod types {
     pub const STALLED: &str = "Stalled";
     /// Works, but something is missing.
     pub const DEGRADED: &str = "Degraded";
+    /// Slots or cells are being rearranged by choice, or a plan to do so waits.
+    pub const REBALANCING: &str = "Rebalancing";
     /// The operator refuses to plan.
     pub const FROZEN: &str = "Frozen";
 
     /// All of them, in the order in which they are shown.
-    pub const ALL: [&str; 5] = [READY, RECONCILING, STALLED, DEGRADED, FROZEN];
+    pub const ALL: [&str; 6] = [READY, RECONCILING, STALLED, DEGRADED, REBALANCING, FROZEN];
 }
 
 /// Reasons of conditions.
@@ -31,6 +33,7 @@ pub mod reasons {
     pub const SPEC_NOT_APPLIED: &str = "SpecNotApplied";
     pub const ROLLING_OUT: &str = "RollingOut";
     // Stalled
+    pub const INVALID_POD_OVERRIDES: &str = "InvalidPodOverrides";
     pub const NAME_CONFLICT: &str = "NameConflict";
     pub const FORBIDDEN_BY_RBAC: &str = "ForbiddenByRBAC";
     pub const KEYS_LOST: &str = "KeysLost";
@@ -38,6 +41,10 @@ pub mod reasons {
     pub const MEMBERS_FAILED: &str = "MembersFailed";
     pub const NO_FAILOVER: &str = "NoFailover";
     pub const MESH_UNREACHABLE: &str = "MeshUnreachable";
+    pub const AGENTS_OUTDATED: &str = "AgentsOutdated";
+    // Rebalancing
+    pub const PLAN_AWAITING_APPROVAL: &str = "PlanAwaitingApproval";
+    pub const SPLITTING_CELL: &str = "SplittingCell";
     // Frozen
     pub const RECORD_TAMPERED: &str = "RecordTampered";
     pub const EPOCH_REGRESSION: &str = "EpochRegression";
@@ -53,6 +60,7 @@ pub mod events {
     pub const MEMBERS_LEFT: &str = "MembersLeft";
     pub const MEMBERS_FAILED: &str = "MembersFailed";
     pub const SLOTS_FAILED_OVER: &str = "SlotsFailedOver";
+    pub const ROLLOUT_COMPLETED: &str = "RolloutCompleted";
     pub const REBALANCE_COMPLETED: &str = "RebalanceCompleted";
     pub const JOIN_REFUSED: &str = "JoinRefused";
     pub const APPLY_FAILED: &str = "ApplyFailed";

@@ -12,13 +12,16 @@ pub mod crds;
 pub mod names;
 
 pub use cell::{
-    CellMember, CellMode, CellOwner, CellProtocol, ClusterReference, GossipCell, GossipCellSpec,
-    MEMBERS_MAX, OWNERS_PER_MEMBER_MAX,
+    CellDelegation, CellDirectoryEntry, CellMember, CellMode, CellOwner, CellProtocol,
+    ClusterReference, GossipCell, GossipCellSpec, MEMBERS_MAX, OWNERS_PER_MEMBER_MAX,
 };
 pub use cluster::{
-    AgentSpec, CellSummary, GossipCluster, GossipClusterSpec, GossipClusterStatus,
+    AgentResources, AgentSpec, AgentVersion, Automation, BalancingSpec, CELL_MEMBERS_MAX_DEFAULT,
+    CellSummary, CellsSpec, GossipCluster, GossipClusterSpec, GossipClusterStatus,
     HEARTBEAT_INTERVAL_MILLISECONDS_DEFAULT, HEARTBEAT_INTERVAL_MILLISECONDS_MAX,
-    HEARTBEAT_INTERVAL_MILLISECONDS_MIN, HealthSpec,
+    HEARTBEAT_INTERVAL_MILLISECONDS_MIN, HealthSpec, ImagePullPolicy, ImagePullSecret,
+    MAX_SURGE_DEFAULT, MAX_UNHEALTHY_PERCENT_DEFAULT, PlanSummary, Quantity, UpdateSpec,
+    UpdateType,
 };
 
 /// API group of every kind.

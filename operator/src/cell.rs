@@ -35,7 +35,7 @@ use crate::life::{Candidate, Life, LifeSettings, Proposal};
 use crate::metrics::Metrics;
 use crate::seam::{
     CELL_EVENTS_MAX, CellEvent, CellHandle, CellSettings, CellStatus, Frozen, FrozenCause,
-    Inventory, Kubernetes, RecordFailure, RecordVersion,
+    Inventory, Kubernetes, RecordFailure, RecordVersion, Wishes,
 };
 
 use mesh::CellMesh;
@@ -78,6 +78,7 @@ pub fn start<K: Kubernetes>(
     settings: CellSettings,
     kubernetes: Arc<K>,
     inventory: watch::Receiver<Inventory>,
+    wishes: watch::Receiver<Wishes>,
     shared: &Shared,
 ) -> Result<CellHandle, CellError> {
     let now = SystemTime::now();
@@ -110,6 +111,7 @@ pub fn start<K: Kubernetes>(
         settings,
         kubernetes,
         inventory,
+        wishes,
         knocks,
     };
     let metrics = shared.metrics.clone();
@@ -149,6 +151,7 @@ struct Cell<K> {
     settings: CellSettings,
     kubernetes: Arc<K>,
     inventory: watch::Receiver<Inventory>,
+    wishes: watch::Receiver<Wishes>,
     knocks: mpsc::Receiver<Knock>,
     life: Life,
     mesh: CellMesh,
@@ -181,6 +184,11 @@ impl<K: Kubernetes> Cell<K> {
                         return;
                     }
                     self.look_for_gone_pods().await;
+                }
+                changed = self.wishes.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
                 }
                 () = sleep(wait) => {}
                 _ = tick.tick() => self.look().await,
@@ -327,7 +335,7 @@ impl<K: Kubernetes> Cell<K> {
 
     /// Records and publishes the next map, if it is time for one.
     async fn advance(&mut self) {
-        if self.reporter.is_frozen() {
+        if self.reporter.is_frozen() || self.wishes.borrow_and_update().paused {
             return;
         }
         let (wanted, old_pods) = {

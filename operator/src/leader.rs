@@ -47,7 +47,7 @@ impl Leader {
         )?;
         let queue = Queue::default();
         let context = Context {
-            views: Views::start(&client, &queue, &api.nodes()),
+            views: Views::start(&client, &config.sight(), &queue, &api.nodes()),
             recorder: Recorder::new(client.clone(), config.pod_name.clone()),
             client,
             tenure,

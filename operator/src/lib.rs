@@ -27,6 +27,7 @@ pub mod plan;
 pub mod queue;
 pub mod reconcile;
 pub mod record;
+pub mod scope;
 pub mod seam;
 pub mod status;
 mod views;

@@ -306,6 +306,8 @@ impl Life {
                 ..Protocol::default()
             },
             members: Vec::new(),
+            delegation: Vec::new(),
+            directory: Vec::new(),
         });
         let parent_epoch = map.epoch;
         let served = map.owners().fold(SlotSet::empty(), |slots, (_, owner)| {

@@ -27,7 +27,10 @@ use crate::keys::{self, KeysError};
 use crate::kubernetes::RecordContext;
 use crate::notes;
 use crate::queue::Name;
-use crate::seam::{CellHandle, CellSettings, CellStatus, ClusterKey, ClusterKeys, Inventory};
+use crate::seam::{
+    BalancingSettings, CellHandle, CellSettings, CellStatus, CellsSettings, ClusterKey,
+    ClusterKeys, Inventory, Wishes,
+};
 use crate::status::{self, Known, Rollout, Stalled};
 
 /// Pause after something failed.
@@ -61,6 +64,7 @@ pub struct Managed {
     cell: Option<CellHandle>,
     started_with: Option<(i32, String)>,
     inventory: Option<watch::Sender<Inventory>>,
+    wishes: Option<watch::Sender<Wishes>>,
     /// Children as they were last applied.
     applied: Vec<Child>,
     stalled: Option<Stalled>,
@@ -138,6 +142,7 @@ impl Managed {
         self.keys = Some(keys.clone());
         self.apply_children(context, cluster, key, &keys).await?;
         self.update_inventory(context, key);
+        self.update_wishes(cluster);
         self.run_cell(context, cluster, key, keys, cell_name)
     }
 
@@ -203,11 +208,14 @@ impl Managed {
         let sender = self
             .inventory
             .get_or_insert_with(|| watch::channel(Inventory::default()).0);
-        sender.send_if_modified(|current| {
-            let changed = *current != next;
-            *current = next;
-            changed
-        });
+        send_if_changed(sender, next);
+    }
+
+    fn update_wishes(&mut self, cluster: &GossipCluster) {
+        let sender = self
+            .wishes
+            .get_or_insert_with(|| watch::channel(Wishes::default()).0);
+        send_if_changed(sender, wishes_of(cluster));
     }
 
     fn run_cell(
@@ -246,10 +254,14 @@ impl Managed {
         let inventory = self
             .inventory
             .get_or_insert_with(|| watch::channel(Inventory::default()).0);
+        let wishes = self
+            .wishes
+            .get_or_insert_with(|| watch::channel(Wishes::default()).0);
         let mut handle = cell::start(
             settings,
             context.api.clone(),
             inventory.subscribe(),
+            wishes.subscribe(),
             &context.shared,
         )
         .map_err(|error| passing(error.to_string()))?;
@@ -407,6 +419,30 @@ async fn has_record(context: &Context, key: &ClusterKey, cell: &str) -> Result<b
 fn daemon_set_of(context: &Context, key: &ClusterKey) -> Option<Arc<DaemonSet>> {
     let reference = ObjectRef::<DaemonSet>::new(&names::agent(&key.name)).within(&key.namespace);
     context.views.daemon_sets.get(&reference)
+}
+
+fn wishes_of(cluster: &GossipCluster) -> Wishes {
+    let balancing = cluster.balancing();
+    let cells = cluster.cells();
+    Wishes {
+        paused: cluster.is_paused(),
+        balancing: BalancingSettings {
+            mode: balancing.mode,
+            max_unhealthy_percent: u8::try_from(balancing.max_unhealthy_percent).unwrap_or(100),
+        },
+        cells: CellsSettings {
+            mode: cells.mode,
+            max_members: usize::try_from(cells.max_members).unwrap_or(usize::MAX),
+        },
+    }
+}
+
+fn send_if_changed<T: PartialEq>(sender: &watch::Sender<T>, next: T) {
+    sender.send_if_modified(|current| {
+        let changed = *current != next;
+        *current = next;
+        changed
+    });
 }
 
 /// Agents that run an older template, while the DaemonSet replaces them.

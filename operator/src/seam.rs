@@ -5,8 +5,8 @@
 //! signs and publishes maps. They share the types of this file and nothing else, so each can be
 //! tested with plain structs in place of the other.
 //!
-//! Flow: the kube half starts a cell (`cell::start`) with [`CellSettings`] and a watch channel of
-//! [`Inventory`] while this operator leads and the cluster exists. The cell reports through a watch
+//! Flow: the kube half starts a cell (`cell::start`) with [`CellSettings`] and watch channels of
+//! [`Inventory`] and [`Wishes`] while this operator leads and the cluster exists. The cell reports through a watch
 //! channel of [`CellStatus`] and a bounded channel of [`CellEvent`]. A changed [`CellSettings`] ends
 //! the cell and starts another, which goes on from the record. A deposed leader drops its cells at
 //! once; what they still write is compare-and-swap, so a late write does no harm.
@@ -16,6 +16,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use slotmesh_api::{Automation, CELL_MEMBERS_MAX_DEFAULT, MAX_UNHEALTHY_PERCENT_DEFAULT};
 use slotmesh_mesh::identity::{Epoch, Keypair, Uid};
 use slotmesh_mesh::map::Map;
 use slotmesh_mesh::seal::SealKey;
@@ -186,6 +187,49 @@ pub struct CellSettings {
     pub cell: String,
 }
 
+/// What the spec wants of a running cell; a change restarts nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// No new map is made.
+    pub paused: bool,
+    pub balancing: BalancingSettings,
+    pub cells: CellsSettings,
+}
+
+/// How slots are divided among owners.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BalancingSettings {
+    pub mode: Automation,
+    /// Above this share of failed members, in percent, nothing is re-homed (1 to 100).
+    pub max_unhealthy_percent: u8,
+}
+
+impl Default for BalancingSettings {
+    fn default() -> Self {
+        Self {
+            mode: Automation::default(),
+            max_unhealthy_percent: u8::try_from(MAX_UNHEALTHY_PERCENT_DEFAULT).unwrap_or(100),
+        }
+    }
+}
+
+/// When a cell is split.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CellsSettings {
+    pub mode: Automation,
+    /// Members above which it is split.
+    pub max_members: usize,
+}
+
+impl Default for CellsSettings {
+    fn default() -> Self {
+        Self {
+            mode: Automation::default(),
+            max_members: usize::try_from(CELL_MEMBERS_MAX_DEFAULT).unwrap_or(usize::MAX),
+        }
+    }
+}
+
 /// A member as the newest recorded map lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberStatus {
@@ -259,6 +303,21 @@ pub struct Change {
     pub recorded_at: jiff::Timestamp,
 }
 
+/// A plan that waits, while its mode is Preview.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanPreview {
+    /// Epoch of the map that it starts from.
+    pub parent_epoch: Epoch,
+    /// One word, such as `Rebalance`, `Drain` or `Split`.
+    pub cause: String,
+    /// Runs of slots that would move.
+    pub moves: u32,
+    /// Slots that would change their owner.
+    pub slots: u32,
+    /// The spec's field that is to say Automatic: `balancing.mode` or `cells.mode`.
+    pub field: &'static str,
+}
+
 /// State of a cell, for status and conditions. Epoch 0 = no map yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CellStatus {
@@ -274,6 +333,10 @@ pub struct CellStatus {
     pub degraded: Option<Degraded>,
     pub last_change: Option<Change>,
     pub frozen: Option<Frozen>,
+    /// What would be done if the mode were not Preview.
+    pub plan: Option<PlanPreview>,
+    /// The cell is being split: how far that is.
+    pub splitting: Option<String>,
 }
 
 /// What happened in a cell; one per batch, never one per member.

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::runtime::reflector::{self, Store};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -19,26 +19,78 @@ use tokio::task::JoinSet;
 
 use crate::inventory::{NodeFacts, Nodes, cluster_of};
 use crate::queue::{Name, Queue};
+use crate::scope::Scope;
 
 /// Seconds after which a watch is asked for anew (below the API server's own bound).
 const WATCH_SECONDS: u32 = 200;
+
+/// Objects of one kind, out of every namespace that is watched.
+#[derive(Debug)]
+pub struct View<T>
+where
+    T: Resource + Clone + Debug + 'static,
+    T::DynamicType: Eq + Hash + Debug,
+{
+    stores: Vec<Store<T>>,
+}
+
+impl<T> View<T>
+where
+    T: Resource + Clone + Debug + 'static,
+    T::DynamicType: Eq + Hash + Clone + Debug,
+{
+    /// One object.
+    #[must_use]
+    pub fn get(&self, reference: &ObjectRef<T>) -> Option<Arc<T>> {
+        self.stores.iter().find_map(|store| store.get(reference))
+    }
+
+    /// All objects.
+    #[must_use]
+    pub fn state(&self) -> Vec<Arc<T>> {
+        self.stores.iter().flat_map(Store::state).collect()
+    }
+
+    /// Returns when the first listing is there.
+    pub async fn wait_until_ready(&self) {
+        for store in &self.stores {
+            // A writer that is gone ended with its task, and then nobody waits for us either.
+            let _ = store.wait_until_ready().await;
+        }
+    }
+}
+
+/// What the views look at.
+#[derive(Clone, Debug)]
+pub struct Sight {
+    /// Namespaces.
+    pub scope: Scope,
+    /// Whether nodes may be read.
+    pub nodes: bool,
+}
 
 /// The views; dropping them ends the watches.
 #[derive(Debug)]
 pub struct Views {
     /// Every cluster.
-    pub clusters: Store<GossipCluster>,
+    pub clusters: View<GossipCluster>,
     /// Pods of agents.
-    pub pods: Store<Pod>,
+    pub pods: View<Pod>,
     /// DaemonSets of agents.
-    pub daemon_sets: Store<DaemonSet>,
+    pub daemon_sets: View<DaemonSet>,
     _tasks: JoinSet<()>,
 }
 
 impl Views {
     /// Starts the watches. Every change of something names its cluster in the queue.
     #[must_use]
-    pub fn start(client: &Client, queue: &Queue, nodes: &Arc<RwLock<Nodes>>) -> Self {
+    pub fn start(
+        client: &Client,
+        sight: &Sight,
+        queue: &Queue,
+        nodes: &Arc<RwLock<Nodes>>,
+    ) -> Self {
+        let scope = &sight.scope;
         let mut tasks = JoinSet::new();
         let agents =
             format!("app.kubernetes.io/name={APP_NAME},app.kubernetes.io/part-of={PART_OF}");
@@ -52,30 +104,29 @@ impl Views {
         };
         let clusters = watch(
             &mut tasks,
-            Api::all(client.clone()),
+            scope.apis(client),
             everything.clone(),
             queue,
             of_cluster,
         );
         let pods = watch(
             &mut tasks,
-            Api::all(client.clone()),
+            scope.apis(client),
             of_agents.clone(),
             queue,
             |pod: &Pod| cluster_of(&pod.metadata),
         );
         let daemon_sets = watch(
             &mut tasks,
-            Api::all(client.clone()),
+            scope.apis(client),
             of_agents,
             queue,
             |set: &DaemonSet| cluster_of(&set.metadata),
         );
-        tasks.spawn(watch_nodes(
-            Api::all(client.clone()),
-            everything,
-            nodes.clone(),
-        ));
+        if sight.nodes {
+            let api = Api::all(client.clone());
+            tasks.spawn(watch_nodes(api, everything, nodes.clone()));
+        }
         Self {
             clusters,
             pods,
@@ -86,8 +137,7 @@ impl Views {
 
     /// Returns when the first listing of everything is there.
     pub async fn ready(&self) {
-        // A writer that is gone ended with its task, and then nobody waits for us either.
-        let _ = tokio::join!(
+        tokio::join!(
             self.clusters.wait_until_ready(),
             self.pods.wait_until_ready(),
             self.daemon_sets.wait_until_ready()
@@ -97,14 +147,31 @@ impl Views {
 
 fn watch<T>(
     tasks: &mut JoinSet<()>,
+    apis: Vec<Api<T>>,
+    config: watcher::Config,
+    queue: &Queue,
+    cluster: impl Fn(&T) -> Option<Name> + Clone + Send + 'static,
+) -> View<T>
+where
+    T: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    T::DynamicType: Default + Eq + Hash + Clone + Debug + Send + Sync,
+{
+    let one = |api| watch_one(tasks, api, config.clone(), queue, cluster.clone());
+    View {
+        stores: apis.into_iter().map(one).collect(),
+    }
+}
+
+fn watch_one<T>(
+    tasks: &mut JoinSet<()>,
     api: Api<T>,
     config: watcher::Config,
     queue: &Queue,
-    cluster: impl Fn(&T) -> Option<(String, String)> + Send + 'static,
+    cluster: impl Fn(&T) -> Option<Name> + Send + 'static,
 ) -> Store<T>
 where
     T: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    T::DynamicType: Default + Eq + Hash + Clone + Send + Sync,
+    T::DynamicType: Default + Eq + Hash + Clone + Debug + Send + Sync,
 {
     let (store, writer) = reflector::store();
     let queue = queue.clone();
