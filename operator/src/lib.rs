@@ -2,14 +2,16 @@
 //! map by compare-and-swap and only then signs and publishes it into the mesh.
 //!
 //! [`seam`] divides it: one half speaks with Kubernetes ([`leader`], [`reconcile`], [`children`],
-//! [`kubernetes`]), the other decides ([`life`], [`plan`]) and speaks with agents ([`cell`],
+//! [`kubernetes`]), the other decides ([`life`], [`plan`]) and speaks with agents ([`cells`],
 //! [`join`]).
 
 mod apply;
 pub mod ca;
 mod cell;
 pub mod cells;
+pub mod check;
 pub mod children;
+pub mod command_line;
 pub mod config;
 mod context;
 pub mod http;
