@@ -1,22 +1,28 @@
-//! Cached views of the API: clusters, their agents' pods and DaemonSets, nodes. Whatever changes names
-//! the cluster that somebody has to look at.
+//! Cached views of the API: clusters, their agents' pods, their children, nodes. Whatever changes names
+//! the cluster that somebody has to look at. Only what is read is kept.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::runtime::reflector::{self, Store};
+use k8s_openapi::api::core::v1::{Container, Node, Pod, PodSpec, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::DynamicObject;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use slotmesh_api::GossipCluster;
 use slotmesh_api::names::{APP_NAME, PART_OF};
 use tokio::task::JoinSet;
 
+use crate::apply::resource_of;
+use crate::children::{Child, KINDS};
 use crate::inventory::{NodeFacts, Nodes, cluster_of};
 use crate::queue::{Name, Queue};
 
@@ -32,6 +38,8 @@ pub struct Views {
     pub pods: Store<Pod>,
     /// DaemonSets of agents.
     pub daemon_sets: Store<DaemonSet>,
+    /// The other children, by the plural of their kind.
+    children: BTreeMap<&'static str, Store<DynamicObject>>,
     _tasks: JoinSet<()>,
 }
 
@@ -52,25 +60,34 @@ impl Views {
         };
         let clusters = watch(
             &mut tasks,
-            Api::all(client.clone()),
-            everything.clone(),
+            Watched::new(Api::all(client.clone()), everything.clone()),
             queue,
             of_cluster,
         );
-        let pods = watch(
-            &mut tasks,
-            Api::all(client.clone()),
-            of_agents.clone(),
-            queue,
-            |pod: &Pod| cluster_of(&pod.metadata),
-        );
+        let mut of_pods = Watched::new(Api::all(client.clone()), of_agents.clone());
+        of_pods.trim = trim_pod;
+        let pods = watch(&mut tasks, of_pods, queue, |pod: &Pod| {
+            cluster_of(&pod.metadata)
+        });
         let daemon_sets = watch(
             &mut tasks,
-            Api::all(client.clone()),
-            of_agents,
+            Watched::new(Api::all(client.clone()), of_agents.clone()),
             queue,
-            |set: &DaemonSet| cluster_of(&set.metadata),
+            |set: &DaemonSet| cluster_of_child(&set.metadata),
         );
+        let children = KINDS.map(|(api_version, kind, plural)| {
+            let resource = resource_of(api_version, kind, plural);
+            let watched = Watched {
+                api: Api::all_with(client.clone(), &resource),
+                config: of_agents.clone(),
+                writer: Writer::new(resource),
+                trim,
+            };
+            let store = watch(&mut tasks, watched, queue, |child: &DynamicObject| {
+                cluster_of_child(&child.metadata)
+            });
+            (plural, store)
+        });
         tasks.spawn(watch_nodes(
             Api::all(client.clone()),
             everything,
@@ -80,11 +97,28 @@ impl Views {
             clusters,
             pods,
             daemon_sets,
+            children: children.into(),
             _tasks: tasks,
         }
     }
 
-    /// Returns when the first listing of everything is there.
+    /// A child as the cache shows it.
+    pub fn child(&self, namespace: &str, child: &Child) -> Option<Cached> {
+        match self.children.get(child.plural) {
+            Some(store) => {
+                let resource = resource_of(child.api_version, child.kind, child.plural);
+                let reference = ObjectRef::new_with(&child.name, resource).within(namespace);
+                store.get(&reference).map(Cached::Other)
+            }
+            None => {
+                let reference = ObjectRef::<DaemonSet>::new(&child.name).within(namespace);
+                self.daemon_sets.get(&reference).map(Cached::DaemonSet)
+            }
+        }
+    }
+
+    /// Returns when the first listing of everything is there that decisions rest on. (A child that the
+    /// cache does not show yet is looked at live.)
     pub async fn ready(&self) {
         // A writer that is gone ended with its task, and then nobody waits for us either.
         let _ = tokio::join!(
@@ -95,21 +129,128 @@ impl Views {
     }
 }
 
-fn watch<T>(
-    tasks: &mut JoinSet<()>,
+/// A child in the cache.
+#[derive(Clone, Debug)]
+pub enum Cached {
+    /// The DaemonSet, which others read too.
+    DaemonSet(Arc<DaemonSet>),
+    /// Any other.
+    Other(Arc<DynamicObject>),
+}
+
+impl Cached {
+    /// metadata.resourceVersion.
+    pub fn version(&self) -> &str {
+        let metadata = match self {
+            Self::DaemonSet(set) => &set.metadata,
+            Self::Other(object) => &object.metadata,
+        };
+        metadata.resource_version.as_deref().unwrap_or_default()
+    }
+
+    /// The whole object.
+    pub fn object(&self) -> Value {
+        let object = match self {
+            Self::DaemonSet(set) => serde_json::to_value(set.as_ref()),
+            Self::Other(object) => serde_json::to_value(object.as_ref()),
+        };
+        object.unwrap_or_default()
+    }
+}
+
+/// What is watched, and what is kept of it.
+struct Watched<T>
+where
+    T: Resource + Clone + 'static,
+    T::DynamicType: Eq + Hash + Clone,
+{
     api: Api<T>,
     config: watcher::Config,
+    writer: Writer<T>,
+    trim: fn(&mut T),
+}
+
+impl<T> Watched<T>
+where
+    T: Resource + Clone + 'static,
+    T::DynamicType: Default + Eq + Hash + Clone,
+{
+    fn new(api: Api<T>, config: watcher::Config) -> Self {
+        Self {
+            api,
+            config,
+            writer: Writer::default(),
+            trim,
+        }
+    }
+}
+
+/// The cluster that a child belongs to: its controller says so even when somebody edits its labels.
+fn cluster_of_child(metadata: &ObjectMeta) -> Option<Name> {
+    let owners = metadata.owner_references.iter().flatten();
+    let mut controllers = owners.filter(|owner| owner.controller == Some(true));
+    match controllers.find(|owner| owner.kind == GossipCluster::kind(&())) {
+        Some(owner) => Some((metadata.namespace.clone()?, owner.name.clone())),
+        None => cluster_of(metadata),
+    }
+}
+
+/// Nobody here asks who wrote which field, and it is a good part of an object.
+fn trim<T: Resource>(object: &mut T) {
+    object.meta_mut().managed_fields = None;
+}
+
+/// What [`crate::inventory`] and [`crate::versions`] read of a pod: there may be a thousand of them.
+fn trim_pod(pod: &mut Pod) {
+    trim(pod);
+    pod.metadata.annotations = None;
+    pod.spec = pod.spec.take().map(|spec| PodSpec {
+        node_name: spec.node_name,
+        containers: spec
+            .containers
+            .into_iter()
+            .map(|container| Container {
+                name: container.name,
+                image: container.image,
+                ..Container::default()
+            })
+            .collect(),
+        ..PodSpec::default()
+    });
+    pod.status = pod.status.take().map(|status| PodStatus {
+        phase: status.phase,
+        pod_ip: status.pod_ip,
+        conditions: status.conditions.map(|mut conditions| {
+            conditions.retain(|condition| condition.type_ == "Ready");
+            conditions
+        }),
+        ..PodStatus::default()
+    });
+}
+
+fn watch<T>(
+    tasks: &mut JoinSet<()>,
+    watched: Watched<T>,
     queue: &Queue,
     cluster: impl Fn(&T) -> Option<(String, String)> + Send + 'static,
 ) -> Store<T>
 where
     T: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    T::DynamicType: Default + Eq + Hash + Clone + Send + Sync,
+    T::DynamicType: Eq + Hash + Clone + Send + Sync,
 {
-    let (store, writer) = reflector::store();
+    let Watched {
+        api,
+        config,
+        writer,
+        trim,
+    } = watched;
+    let store = writer.as_reader();
     let queue = queue.clone();
     tasks.spawn(async move {
-        let stream = watcher(api, config).default_backoff().reflect(writer);
+        let stream = watcher(api, config)
+            .default_backoff()
+            .modify(trim)
+            .reflect(writer);
         let mut stream = std::pin::pin!(stream);
         let mut seen = Seen::default();
         while let Some(event) = stream.next().await {
