@@ -115,7 +115,9 @@ impl Memory {
             ours: part(&wanted.object, stored),
             sound_at: None,
             corrected,
-            generation: stored["metadata"]["generation"].as_i64(),
+            generation: stored
+                .pointer("/metadata/generation")
+                .and_then(Value::as_i64),
         };
         self.children.insert(wanted.plural, applied);
     }

@@ -119,7 +119,7 @@ impl Managed {
         Outcome::Alive
     }
 
-    /// Keys, children, inventory and the cell. A child that cannot be had stops none of the others.
+    /// Keys, children, inventory and the cell. A child that cannot be had keeps the cell from nothing.
     async fn provide(
         &mut self,
         context: &Context,

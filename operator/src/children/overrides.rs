@@ -142,32 +142,34 @@ fn refuse(template: &Value, overrides: &Value, root: &str) -> Result<(), PodOver
             because: because.to_owned(),
         })
     };
-    for (name, _) in fields(&overrides["metadata"]) {
+    for (name, _) in fields(at(overrides, "/metadata")) {
         if !matches!(name.as_str(), "labels" | "annotations") {
             let path = format!("{root}.metadata.{name}");
             return refused(path, "pods take labels and annotations only");
         }
     }
-    for (name, _) in fields(&overrides["metadata"]["labels"]) {
-        let of_ours = template["metadata"]["labels"].get(name).is_some();
+    for (name, _) in fields(at(overrides, "/metadata/labels")) {
+        let of_ours = at(template, "/metadata/labels").get(name).is_some();
         if of_ours || name.starts_with(names::LABEL_PREFIX) {
             let path = format!("{root}.metadata.labels[{name}]");
             return refused(path, "agents are found by this label");
         }
     }
     for (name, because) in REFUSED_IN_POD {
-        if overrides["spec"].get(name).is_some_and(|v| !v.is_null()) {
+        if at(overrides, "/spec")
+            .get(name)
+            .is_some_and(|v| !v.is_null())
+        {
             return refused(format!("{root}.spec.{name}"), because);
         }
     }
-    let pod = &template["spec"];
-    for (index, volume) in items(&overrides["spec"]["volumes"]).enumerate() {
-        if has(&pod["volumes"], "name", &volume["name"]) {
+    for (index, volume) in items(at(overrides, "/spec/volumes")).enumerate() {
+        if has(at(template, "/spec/volumes"), "name", &volume["name"]) {
             let path = format!("{root}.spec.volumes[{index}].name");
             return refused(path, "this volume is the operator's; take another name");
         }
     }
-    for (index, container) in items(&overrides["spec"]["containers"]).enumerate() {
+    for (index, container) in items(at(overrides, "/spec/containers")).enumerate() {
         let path = format!("{root}.spec.containers[{index}]");
         match container["name"].as_str() {
             None | Some("") => {
@@ -175,7 +177,9 @@ fn refuse(template: &Value, overrides: &Value, root: &str) -> Result<(), PodOver
                 let message = "it is missing; the agent's container is named agent".to_owned();
                 return Err(PodOverridesError::Malformed { path, message });
             }
-            Some(CONTAINER) => refuse_in_container(&pod["containers"][0], container, &path)?,
+            Some(CONTAINER) => {
+                refuse_in_container(at(template, "/spec/containers/0"), container, &path)?
+            }
             Some(_) => {}
         }
     }
@@ -228,6 +232,10 @@ fn refuse_in_container(ours: &Value, given: &Value, path: &str) -> Result<(), Po
         }
     }
     Ok(())
+}
+
+fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
+    value.pointer(pointer).unwrap_or(&Value::Null)
 }
 
 fn fields(object: &Value) -> impl Iterator<Item = (&String, &Value)> {

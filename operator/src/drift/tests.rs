@@ -1,8 +1,10 @@
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use serde_json::json;
 
 use super::*;
+
+type View = Option<(&'static str, fn() -> Value)>;
 
 fn wanted() -> Child {
     Child {
@@ -44,7 +46,7 @@ fn changed(pointer: &str, value: Value) -> Value {
 
 #[test]
 fn what_was_never_applied_or_is_wanted_otherwise_is_applied() {
-    let none: Option<(&str, fn() -> Value)> = None;
+    let none: View = None;
     let now = Instant::now();
     assert_eq!(
         Memory::default().judge(&wanted(), none, now),
@@ -79,7 +81,7 @@ fn what_we_own_is_suspect_when_it_differs() {
         let difference = path.to_owned();
         assert_eq!(found, Judgement::Suspect { difference });
     }
-    let none: Option<(&str, fn() -> Value)> = None;
+    let none: View = None;
     let found = remembered().judge(&wanted(), none, Instant::now());
     assert!(matches!(found, Judgement::Suspect { .. }), "{found:?}");
 }
