@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::error::AgentError;
 use crate::join::{Door, Joined};
 use crate::metrics::Metrics;
-use crate::snapshot::{Shared, Snapshot, Standing};
+use crate::snapshot::{Partings, Shared, Snapshot, Standing};
 
 /// Pace at which counters reach the metrics.
 const TICK: Duration = Duration::from_secs(1);
@@ -58,6 +58,8 @@ pub(crate) struct Member {
     counters: Counters,
     traffic: TrafficSums,
     refusals: BTreeMap<Refusal, u64>,
+    /// What was said of members that are still listed.
+    partings: Partings,
     tick: Interval,
     silent_ticks: u32,
     alone: bool,
@@ -108,6 +110,7 @@ impl Member {
             counters: Counters::default(),
             traffic: TrafficSums::default(),
             refusals: BTreeMap::new(),
+            partings: Partings::default(),
             tick: tokio::time::interval(TICK),
             silent_ticks: 0,
             alone: false,
@@ -126,13 +129,8 @@ impl Member {
             tokio::select! {
                 event = self.events.recv() => {
                     let Some(event) = event else { return Change::Stopped };
-                    self.log(&event);
-                    if let Event::Deposed { epoch } = event {
-                        self.publish().await;
-                        return Change::Deposed { epoch };
-                    }
-                    if !matches!(event, Event::Refused { .. }) {
-                        self.publish().await;
+                    if let Some(change) = self.take_in(event).await {
+                        return change;
                     }
                 }
                 _ = self.tick.tick() => {
@@ -146,6 +144,25 @@ impl Member {
                 }
             }
         }
+    }
+
+    /// Everything that has happened by now, then one snapshot: the machine is ahead of its events, and
+    /// whoever reads it must know them all.
+    async fn take_in(&mut self, event: Event) -> Option<Change> {
+        let (mut next, mut news, mut deposed) = (Some(event), false, None);
+        while let Some(event) = next {
+            self.log(&event);
+            self.partings.note(&event);
+            news |= !matches!(event, Event::Refused { .. });
+            if let Event::Deposed { epoch } = event {
+                deposed = Some(Change::Deposed { epoch });
+            }
+            next = self.events.try_recv().ok();
+        }
+        if news {
+            self.publish().await;
+        }
+        deposed
     }
 
     /// Once a tick: whether anybody is heard.
@@ -229,7 +246,9 @@ impl Member {
             view.me,
             standing,
             view.health.clone(),
+            &self.partings,
         );
+        self.partings.retain_for(&view.map);
         self.snapshots.store(Some(Arc::new(snapshot)));
         self.measure(&view);
         Some(view)
@@ -298,6 +317,13 @@ impl Member {
                 epoch,
                 "two different maps of one epoch: no further map is applied; restart the agent once the operator's record is sound"
             ),
+            Event::Separated { from, to } => {
+                tracing::info!(
+                    from,
+                    to,
+                    "the cell was split: this agent belongs to a part now"
+                )
+            }
             Event::NewerMapSeen { version } => tracing::debug!(?version, "newer map seen"),
             Event::Refused { cause } => tracing::debug!(cause, "message refused"),
         }

@@ -1,14 +1,15 @@
 //! What the agent knows, published for readers: look-ups never wait for the mesh.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwapOption;
 use slotmesh_mesh::identity::MemberId;
 use slotmesh_mesh::limits;
+use slotmesh_mesh::machine::Event;
 use slotmesh_mesh::map::Map;
-use slotmesh_mesh::member::{Health, MemberHealth};
+use slotmesh_mesh::member::MemberHealth;
 
 /// The state at one moment.
 #[derive(Clone, Debug)]
@@ -58,6 +59,7 @@ impl Snapshot {
         me: MemberId,
         standing: Standing,
         health: Vec<MemberHealth>,
+        partings: &Partings,
     ) -> Self {
         let mut departed = previous
             .map(|previous| previous.departed.clone())
@@ -69,7 +71,7 @@ impl Snapshot {
                 .iter()
                 .filter(|member| !map.lists(member.id()))
             {
-                let reason = previous.reason_of_departure(gone.id());
+                let reason = partings.reason(gone.id());
                 let name = gone.name.clone();
                 departed.push_front(Departed {
                     id: gone.id(),
@@ -88,14 +90,42 @@ impl Snapshot {
             departed,
         }
     }
+}
 
-    fn reason_of_departure(&self, id: MemberId) -> &'static str {
-        let health = self.health.iter().find(|health| health.id == id);
-        match health.map(|health| health.health) {
-            Some(Health::Failed) => "Failed",
-            Some(Health::Leaving) => "Left",
-            _ => "Removed",
+/// Why members that are still listed will be gone, as far as the mesh said. A map can follow on the
+/// heels of what it is made from, so this is told by events, in their order, and not by comparing
+/// snapshots.
+#[derive(Debug, Default)]
+pub(crate) struct Partings(BTreeMap<MemberId, &'static str>);
+
+impl Partings {
+    pub(crate) fn note(&mut self, event: &Event) {
+        match event {
+            Event::Leaving { member } => {
+                self.0.insert(*member, "Left");
+            }
+            Event::Verdict { failed, .. } => {
+                self.withdraw();
+                for member in failed {
+                    self.0.entry(*member).or_insert("Failed");
+                }
+            }
+            Event::VerdictWithdrawn { .. } => self.withdraw(),
+            _ => {}
         }
+    }
+
+    fn withdraw(&mut self) {
+        self.0.retain(|_, reason| *reason != "Failed");
+    }
+
+    fn reason(&self, member: MemberId) -> &'static str {
+        self.0.get(&member).copied().unwrap_or("Removed")
+    }
+
+    /// Others have departed by now.
+    pub(crate) fn retain_for(&mut self, map: &Map) {
+        self.0.retain(|member, _| map.lists(*member));
     }
 }
 

@@ -73,6 +73,19 @@ pub struct GossipCellSpec {
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub members: Vec<CellMember>,
 
+    /// Where the slots went when this cell was split: its last word. Once every member has applied its
+    /// part's first map, this object is deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub delegation: Vec<CellDelegation>,
+
+    /// The other cells of the cluster, sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 63))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub directory: Vec<CellDirectoryEntry>,
+
     /// HMAC-SHA256 over the canonical map, base64; its key lies in the operator's namespace only.
     #[schemars(length(min = 44, max = 44))]
     pub seal: String,
@@ -143,11 +156,49 @@ pub struct CellMember {
     /// Address of the mesh port, `ip:port`.
     #[schemars(length(min = 3, max = 64))]
     pub address: String,
+    /// Found failed while the operator refuses to plan (Frozen): listed, with its slots, and takes no part.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failed: bool,
     /// Owners of slots that live on this member.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub owners: Vec<CellOwner>,
+}
+
+/// Part of a cell that has become a cell of its own.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CellDelegation {
+    /// Name of the part's `GossipCell`.
+    #[schemars(length(min = 1, max = 253))]
+    pub cell: String,
+    /// Its slots, in Redis notation.
+    #[schemars(length(max = 65536))]
+    pub slots: String,
+    /// SHA-256 of its first map's canonical form, base64.
+    #[schemars(length(min = 44, max = 44))]
+    pub first_map_sha256: String,
+    /// Epoch of its first map.
+    #[schemars(range(min = 1))]
+    pub start_epoch: i64,
+}
+
+/// Another cell of the cluster.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CellDirectoryEntry {
+    /// Name of its `GossipCell`.
+    #[schemars(length(min = 1, max = 253))]
+    pub cell: String,
+    /// Its slots, in Redis notation.
+    #[schemars(length(max = 65536))]
+    pub slots: String,
+    /// Local APIs of some of its members, `ip:port`: whom to ask there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 3))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub entries: Vec<String>,
 }
 
 /// An owner of slots.

@@ -12,8 +12,8 @@ pub mod crds;
 pub mod names;
 
 pub use cell::{
-    CellMember, CellMode, CellOwner, CellProtocol, ClusterReference, GossipCell, GossipCellSpec,
-    MEMBERS_MAX, OWNERS_PER_MEMBER_MAX,
+    CellDelegation, CellDirectoryEntry, CellMember, CellMode, CellOwner, CellProtocol,
+    ClusterReference, GossipCell, GossipCellSpec, MEMBERS_MAX, OWNERS_PER_MEMBER_MAX,
 };
 pub use cluster::{
     AgentResources, AgentSpec, AgentVersion, Automation, BalancingSpec, CELL_MEMBERS_MAX_DEFAULT,

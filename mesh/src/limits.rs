@@ -6,6 +6,12 @@ use std::time::Duration;
 pub const MEMBERS_MAX: usize = 1000;
 /// Owners on one member.
 pub const OWNERS_PER_MEMBER_MAX: usize = 64;
+/// Other cells of a cluster that a map names.
+pub const OTHER_CELLS_MAX: usize = 63;
+/// Members of another cell that a map names: whom to ask there.
+pub const CELL_ENTRIES_MAX: usize = 3;
+/// Cells that a cell is split into.
+pub const DELEGATION_PARTS: usize = 2;
 /// Characters in a name, node or zone (a Kubernetes name has at most 253).
 pub const NAME_BYTES_MAX: usize = 253;
 /// Weight of an owner; 100 is usual, 0 drains it.
@@ -19,7 +25,7 @@ pub const FRAME_BYTES_MAX: usize = MAP_BYTES_MAX + 4096;
 /// Bytes of one datagram: the first budget of a QUIC connection is 1162 bytes.
 pub const DATAGRAM_BYTES_MAX: usize = 1162;
 /// Bytes of a beat.
-pub const BEAT_BYTES_MAX: usize = 30;
+pub const BEAT_BYTES_MAX: usize = 28;
 
 /// Rings on which members are sorted; a member has that many observers at most.
 pub const RINGS: usize = 10;
@@ -39,6 +45,8 @@ pub const OPERATOR_OBSERVES_MAX: usize = 3;
 pub const SECOND_LOOKS_MAX: usize = 64;
 /// Reporters that the operator listens to in larger cells.
 pub const REPORTERS: usize = 3;
+/// Members of a new cell that the operator dials at once to hear that they have its map.
+pub const CENSUS_DIALS: usize = 16;
 
 /// Shortest heartbeat interval.
 pub const HEARTBEAT_INTERVAL_MS_MIN: u32 = 100;

@@ -1,5 +1,7 @@
 //! The map: who the members of a cell are and which slots each owner holds, at one epoch.
 
+mod cells;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
@@ -10,6 +12,9 @@ use thiserror::Error;
 use crate::identity::{Epoch, MemberId, PublicKey, Uid};
 use crate::limits;
 use crate::slot::{Slot, SlotSet};
+
+use cells::Cells;
+pub use cells::{Delegation, DirectoryEntry};
 
 /// How ownership is decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +127,12 @@ pub struct Map {
     pub protocol: Protocol,
     /// Members, sorted by name.
     pub members: Vec<Member>,
+    /// Where the slots go when this cell has been split: its last word.
+    #[serde(skip)]
+    pub delegation: Vec<Delegation>,
+    /// The other cells of the cluster, sorted by name.
+    #[serde(skip)]
+    pub directory: Vec<DirectoryEntry>,
 }
 
 /// Why bytes, or a map, are refused.
@@ -172,7 +183,36 @@ impl Map {
     #[must_use]
     pub fn canonical(&self) -> Vec<u8> {
         // Writing plain structures into a vector has no way to fail.
-        postcard::to_stdvec(self).unwrap_or_default()
+        let mut bytes = postcard::to_stdvec(self).unwrap_or_default();
+        let cells = self.cells();
+        if cells != Cells::default() {
+            bytes.extend(postcard::to_stdvec(&cells).unwrap_or_default());
+        }
+        bytes
+    }
+
+    fn cells(&self) -> Cells {
+        Cells {
+            delegation: self.delegation.clone(),
+            directory: self.directory.clone(),
+        }
+    }
+
+    /// Reads the canonical form without checking what it says.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, MapError> {
+        let malformed = |_| MapError::Malformed("the bytes do not decode");
+        let (mut map, mut rest) = postcard::take_from_bytes::<Self>(bytes).map_err(malformed)?;
+        if !rest.is_empty() {
+            let (cells, after) = postcard::take_from_bytes::<Cells>(rest).map_err(malformed)?;
+            map.delegation = cells.delegation;
+            map.directory = cells.directory;
+            rest = after;
+        }
+        if rest.is_empty() {
+            Ok(map)
+        } else {
+            Err(MapError::Malformed("bytes follow the map"))
+        }
     }
 
     /// Reads the canonical form and checks it.
@@ -182,11 +222,7 @@ impl Map {
     /// than [`Map::canonical`] writes (numbers of variable length have several).
     pub fn from_canonical(bytes: &[u8]) -> Result<Self, MapError> {
         limit("a map", bytes.len(), limits::MAP_BYTES_MAX)?;
-        let (map, rest) = postcard::take_from_bytes::<Self>(bytes)
-            .map_err(|_| MapError::Malformed("the bytes do not decode"))?;
-        if !rest.is_empty() {
-            return Err(MapError::Malformed("bytes follow the map"));
-        }
+        let map = Self::decode(bytes)?;
         map.validate()?;
         if map.canonical() != bytes {
             return Err(MapError::Malformed("the bytes are not the canonical form"));
@@ -282,7 +318,8 @@ impl Map {
                 }
             }
         }
-        self.validate_slots()
+        self.validate_slots()?;
+        cells::validate(self)
     }
 
     /// No slot has two owners or belongs to another cell.

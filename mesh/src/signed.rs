@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::identity::{Epoch, Keypair, PublicKey, Signature, Uid};
 use crate::limits;
-use crate::map::{Map, MapError, Member, Protocol};
+use crate::map::{Delegation, DirectoryEntry, Map, MapError, Member, Protocol};
 use crate::slot::SlotSet;
 
 const DOMAIN: &str = "slotmesh map v1";
@@ -36,7 +36,7 @@ impl PartialEq for SignedMap {
 #[derive(Serialize, Deserialize)]
 struct Whole {
     signature: Signature,
-    map: Map,
+    map: Vec<u8>,
 }
 
 /// What differs between two maps of one cell: everything but the members in full, and of the members
@@ -51,6 +51,8 @@ struct Difference {
     protocol: Protocol,
     removed: Vec<Uid>,
     changed: Vec<Member>,
+    delegation: Vec<Delegation>,
+    directory: Vec<DirectoryEntry>,
 }
 
 impl SignedMap {
@@ -86,7 +88,7 @@ impl SignedMap {
     pub fn encode(&self) -> Vec<u8> {
         let whole = Whole {
             signature: self.signature,
-            map: (*self.map).clone(),
+            map: self.map.canonical(),
         };
         compress(&postcard::to_stdvec(&whole).unwrap_or_default())
     }
@@ -97,7 +99,7 @@ impl SignedMap {
     /// When the bytes are no sound map of this cluster, signed by one of the keys.
     pub fn decode(bytes: &[u8], cluster: Uid, keys: &[PublicKey]) -> Result<Self, MapError> {
         let whole: Whole = unpack(bytes)?;
-        verify(whole.map, whole.signature, cluster, keys)
+        verify(Map::decode(&whole.map)?, whole.signature, cluster, keys)
     }
 
     /// What differs from `older`, for the wire.
@@ -126,6 +128,8 @@ impl SignedMap {
             protocol: self.map.protocol,
             removed,
             changed,
+            delegation: self.map.delegation.clone(),
+            directory: self.map.directory.clone(),
         };
         compress(&postcard::to_stdvec(&difference).unwrap_or_default())
     }
@@ -159,6 +163,8 @@ impl SignedMap {
             slots: difference.slots,
             protocol: difference.protocol,
             members,
+            delegation: difference.delegation,
+            directory: difference.directory,
         };
         verify(map, difference.signature, base.map.cluster, keys)
     }

@@ -198,6 +198,8 @@ impl Simulation {
             slots: SlotSet::full(),
             protocol: Protocol::default(),
             members: Vec::with_capacity(nodes.len()),
+            delegation: Vec::new(),
+            directory: Vec::new(),
         };
         let mut by_uid = BTreeMap::new();
         for (number, node) in (1..).zip(&mut nodes) {

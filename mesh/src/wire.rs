@@ -5,12 +5,12 @@
 //! the message is long (measured by a test).
 //!
 //! ```text
-//!   beat, 30 bytes:
-//!   0      1       2        8             14          18       26         28          30
-//!   ┌──────┬───────┬────────┬─────────────┬───────────┬────────┬──────────┬───────────┐
-//!   │ 0x01 │ flags │ epoch  │ incarnation │ sequence  │ digest │ timer    │ send      │
-//!   │      │       │        │             │           │        │ lag (ms) │ drops     │
-//!   └──────┴───────┴────────┴─────────────┴───────────┴────────┴──────────┴───────────┘
+//!   beat, 28 bytes:
+//!   0      1       2        8              12          16       24         26          28
+//!   ┌──────┬───────┬────────┬──────────────┬───────────┬────────┬──────────┬───────────┐
+//!   │ 0x01 │ flags │ epoch  │ epoch less   │ sequence  │ digest │ timer    │ send      │
+//!   │      │       │        │ incarnation  │           │        │ lag (ms) │ drops     │
+//!   └──────┴───────┴────────┴──────────────┴───────────┴────────┴──────────┴───────────┘
 //!   probe, answer: 0x02 or 0x03, nonce (4 bytes)          numbers are big-endian
 //! ```
 
@@ -65,7 +65,8 @@ pub struct Beat {
     pub flags: u8,
     /// Epoch of the map that the sender has applied (48 bits travel).
     pub epoch: Epoch,
-    /// Incarnation of the sender (48 bits travel).
+    /// Incarnation of the sender: at most its epoch, and less than 2^32 epochs older (the distance
+    /// travels, in 32 bits).
     pub incarnation: Epoch,
     /// Grows by one with each beat; every observer gets the same.
     pub sequence: u32,
@@ -103,7 +104,8 @@ impl Datagram {
             Self::Beat(beat) => {
                 bytes.extend([KIND_BEAT, beat.flags]);
                 bytes.extend(beat.epoch.to_be_bytes().iter().skip(2));
-                bytes.extend(beat.incarnation.to_be_bytes().iter().skip(2));
+                let age = beat.epoch.saturating_sub(beat.incarnation);
+                bytes.extend(u32::try_from(age).unwrap_or(u32::MAX).to_be_bytes());
                 bytes.extend(beat.sequence.to_be_bytes());
                 bytes.extend(beat.digest.to_be_bytes());
                 bytes.extend(beat.timer_lag_ms.to_be_bytes());
@@ -128,15 +130,20 @@ impl Datagram {
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let (kind, mut rest) = bytes.split_first().ok_or(WireError::Length)?;
         let datagram = match *kind {
-            KIND_BEAT => Self::Beat(Beat {
-                flags: take_number::<1>(&mut rest)? as u8,
-                epoch: take_number::<6>(&mut rest)?,
-                incarnation: take_number::<6>(&mut rest)?,
-                sequence: take_number::<4>(&mut rest)? as u32,
-                digest: take_number::<8>(&mut rest)?,
-                timer_lag_ms: take_number::<2>(&mut rest)? as u16,
-                send_drops: take_number::<2>(&mut rest)? as u16,
-            }),
+            KIND_BEAT => {
+                let flags = take_number::<1>(&mut rest)? as u8;
+                let epoch: Epoch = take_number::<6>(&mut rest)?;
+                let age = take_number::<4>(&mut rest)?;
+                Self::Beat(Beat {
+                    flags,
+                    epoch,
+                    incarnation: epoch.checked_sub(age).ok_or(WireError::Malformed)?,
+                    sequence: take_number::<4>(&mut rest)? as u32,
+                    digest: take_number::<8>(&mut rest)?,
+                    timer_lag_ms: take_number::<2>(&mut rest)? as u16,
+                    send_drops: take_number::<2>(&mut rest)? as u16,
+                })
+            }
             KIND_PROBE => Self::Probe {
                 nonce: take_number::<4>(&mut rest)? as u32,
             },
@@ -228,7 +235,7 @@ impl Frame {
 }
 
 const LAST_FRAME_KIND: u8 = 5;
-const _: () = assert!(1 + 1 + 6 + 6 + 4 + 8 + 2 + 2 <= limits::BEAT_BYTES_MAX);
+const _: () = assert!(1 + 1 + 6 + 4 + 4 + 8 + 2 + 2 <= limits::BEAT_BYTES_MAX);
 const _: () = assert!(limits::EPOCH_MAX < 1 << 48, "an epoch travels in six bytes");
 
 #[cfg(test)]

@@ -126,6 +126,8 @@ fn map(members: usize, owners: usize) -> Map {
         slots: SlotSet::full(),
         protocol: Protocol::default(),
         members: (0..members).map(member).collect(),
+        delegation: Vec::new(),
+        directory: Vec::new(),
     }
 }
 

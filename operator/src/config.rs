@@ -3,10 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{ArgAction, Parser, ValueEnum};
 use slotmesh_api::names::PORT_JOIN;
 
 use crate::lease::{Times, TimesError};
+use crate::scope::Scope;
+use crate::views::Sight;
 
 /// Reconciles GossipClusters: runs their agents, admits them, decides who owns which slot, records
 /// each map in the API server and publishes it into the mesh.
@@ -30,6 +32,20 @@ pub struct Config {
     /// Image of agents for every GossipCluster that names none.
     #[arg(long, env = "SLOTMESH_OPERATOR_AGENT_IMAGE", value_parser = non_empty)]
     pub agent_image: String,
+
+    /// Namespaces whose GossipClusters are served, separated by commas; empty serves all of them.
+    /// With namespaces named, Roles in them are enough (token reviews stay cluster-wide).
+    #[arg(
+        long,
+        env = "SLOTMESH_OPERATOR_WATCH_NAMESPACES",
+        default_value = "",
+        value_name = "NAMES"
+    )]
+    pub watch_namespaces: Scope,
+
+    /// Whether nodes are read: for zones, for weights, and so that `kubectl drain` moves slots away.
+    #[arg(long, env = "SLOTMESH_OPERATOR_READ_NODES", default_value_t = true, action = ArgAction::Set)]
+    pub read_nodes: bool,
 
     /// UDP port on which agents join.
     #[arg(long, env = "SLOTMESH_OPERATOR_JOIN_PORT", default_value_t = PORT_JOIN, value_parser = clap::value_parser!(u16).range(1..))]
@@ -105,6 +121,14 @@ impl Config {
             retry: seconds(self.leader_elect_retry_period_seconds),
         }
         .validate()
+    }
+
+    /// What is looked at.
+    pub(crate) fn sight(&self) -> Sight {
+        Sight {
+            scope: self.watch_namespaces.clone(),
+            nodes: self.read_nodes,
+        }
     }
 
     /// Where agents join.

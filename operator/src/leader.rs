@@ -8,7 +8,7 @@ use kube::Client;
 use slotmesh_transport::endpoint::EndpointError;
 use tokio::task::JoinHandle;
 
-use crate::cell;
+use crate::cells;
 use crate::config::Config;
 use crate::context::Context;
 use crate::join::{Endpoint, Registry};
@@ -47,7 +47,7 @@ impl Leader {
         )?;
         let queue = Queue::default();
         let context = Context {
-            views: Views::start(&client, &queue, &api.nodes()),
+            views: Views::start(&client, &config.sight(), &queue, &api.nodes()),
             recorder: Recorder::new(client.clone(), config.pod_name.clone()),
             client,
             tenure,
@@ -55,7 +55,7 @@ impl Leader {
             agent_image: config.agent_image.clone(),
             join_address: endpoint.address(),
             api,
-            shared: cell::Shared {
+            shared: cells::Shared {
                 local: config.pod_ip,
                 joins,
                 metrics: metrics.clone(),

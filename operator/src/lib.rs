@@ -7,7 +7,8 @@
 
 mod apply;
 pub mod ca;
-pub mod cell;
+mod cell;
+pub mod cells;
 pub mod children;
 pub mod config;
 mod context;
@@ -26,7 +27,9 @@ pub mod plan;
 pub mod queue;
 pub mod reconcile;
 pub mod record;
+pub mod scope;
 pub mod seam;
+pub mod split;
 pub mod status;
 mod versions;
 mod views;

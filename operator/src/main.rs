@@ -75,6 +75,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     tracing::info!(
         pod = config.pod_name,
         namespace = config.namespace,
+        watches = %config.watch_namespaces,
         "operator started"
     );
 

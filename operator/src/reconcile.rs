@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use slotmesh_api::conditions::{events, reasons};
-use slotmesh_api::{GossipCell, GossipCluster, names};
+use slotmesh_api::{GossipCluster, names};
 use slotmesh_mesh::identity::Uid;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -22,7 +22,7 @@ use crate::drift::Memory;
 use crate::keys::{self, KeysError};
 use crate::notes;
 use crate::queue::Name;
-use crate::seam::{CellHandle, ClusterKey, ClusterKeys, Inventory, Wishes};
+use crate::seam::{CellHandle, ClusterKey, ClusterKeys, Inventory, Kubernetes, Wishes};
 use crate::status::{Rollout, Stalled};
 
 /// Pause after something failed.
@@ -130,7 +130,7 @@ impl Managed {
         let keys = match &self.keys {
             Some(keys) => keys.clone(),
             None => {
-                let has_record = has_record(context, key, &cell_name).await?;
+                let has_record = has_record(context, key).await?;
                 if cluster.is_paused() && !has_record {
                     self.rollout.paused_before = vec!["the first map".to_owned()];
                     return Ok(());
@@ -225,13 +225,10 @@ impl Managed {
     }
 }
 
-async fn has_record(context: &Context, key: &ClusterKey, cell: &str) -> Result<bool, Stalled> {
-    let cells: Api<GossipCell> = Api::namespaced(context.client.clone(), &key.namespace);
-    match tokio::time::timeout(CALL_TIMEOUT, cells.get_opt(cell)).await {
-        Ok(Ok(found)) => Ok(found.is_some()),
-        Ok(Err(error)) => Err(passing(error.to_string())),
-        Err(_) => Err(passing("the API server did not answer in time".into())),
-    }
+async fn has_record(context: &Context, key: &ClusterKey) -> Result<bool, Stalled> {
+    let records = context.api.list_records(key).await;
+    let records = records.map_err(|failure| passing(failure.to_string()))?;
+    Ok(!records.is_empty())
 }
 
 fn owner_of(cluster: &GossipCluster) -> OwnerReference {

@@ -9,10 +9,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use slotmesh_api::{
-    CellMember, CellMode, CellOwner, CellProtocol, ClusterReference, GossipCell, GossipCellSpec,
+    CellDelegation, CellDirectoryEntry, CellMember, CellMode, CellOwner, CellProtocol,
+    ClusterReference, GossipCell, GossipCellSpec,
 };
 use slotmesh_mesh::identity::{PublicKey, Uid};
-use slotmesh_mesh::map::{Map, Member, Mode, Owner, Protocol};
+use slotmesh_mesh::map::{Delegation, DirectoryEntry, Map, Member, Mode, Owner, Protocol};
 use slotmesh_mesh::seal::{SealKey, seal, seal_matches};
 use slotmesh_mesh::slot::SlotSet;
 
@@ -49,6 +50,12 @@ pub fn to_object(
             .iter()
             .map(member_out)
             .collect::<Result<_, _>>()?,
+        delegation: map
+            .delegation
+            .iter()
+            .map(delegation_out)
+            .collect::<Result<_, _>>()?,
+        directory: map.directory.iter().map(directory_out).collect(),
         seal: STANDARD.encode(seal(map, key)),
     };
     Ok(GossipCell {
@@ -108,6 +115,16 @@ fn parse(name: &str, spec: &GossipCellSpec) -> Result<Map, RecordFailure> {
             .iter()
             .map(member_in)
             .collect::<Result<_, _>>()?,
+        delegation: spec
+            .delegation
+            .iter()
+            .map(delegation_in)
+            .collect::<Result<_, _>>()?,
+        directory: spec
+            .directory
+            .iter()
+            .map(directory_in)
+            .collect::<Result<_, _>>()?,
     };
     map.validate()
         .map_err(|error| RecordFailure::Invalid(error.to_string()))?;
@@ -140,11 +157,6 @@ fn protocol_in(protocol: &CellProtocol) -> Result<Protocol, RecordFailure> {
 }
 
 fn member_out(member: &Member) -> Result<CellMember, RecordFailure> {
-    if member.failed {
-        return Err(invalid(
-            "a failed member cannot be recorded yet: it is removed instead",
-        ));
-    }
     Ok(CellMember {
         name: member.name.clone(),
         uid: member.uid.to_string(),
@@ -153,6 +165,7 @@ fn member_out(member: &Member) -> Result<CellMember, RecordFailure> {
         node: member.node.clone(),
         zone: member.zone.clone(),
         address: member.address.to_string(),
+        failed: member.failed,
         owners: member.owners.iter().map(owner_out).collect(),
     })
 }
@@ -170,7 +183,7 @@ fn member_in(member: &CellMember) -> Result<Member, RecordFailure> {
         node: member.node.clone(),
         zone: member.zone.clone(),
         address: address(&member.address)?,
-        failed: false,
+        failed: member.failed,
         owners: member
             .owners
             .iter()
@@ -196,6 +209,46 @@ fn owner_in(owner: &CellOwner) -> Result<Owner, RecordFailure> {
         address: address(&owner.address)?,
         capacity: number(owner.capacity, "capacity")?,
         slots: slots(&owner.slots)?,
+    })
+}
+
+fn delegation_out(part: &Delegation) -> Result<CellDelegation, RecordFailure> {
+    Ok(CellDelegation {
+        cell: part.cell.clone(),
+        slots: part.slots.to_string(),
+        first_map_sha256: STANDARD.encode(part.first_map_sha256),
+        start_epoch: number(part.start_epoch, "startEpoch")?,
+    })
+}
+
+fn delegation_in(part: &CellDelegation) -> Result<Delegation, RecordFailure> {
+    let sha256 = STANDARD.decode(&part.first_map_sha256).ok();
+    let sha256 = sha256.and_then(|bytes| bytes.try_into().ok());
+    Ok(Delegation {
+        cell: part.cell.clone(),
+        slots: slots(&part.slots)?,
+        first_map_sha256: sha256.ok_or_else(|| invalid("a hash is not 32 bytes of base64"))?,
+        start_epoch: number(part.start_epoch, "startEpoch")?,
+    })
+}
+
+fn directory_out(entry: &DirectoryEntry) -> CellDirectoryEntry {
+    CellDirectoryEntry {
+        cell: entry.cell.clone(),
+        slots: entry.slots.to_string(),
+        entries: entry.entries.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn directory_in(entry: &CellDirectoryEntry) -> Result<DirectoryEntry, RecordFailure> {
+    Ok(DirectoryEntry {
+        cell: entry.cell.clone(),
+        slots: slots(&entry.slots)?,
+        entries: entry
+            .entries
+            .iter()
+            .map(|entry| address(entry))
+            .collect::<Result<_, _>>()?,
     })
 }
 

@@ -8,7 +8,7 @@ use slotmesh_api::{
 };
 use slotmesh_mesh::slot::SLOT_COUNT;
 
-use crate::seam::{CellPhase, CellStatus, Degraded, FrozenCause};
+use crate::seam::{CellBrief, CellPhase, CellStatus, Degraded, FrozenCause};
 
 /// Characters of a condition's message.
 const MESSAGE_MAX: usize = 1024;
@@ -51,8 +51,6 @@ pub struct Agents {
 pub struct Known<'a> {
     /// What its cell reports.
     pub cell: Option<&'a CellStatus>,
-    /// Name of the cell.
-    pub cell_name: &'a str,
     /// Versions that the members run.
     pub agent_versions: Vec<AgentVersion>,
     /// Whether a human is needed.
@@ -149,12 +147,13 @@ fn fill(status: &mut GossipClusterStatus, cell: &CellStatus, known: &Known<'_>) 
     status.epoch = i64::try_from(cell.epoch).ok();
     status.mode = Some(CellMode::Affinity);
     status.wire_version = Some(cell.wire_version.into());
-    status.cells = vec![CellSummary {
-        name: known.cell_name.to_owned(),
+    let summary = |cell: &CellBrief| CellSummary {
+        name: cell.name.clone(),
         epoch: i64::try_from(cell.epoch).unwrap_or(i64::MAX),
-        members: i32::try_from(listed).unwrap_or(i32::MAX),
-        slots: i32::try_from(cell.served_slots).unwrap_or(i32::MAX),
-    }];
+        members: i32::try_from(cell.members).unwrap_or(i32::MAX),
+        slots: i32::try_from(cell.slots).unwrap_or(i32::MAX),
+    };
+    status.cells = cell.cells.iter().map(summary).collect();
     status.cell_count = count(status.cells.len());
 }
 

@@ -48,6 +48,8 @@ fn snapshot() -> Snapshot {
         slots: SlotSet::full(),
         protocol: Protocol::default(),
         members: vec![member],
+        delegation: Vec::new(),
+        directory: Vec::new(),
     };
     let health = vec![MemberHealth {
         id: me,

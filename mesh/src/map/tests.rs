@@ -63,6 +63,8 @@ pub(crate) fn map(count: u16) -> Map {
         slots: SlotSet::full(),
         protocol: Protocol::default(),
         members,
+        delegation: Vec::new(),
+        directory: Vec::new(),
     }
 }
 

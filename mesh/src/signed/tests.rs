@@ -93,7 +93,7 @@ fn the_signature_is_checked_before_the_map() {
     let whole = |key: &Keypair| {
         let whole = Whole {
             signature: key.sign(DOMAIN, &[cluster.as_bytes(), &sha256]),
-            map: broken.clone(),
+            map: broken.canonical(),
         };
         compress(&postcard::to_stdvec(&whole).unwrap())
     };

@@ -76,11 +76,17 @@ fn golden_datagrams() {
         send_drops: 1,
     };
     let golden = [
-        1, 1, 0, 0, 0x6a, 0xb1, 0x3d, 0x1c, 0, 0, 0x6a, 0xb1, 0x3d, 0x10, 0, 0, 1, 2, 1, 2, 3, 4,
-        5, 6, 7, 8, 0, 3, 0, 1,
+        1, 1, 0, 0, 0x6a, 0xb1, 0x3d, 0x1c, 0, 0, 0, 12, 0, 0, 1, 2, 1, 2, 3, 4, 5, 6, 7, 8, 0, 3,
+        0, 1,
     ];
     assert_eq!(Datagram::Beat(beat).encode(), golden);
     assert_eq!(golden.len(), limits::BEAT_BYTES_MAX);
+    let mut admitted_before_all_epochs = golden;
+    admitted_before_all_epochs[8] = 0xff;
+    assert_eq!(
+        Datagram::decode(&admitted_before_all_epochs),
+        Err(WireError::Malformed)
+    );
     assert_eq!(Datagram::Probe { nonce: 5 }.encode(), [2, 0, 0, 0, 5]);
     assert_eq!(Datagram::Answer { nonce: 5 }.encode(), [3, 0, 0, 0, 5]);
 }
@@ -165,7 +171,8 @@ proptest! {
     }
 
     #[test]
-    fn beats_round_trip(flags: u8, epoch in 0..=limits::EPOCH_MAX, incarnation in 0..=limits::EPOCH_MAX, sequence: u32, digest: u64, lag: u16, drops: u16) {
+    fn beats_round_trip(flags: u8, epoch in 0..=limits::EPOCH_MAX, age: u32, sequence: u32, digest: u64, lag: u16, drops: u16) {
+        let incarnation = epoch.saturating_sub(age.into());
         let beat = Beat { flags, epoch, incarnation, sequence, digest, timer_lag_ms: lag, send_drops: drops };
         prop_assert_eq!(Datagram::decode(&Datagram::Beat(beat).encode()), Ok(Datagram::Beat(beat)));
     }

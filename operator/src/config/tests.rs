@@ -31,6 +31,9 @@ fn flags_are_sound() {
     let config = parse(&[]).unwrap();
     assert_eq!(config.join_address(), "10.0.0.7:7401".parse().unwrap());
     assert!(config.election_times().is_ok());
+    assert!(config.read_nodes && config.watch_namespaces.contains("any"));
+    let narrow = parse(&["--watch-namespaces", "a,b", "--read-nodes", "false"]).unwrap();
+    assert!(!narrow.read_nodes && !narrow.watch_namespaces.contains("any"));
 }
 
 #[test]
@@ -39,6 +42,8 @@ fn a_wrong_value_is_refused_with_exit_code_2() {
         ["--pod-ip", "localhost"],
         ["--join-port", "0"],
         ["--log-format", "xml"],
+        ["--watch-namespaces", "Team A"],
+        ["--read-nodes", "maybe"],
         ["--leader-elect-retry-period-seconds", "0"],
         ["--agent-image", " "],
     ] {

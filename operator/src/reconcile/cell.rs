@@ -9,7 +9,7 @@ use slotmesh_api::{GossipCluster, names};
 use tokio::sync::watch;
 
 use super::{Managed, owner_of, passing};
-use crate::cell;
+use crate::cells;
 use crate::context::Context;
 use crate::inventory::inventory;
 use crate::kubernetes::RecordContext;
@@ -67,7 +67,6 @@ impl Managed {
         }
         self.cell = None;
         let record = RecordContext {
-            cell: cell_name.clone(),
             owner: owner_of(cluster),
             keys: keys.clone(),
         };
@@ -90,7 +89,7 @@ impl Managed {
         let wishes = self
             .wishes
             .get_or_insert_with(|| watch::channel(Wishes::default()).0);
-        let mut handle = cell::start(
+        let mut handle = cells::start(
             settings,
             context.api.clone(),
             inventory.subscribe(),

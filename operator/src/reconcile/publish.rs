@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use kube::Api;
 use kube::api::PostParams;
 use slotmesh_api::GossipCluster;
-use slotmesh_api::names::{self, FIELD_MANAGER_STATUS};
+use slotmesh_api::names::FIELD_MANAGER_STATUS;
 
 use super::{CALL_TIMEOUT, Managed, RETRY};
 use crate::context::Context;
@@ -29,13 +29,11 @@ impl Managed {
             .cell
             .as_mut()
             .map(|cell| cell.status.borrow_and_update().clone());
-        let cell_name = names::cell(&key.name, &key.uid.to_string(), 0);
         let pods = context.views.pods.state();
         let members = cell.as_ref().map_or(&[][..], |cell| &cell.members);
         let known = Known {
             cell: cell.as_ref(),
             agent_versions: versions::count(members, pods.iter().map(AsRef::as_ref)),
-            cell_name: &cell_name,
             stalled: self.stalled.as_ref(),
             rollout: &self.rollout,
         };

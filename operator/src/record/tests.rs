@@ -8,7 +8,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use slotmesh_api::GossipCell;
 use slotmesh_mesh::identity::{Keypair, Uid};
-use slotmesh_mesh::map::{Map, Member, Owner, Protocol};
+use slotmesh_mesh::map::{Delegation, DirectoryEntry, Map, Member, Owner, Protocol};
 use slotmesh_mesh::seal::SealKey;
 use slotmesh_mesh::slot::SlotSet;
 
@@ -60,6 +60,8 @@ fn map() -> Map {
             member(2, "8192-8999,9001-16383"),
             member(3, ""),
         ],
+        delegation: Vec::new(),
+        directory: Vec::new(),
     }
 }
 
@@ -88,6 +90,51 @@ fn a_map_survives_both_ways_with_the_same_bytes() {
     assert_eq!(recorded.map.canonical(), map.canonical());
     assert_eq!(recorded.version, RecordVersion("41".into()));
     assert_eq!(serde_json::to_string(&object(&recorded.map)).unwrap(), json);
+}
+
+/// A map of a cell beside another one, in the moment in which it is split, with a failed member.
+fn full_map() -> Map {
+    let mut map = map();
+    map.slots = "0-8191,9000".parse().unwrap();
+    map.members.truncate(1);
+    map.members[0].failed = true;
+    let part = |cell: &str, slots: &str| Delegation {
+        cell: cell.into(),
+        slots: slots.parse().unwrap(),
+        first_map_sha256: [8; 32],
+        start_epoch: map.epoch + 1,
+    };
+    map.delegation = vec![part("sessions-a", "0-8191"), part("sessions-b", "9000")];
+    map.directory = vec![DirectoryEntry {
+        cell: "sessions-c".into(),
+        slots: "8192-8999,9001-16383".parse().unwrap(),
+        entries: vec!["10.0.0.7:7402".parse().unwrap()],
+    }];
+    map
+}
+
+#[test]
+fn failed_members_and_other_cells_are_recorded_too() {
+    let map = full_map();
+    let written = object(&map);
+    let recorded = from_object(&cluster(), &written, &key()).unwrap();
+    assert_eq!(recorded.map, map);
+    type Edit = fn(&mut GossipCell);
+    let edits: [Edit; 4] = [
+        |cell| cell.spec.members[0].failed = false,
+        |cell| cell.spec.delegation[0].start_epoch += 1,
+        |cell| cell.spec.directory[0].entries.clear(),
+        |cell| cell.spec.delegation.clear(),
+    ];
+    for edit in edits {
+        let mut cell = written.clone();
+        edit(&mut cell);
+        let result = from_object(&cluster(), &cell, &key());
+        assert!(
+            matches!(result, Err(RecordFailure::Tampered(_))),
+            "{result:?}"
+        );
+    }
 }
 
 #[test]
@@ -133,11 +180,9 @@ fn maps_that_cannot_be_recorded_are_refused() {
     let owner = OwnerReference::default;
     let mut foreign = map();
     foreign.cluster = Uid::from_bytes([1; 16]);
-    let mut failed = map();
-    failed.members[0].failed = true;
     let mut unsorted = map();
     unsorted.members.swap(0, 1);
-    for map in [foreign, failed, unsorted] {
+    for map in [foreign, unsorted] {
         let result = to_object(&cluster(), owner(), None, &map, &key());
         assert!(
             matches!(result, Err(RecordFailure::Invalid(_))),

@@ -35,7 +35,6 @@ fn status_of(
     let cluster = GossipCluster::new("sessions", GossipClusterSpec::default());
     let known = Known {
         cell,
-        cell_name: "sessions-bcdfg",
         agent_versions: vec![],
         stalled,
         rollout,
@@ -127,7 +126,6 @@ fn a_condition_that_stays_keeps_its_time() {
     let rollout = Rollout::default();
     let known = Known {
         cell: Some(&cell),
-        cell_name: "c",
         agent_versions: vec![],
         stalled: None,
         rollout: &rollout,
@@ -175,7 +173,6 @@ fn after(status: &str, reason: &str, cell: Option<&CellStatus>) -> GossipCluster
     });
     let known = Known {
         cell,
-        cell_name: "c",
         agent_versions: vec![],
         stalled: None,
         rollout: &Rollout::default(),

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use serde_json::json;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -77,8 +78,40 @@ fn a_child_belongs_to_its_controller() {
         .unwrap()
     };
     let owner = |kind: &str| json!([{"apiVersion": "slotmesh.dev/v1alpha1", "kind": kind, "name": "sessions", "uid": "u", "controller": true}]);
-    let of = |owners| cluster_of_child(&metadata(owners)).unwrap().1;
+    let of = |owners| child::cluster_of(&metadata(owners)).unwrap().1;
     assert_eq!(of(owner("GossipCluster")), "sessions");
     assert_eq!(of(owner("Deployment")), "edited");
     assert_eq!(of(json!([])), "edited");
+}
+
+/// A node that is cordoned drains its owner: nothing else would tell the cluster.
+#[tokio::test]
+async fn a_node_that_changed_wakes_every_cluster_and_a_heartbeat_none() {
+    let mut writer = Writer::<GossipCluster>::default();
+    let watch = NodeWatch {
+        nodes: Arc::default(),
+        clusters: vec![writer.as_reader()],
+        queue: Queue::default(),
+    };
+    let mut cluster = GossipCluster::new("sessions", slotmesh_api::GossipClusterSpec::default());
+    cluster.metadata.namespace = Some("team".to_owned());
+    writer.apply_watcher_event(&watcher::Event::Apply(cluster));
+    let node = |unschedulable: bool, heartbeat: &str| -> Node {
+        serde_json::from_value(json!({
+            "metadata": {"name": "n", "annotations": {"beat": heartbeat}},
+            "spec": {"unschedulable": unschedulable},
+        }))
+        .unwrap()
+    };
+    let expected = ("team".to_owned(), "sessions".to_owned());
+    for (unschedulable, heartbeat, wakes) in [
+        (false, "1", true),
+        (false, "2", false),
+        (true, "3", true),
+        (true, "4", false),
+    ] {
+        watch.seen(&node(unschedulable, heartbeat));
+        let next = futures::FutureExt::now_or_never(watch.queue.next());
+        assert_eq!(next, wakes.then(|| expected.clone()), "beat {heartbeat}");
+    }
 }

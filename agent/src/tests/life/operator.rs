@@ -23,6 +23,9 @@ use slotmesh_transport::verifier::PeerVerifier;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
+/// Deaths and departures within that time are one epoch.
+const BATCH: std::time::Duration = std::time::Duration::from_millis(300);
+
 /// Where an agent runs.
 #[derive(Clone)]
 pub(super) struct Place {
@@ -70,6 +73,8 @@ impl Operator {
             slots: SlotSet::full(),
             protocol: Protocol::default(),
             members: Vec::new(),
+            delegation: Vec::new(),
+            directory: Vec::new(),
         };
         let state = Arc::new(Mutex::new(State {
             authority,
@@ -252,6 +257,7 @@ impl State {
         let config = WatchConfig {
             keypair: map_key(),
             first_sequence: self.map.epoch,
+            take_census: false,
         };
         let config_of_driver = DriverConfig {
             endpoint,
@@ -263,6 +269,8 @@ impl State {
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
                 if let Event::Leaving { member } = event {
+                    // As the real one does: otherwise the map could overtake what it is made from.
+                    tokio::time::sleep(BATCH).await;
                     state.lock().unwrap().remove(member.uid);
                 }
             }
