@@ -164,6 +164,13 @@ pub async fn publish(recorder: &Recorder, event: &Event, about: &ObjectReference
     }
 }
 
+/// The event of a rollout that reached the last agent.
+#[must_use]
+pub fn rollout_completed(agents: i32) -> Event {
+    let note = format!("{agents} agents run the current pod template");
+    normal(events::ROLLOUT_COMPLETED, "Roll", note)
+}
+
 /// An event about something that a human should look at.
 #[must_use]
 pub fn warning(reason: &str, action: &'static str, note: String) -> Event {
