@@ -11,6 +11,7 @@
 mod api;
 mod calm;
 mod chart;
+mod children;
 mod clean;
 mod cut;
 mod four_of_ten;
@@ -53,6 +54,7 @@ type Play = fn(&mut Stage) -> LocalBoxFuture<'_, Result<()>>;
 const STORIES: [Story; 18] = [
     ("api", "each validation rule of the CRDs: accepted and refused", |s| Box::pin(api::play(s))),
     ("chart", "the chart and deploy/: rendered, tried against the API, rights, policy, helm test", |s| Box::pin(chart::play(s))),
+    ("children", "every child is deleted and edited, names are taken, overrides refused, a cluster paused", |s| Box::pin(children::play(s))),
     ("kill_and_hold", "an agent is killed and held down: verdict, new owners, and back", |s| Box::pin(kill_and_hold::play(s))),
     ("restart", "an agent is killed and runs again within 100 ms: no slot moves", |s| Box::pin(restart::play(s))),
     ("freeze_and_wake", "an agent is frozen, loses its slots, wakes, and learns that it was deposed", |s| Box::pin(freeze_and_wake::play(s))),
