@@ -317,6 +317,13 @@ impl Member {
                 epoch,
                 "two different maps of one epoch: no further map is applied; restart the agent once the operator's record is sound"
             ),
+            Event::Separated { from, to } => {
+                tracing::info!(
+                    from,
+                    to,
+                    "the cell was split: this agent belongs to a part now"
+                )
+            }
             Event::NewerMapSeen { version } => tracing::debug!(?version, "newer map seen"),
             Event::Refused { cause } => tracing::debug!(cause, "message refused"),
         }

@@ -55,6 +55,7 @@ pub mod reasons {
 
 /// Reasons of events, beside those of conditions.
 pub mod events {
+    pub const CELL_SPLIT: &str = "CellSplit";
     pub const MEMBERS_JOINED: &str = "MembersJoined";
     pub const MEMBERS_RECOVERED: &str = "MembersRecovered";
     pub const MEMBERS_LEFT: &str = "MembersLeft";

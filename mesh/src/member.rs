@@ -6,6 +6,7 @@
 
 mod health;
 mod peers;
+mod separation;
 mod spread;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -88,6 +89,8 @@ pub struct Mesh {
     me: MemberId,
     signed: SignedMap,
     older: VecDeque<SignedMap>,
+    /// A map of another cell that lists this process: the split that explains it is still to come.
+    early: Option<SignedMap>,
     graph: Graph,
     deposed: bool,
     conflict: bool,
@@ -136,6 +139,7 @@ impl Mesh {
             graph: Graph::of(first.map()),
             signed: first,
             older: VecDeque::new(),
+            early: None,
             deposed: false,
             conflict: false,
             leaving: false,

@@ -7,7 +7,8 @@
 
 mod apply;
 pub mod ca;
-pub mod cell;
+mod cell;
+pub mod cells;
 pub mod check;
 pub mod children;
 pub mod command_line;
@@ -29,5 +30,6 @@ pub mod reconcile;
 pub mod record;
 pub mod scope;
 pub mod seam;
+pub mod split;
 pub mod status;
 mod views;

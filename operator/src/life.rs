@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use slotmesh_mesh::identity::{Epoch, MemberId, PublicKey, Uid};
 use slotmesh_mesh::limits;
-use slotmesh_mesh::map::{Map, Member, Mode, Owner, Protocol};
+use slotmesh_mesh::map::{DirectoryEntry, Map, Member, Mode, Owner, Protocol};
 use slotmesh_mesh::slot::SlotSet;
 use slotmesh_mesh::time::Instant;
 use thiserror::Error;
@@ -103,6 +103,8 @@ pub struct Life {
     /// Dead by the operator's probes and the API's word, where the mesh could not prove it.
     presumed: BTreeSet<MemberId>,
     leaving: BTreeSet<MemberId>,
+    /// The other cells, as the next map is to name them; none as long as nobody has said.
+    directory: Option<Vec<DirectoryEntry>>,
     gone: BTreeSet<Uid>,
     /// Pods whose member was found failed, until they are listed again.
     lost: BTreeSet<Uid>,
@@ -121,6 +123,7 @@ impl Life {
             failed: BTreeSet::new(),
             presumed: BTreeSet::new(),
             leaving: BTreeSet::new(),
+            directory: None,
             gone: BTreeSet::new(),
             lost: BTreeSet::new(),
             first_join: None,
@@ -195,6 +198,18 @@ impl Life {
     pub fn presume_dead(&mut self, now: Instant, member: MemberId) {
         self.presumed.insert(member);
         self.begin_batch(now);
+    }
+
+    /// The other cells of the cluster are these.
+    pub fn set_directory(&mut self, now: Instant, directory: Vec<DirectoryEntry>) {
+        self.directory = Some(directory);
+        self.begin_batch(now);
+    }
+
+    /// Whether a map is recorded and nothing waits to be changed in it.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.map.is_some() && !self.has_changes()
     }
 
     /// A member says that it leaves.
@@ -279,7 +294,15 @@ impl Life {
         let Some(map) = &self.map else {
             return !self.candidates.is_empty();
         };
+        if !map.delegation.is_empty() {
+            // Its parts go on.
+            return false;
+        }
         !self.candidates.is_empty()
+            || self
+                .directory
+                .as_ref()
+                .is_some_and(|directory| *directory != map.directory)
             || map.protocol.heartbeat_interval_ms != self.settings.heartbeat_interval_ms
             || map.members.iter().any(|member| self.is_removed(member))
     }
@@ -313,6 +336,9 @@ impl Life {
         let served = map.owners().fold(SlotSet::empty(), |slots, (_, owner)| {
             slots.union(&owner.slots)
         });
+        if let Some(directory) = &self.directory {
+            map.directory.clone_from(directory);
+        }
         map.protocol.heartbeat_interval_ms = self.settings.heartbeat_interval_ms;
         map.epoch = (parent_epoch + 1).max(self.settings.first_epoch);
 

@@ -81,6 +81,17 @@ pub fn event_of(event: &CellEvent) -> Event {
                 format!("{pod} may not join ({category}): {message}; next: kubectl logs {pod}");
             warning(events::JOIN_REFUSED, "Refuse", note)
         }
+        CellEvent::CellSplit { cell, parts, epoch } => {
+            let parts: Vec<String> = parts
+                .iter()
+                .map(|(name, members)| format!("{name} ({members} members)"))
+                .collect();
+            let note = format!(
+                "{cell} was split into {} (epoch {epoch}); no slot moved",
+                parts.join(" and ")
+            );
+            normal(events::CELL_SPLIT, "Split", note)
+        }
         CellEvent::Frozen(frozen) => warning(
             frozen_reason(frozen.cause),
             "Freeze",

@@ -13,13 +13,13 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use slotmesh_api::conditions::{events, reasons};
 use slotmesh_api::names::FIELD_MANAGER_STATUS;
-use slotmesh_api::{GossipCell, GossipCluster, names};
+use slotmesh_api::{GossipCluster, names};
 use slotmesh_mesh::identity::Uid;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::apply::{ApplyError, apply};
-use crate::cell;
+use crate::cells;
 use crate::children::{self, Child, Parent, Trust};
 use crate::context::Context;
 use crate::inventory::inventory;
@@ -29,7 +29,7 @@ use crate::notes;
 use crate::queue::Name;
 use crate::seam::{
     BalancingSettings, CellHandle, CellSettings, CellStatus, CellsSettings, ClusterKey,
-    ClusterKeys, Inventory, Wishes,
+    ClusterKeys, Inventory, Kubernetes, Wishes,
 };
 use crate::status::{self, Known, Rollout, Stalled};
 
@@ -133,7 +133,7 @@ impl Managed {
         let keys = match &self.keys {
             Some(keys) => keys.clone(),
             None => {
-                let has_record = has_record(context, key, &cell_name).await?;
+                let has_record = has_record(context, key).await?;
                 let keys =
                     keys::get_or_create(&context.client, &context.namespace, key, has_record).await;
                 Arc::new(keys.map_err(keys_stalled)?)
@@ -234,7 +234,6 @@ impl Managed {
         }
         self.cell = None;
         let record = RecordContext {
-            cell: cell_name.clone(),
             owner: owner_of(cluster),
             keys: keys.clone(),
         };
@@ -257,7 +256,7 @@ impl Managed {
         let wishes = self
             .wishes
             .get_or_insert_with(|| watch::channel(Wishes::default()).0);
-        let mut handle = cell::start(
+        let mut handle = cells::start(
             settings,
             context.api.clone(),
             inventory.subscribe(),
@@ -316,10 +315,8 @@ impl Managed {
             .cell
             .as_mut()
             .map(|cell| cell.status.borrow_and_update().clone());
-        let cell_name = names::cell(&key.name, &key.uid.to_string(), 0);
         let known = Known {
             cell: cell.as_ref(),
-            cell_name: &cell_name,
             stalled: self.stalled.as_ref(),
             rollout: &self.rollout,
         };
@@ -407,13 +404,10 @@ impl Managed {
     }
 }
 
-async fn has_record(context: &Context, key: &ClusterKey, cell: &str) -> Result<bool, Stalled> {
-    let cells: Api<GossipCell> = Api::namespaced(context.client.clone(), &key.namespace);
-    match tokio::time::timeout(CALL_TIMEOUT, cells.get_opt(cell)).await {
-        Ok(Ok(found)) => Ok(found.is_some()),
-        Ok(Err(error)) => Err(passing(error.to_string())),
-        Err(_) => Err(passing("the API server did not answer in time".into())),
-    }
+async fn has_record(context: &Context, key: &ClusterKey) -> Result<bool, Stalled> {
+    let records = context.api.list_records(key).await;
+    let records = records.map_err(|failure| passing(failure.to_string()))?;
+    Ok(!records.is_empty())
 }
 
 fn daemon_set_of(context: &Context, key: &ClusterKey) -> Option<Arc<DaemonSet>> {

@@ -6,7 +6,7 @@ use slotmesh_api::conditions::{reasons, types};
 use slotmesh_api::{CellSummary, GossipCluster, GossipClusterStatus};
 use slotmesh_mesh::slot::SLOT_COUNT;
 
-use crate::seam::{CellPhase, CellStatus, Degraded, FrozenCause};
+use crate::seam::{CellBrief, CellPhase, CellStatus, Degraded, FrozenCause};
 
 /// Characters of a condition's message.
 const MESSAGE_MAX: usize = 1024;
@@ -34,8 +34,6 @@ pub struct Rollout {
 pub struct Known<'a> {
     /// What its cell reports.
     pub cell: Option<&'a CellStatus>,
-    /// Name of the cell.
-    pub cell_name: &'a str,
     /// Whether a human is needed.
     pub stalled: Option<&'a Stalled>,
     /// Children.
@@ -56,7 +54,7 @@ pub fn build(
         ..before.clone()
     };
     if let Some(cell) = known.cell.filter(|cell| cell.phase != CellPhase::Starting) {
-        fill(&mut status, cell, known.cell_name);
+        fill(&mut status, cell);
     }
     let was_ready = condition_of(&before, types::READY).is_some_and(|c| c.status == "True");
     let verdicts = [
@@ -103,7 +101,7 @@ impl From<Option<(&'static str, String)>> for Holds {
     }
 }
 
-fn fill(status: &mut GossipClusterStatus, cell: &CellStatus, name: &str) {
+fn fill(status: &mut GossipClusterStatus, cell: &CellStatus) {
     let count = |number: usize| Some(i32::try_from(number).unwrap_or(i32::MAX));
     let listed = cell.members.iter().filter(|member| !member.failed).count();
     status.desired_members = count(cell.desired);
@@ -121,12 +119,13 @@ fn fill(status: &mut GossipClusterStatus, cell: &CellStatus, name: &str) {
     }
     status.epoch = i64::try_from(cell.epoch).ok();
     status.wire_version = Some(cell.wire_version.into());
-    status.cells = vec![CellSummary {
-        name: name.to_owned(),
+    let summary = |cell: &CellBrief| CellSummary {
+        name: cell.name.clone(),
         epoch: i64::try_from(cell.epoch).unwrap_or(i64::MAX),
-        members: i32::try_from(listed).unwrap_or(i32::MAX),
-        slots: i32::try_from(cell.served_slots).unwrap_or(i32::MAX),
-    }];
+        members: i32::try_from(cell.members).unwrap_or(i32::MAX),
+        slots: i32::try_from(cell.slots).unwrap_or(i32::MAX),
+    };
+    status.cells = cell.cells.iter().map(summary).collect();
 }
 
 fn ready(known: &Known<'_>, status: &GossipClusterStatus, was_ready: bool) -> Holds {

@@ -2,13 +2,15 @@
 //! through a bounded one.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use slotmesh_mesh::map::Map;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::life::{Life, Proposal};
 use crate::seam::{
-    CellEvent, CellPhase, CellStatus, Change, Degraded, Frozen, Inventory, MemberStatus,
+    CellBrief, CellEvent, CellPhase, CellStatus, Change, Degraded, Frozen, Inventory, MemberStatus,
+    PlanPreview,
 };
 
 use super::mesh::Reach;
@@ -25,10 +27,16 @@ pub(super) struct Reporter {
     refused: BTreeSet<(String, String)>,
     /// Names of members that look dead while too few are left to agree on it.
     unproven: Vec<String>,
+    split_preview: Option<PlanPreview>,
+    poke: Arc<Notify>,
 }
 
 impl Reporter {
-    pub(super) fn new(status: watch::Sender<CellStatus>, events: mpsc::Sender<CellEvent>) -> Self {
+    pub(super) fn new(
+        status: watch::Sender<CellStatus>,
+        events: mpsc::Sender<CellEvent>,
+        poke: Arc<Notify>,
+    ) -> Self {
         Self {
             status,
             events,
@@ -36,6 +44,8 @@ impl Reporter {
             last_change: None,
             refused: BTreeSet::new(),
             unproven: Vec::new(),
+            split_preview: None,
+            poke,
         }
     }
 
@@ -50,10 +60,9 @@ impl Reporter {
         tracing::error!(cause = ?frozen.cause, message = frozen.message, "frozen");
         self.event(CellEvent::Frozen(frozen.clone()));
         self.frozen = Some(frozen.clone());
-        self.status.send_if_modified(|status| {
-            status.frozen = Some(frozen);
-            true
-        });
+        self.status
+            .send_modify(|status| status.frozen = Some(frozen));
+        self.poke.notify_one();
     }
 
     pub(super) fn thaw(&mut self) {
@@ -64,6 +73,10 @@ impl Reporter {
 
     pub(super) fn set_unproven(&mut self, names: Vec<String>) {
         self.unproven = names;
+    }
+
+    pub(super) fn set_split_preview(&mut self, preview: Option<PlanPreview>) {
+        self.split_preview = preview;
     }
 
     pub(super) fn event(&mut self, event: CellEvent) {
@@ -143,6 +156,7 @@ impl Reporter {
             frozen: self.frozen.clone(),
             last_change: self.last_change.clone(),
             phase: phase(life, inventory),
+            plan: self.split_preview.clone(),
             ..CellStatus::default()
         };
         let lost: Vec<String> = life
@@ -157,6 +171,12 @@ impl Reporter {
             status.epoch = map.epoch;
             status.wire_version = map.protocol.wire_version;
             status.served_slots = map.served_slots().into();
+            status.cells = vec![CellBrief {
+                name: map.cell.clone(),
+                epoch: map.epoch,
+                members: map.members.len(),
+                slots: map.served_slots().into(),
+            }];
             status.members = members(map);
         }
         status.failed = lost.len();
@@ -172,11 +192,14 @@ impl Reporter {
         } else {
             None
         };
-        self.status.send_if_modified(|current| {
+        let changed = self.status.send_if_modified(|current| {
             let changed = *current != status;
             *current = status;
             changed
         });
+        if changed {
+            self.poke.notify_one();
+        }
     }
 }
 

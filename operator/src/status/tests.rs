@@ -35,7 +35,6 @@ fn status_of(
     let cluster = GossipCluster::new("sessions", GossipClusterSpec::default());
     let known = Known {
         cell,
-        cell_name: "sessions-bcdfg",
         stalled,
         rollout,
     };
@@ -126,7 +125,6 @@ fn a_condition_that_stays_keeps_its_time() {
     let rollout = Rollout::default();
     let known = Known {
         cell: Some(&cell),
-        cell_name: "c",
         stalled: None,
         rollout: &rollout,
     };

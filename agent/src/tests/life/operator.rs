@@ -257,6 +257,7 @@ impl State {
         let config = WatchConfig {
             keypair: map_key(),
             first_sequence: self.map.epoch,
+            take_census: false,
         };
         let config_of_driver = DriverConfig {
             endpoint,
