@@ -10,6 +10,7 @@
 //!
 //! A record that somebody else wrote in the meantime is read again and everything starts from there.
 
+mod doubts;
 mod mesh;
 mod report;
 mod unproven;
@@ -31,11 +32,11 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::join::{Knock, Registered, Registry};
-use crate::life::{Candidate, Life, LifeSettings, Proposal};
+use crate::life::{Candidate, Life, LifeSettings, Policy, Proposal};
 use crate::metrics::Metrics;
 use crate::seam::{
-    CELL_EVENTS_MAX, CellEvent, CellHandle, CellSettings, CellStatus, Frozen, FrozenCause,
-    Inventory, Kubernetes, RecordFailure, RecordVersion, Wishes,
+    CELL_EVENTS_MAX, CellEvent, CellHandle, CellSettings, CellStatus, Inventory, Kubernetes,
+    RecordFailure, RecordVersion, Wishes,
 };
 
 use mesh::CellMesh;
@@ -105,6 +106,7 @@ pub fn start<K: Kubernetes>(
         waiting: BTreeMap::new(),
         version: None,
         verdict_at: None,
+        read_at: Instant::now(),
         look_again: false,
         metrics: shared.metrics.clone(),
         _registered: registered,
@@ -160,6 +162,8 @@ struct Cell<K> {
     waiting: BTreeMap<Uid, oneshot::Sender<SignedMap>>,
     version: Option<RecordVersion>,
     verdict_at: Option<Instant>,
+    /// When the record was last read.
+    read_at: Instant,
     /// A look at a pod failed: once more.
     look_again: bool,
     metrics: Metrics,
@@ -168,14 +172,15 @@ struct Cell<K> {
 
 impl<K: Kubernetes> Cell<K> {
     async fn run(mut self) {
+        self.take_wishes();
+        self.take_inventory();
         self.load().await;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let wait = self
-                .life
-                .next_deadline()
-                .map(|at| at.saturating_since(clock::now()));
+            let due = self.life.next_deadline();
+            let due = due.filter(|_| self.reporter.doubts.is_empty());
+            let wait = due.map(|at| at.saturating_since(clock::now()));
             tokio::select! {
                 Some(knock) = self.knocks.recv() => self.on_knock(knock),
                 event = self.mesh.next_event() => self.on_event(event),
@@ -183,12 +188,14 @@ impl<K: Kubernetes> Cell<K> {
                     if changed.is_err() {
                         return;
                     }
+                    self.take_inventory();
                     self.look_for_gone_pods().await;
                 }
                 changed = self.wishes.changed() => {
                     if changed.is_err() {
                         return;
                     }
+                    self.take_wishes();
                 }
                 () = sleep(wait) => {}
                 _ = tick.tick() => self.look().await,
@@ -198,9 +205,20 @@ impl<K: Kubernetes> Cell<K> {
         }
     }
 
+    fn take_wishes(&mut self) {
+        let policy = Policy::from(&*self.wishes.borrow_and_update());
+        self.life.set_policy(clock::now(), policy);
+    }
+
+    fn take_inventory(&mut self) {
+        let inventory = self.inventory.borrow_and_update();
+        self.life.set_inventory(clock::now(), &inventory);
+    }
+
     /// Reads the record until it can be used.
     async fn load(&mut self) {
         loop {
+            self.read_at = Instant::now();
             match self.kubernetes.read_record(&self.settings.cluster).await {
                 Ok(recorded) => {
                     let now = clock::now();
@@ -209,17 +227,19 @@ impl<K: Kubernetes> Cell<K> {
                         None => (None, None),
                     };
                     self.version = version;
+                    self.reporter.doubts.read(map.as_ref().map(Map::version));
                     self.life.reload(map.clone(), now);
                     if let Some(map) = map {
                         self.publish(map).await;
                     }
-                    self.reporter.thaw();
                     self.report();
                     self.look_for_gone_pods().await;
                     return;
                 }
                 Err(failure @ (RecordFailure::Tampered(_) | RecordFailure::Invalid(_))) => {
-                    self.freeze(FrozenCause::RecordTampered, &failure.to_string());
+                    let message = self.doubt(&failure.to_string());
+                    self.reporter.doubts.tampered(message);
+                    self.reporter.report_frozen(&self.life);
                     tokio::time::sleep(FROZEN_RETRY).await;
                 }
                 Err(failure) => {
@@ -253,6 +273,16 @@ impl<K: Kubernetes> Cell<K> {
     fn admit(&mut self, candidate: Candidate, reply: oneshot::Sender<SignedMap>) {
         let name = &candidate.name;
         tracing::info!(cluster = %self.settings.cluster.name, pod = %name, node = %candidate.node, "agent asks to join");
+        if self.life.is_full_for(candidate.uid) {
+            self.reporter.event(CellEvent::JoinRefused {
+                pod: name.clone(),
+                category: "CellFull".to_owned(),
+                message: format!(
+                    "the cell lists {} members, as many as it can; it joins when one leaves",
+                    slotmesh_mesh::limits::MEMBERS_MAX
+                ),
+            });
+        }
         self.waiting.insert(candidate.uid, reply);
         self.life.join(clock::now(), candidate);
     }
@@ -278,10 +308,9 @@ impl<K: Kubernetes> Cell<K> {
                 self.life.leave(clock::now(), member);
             }
             Event::MapConflict { epoch } => {
-                self.freeze(
-                    FrozenCause::MapConflict,
-                    &format!("the mesh holds another map of epoch {epoch}"),
-                );
+                let message = self.doubt(&format!("the mesh holds another map of epoch {epoch}"));
+                let era = self.life.map().map_or(0, |map| map.era);
+                self.reporter.doubts.conflict_seen((era, epoch), message);
             }
             Event::NewerMapSeen {
                 version: (era, epoch),
@@ -289,7 +318,8 @@ impl<K: Kubernetes> Cell<K> {
                 let message = format!(
                     "the mesh holds a newer map (era {era}, epoch {epoch}) than the record"
                 );
-                self.freeze(FrozenCause::EpochRegression, &message);
+                let message = self.doubt(&message);
+                self.reporter.doubts.newer_seen((era, epoch), message);
             }
             other => tracing::debug!(cluster, event = ?other, "mesh"),
         }
@@ -335,8 +365,14 @@ impl<K: Kubernetes> Cell<K> {
 
     /// Records and publishes the next map, if it is time for one.
     async fn advance(&mut self) {
-        if self.reporter.is_frozen() || self.wishes.borrow_and_update().paused {
-            return;
+        if !self.reporter.doubts.is_empty() {
+            if self.read_at.elapsed() < FROZEN_RETRY {
+                return;
+            }
+            self.load().await;
+            if !self.reporter.doubts.is_empty() {
+                return;
+            }
         }
         let (wanted, old_pods) = {
             let inventory = self.inventory.borrow();
@@ -414,7 +450,10 @@ impl<K: Kubernetes> Cell<K> {
     async fn publish(&mut self, map: Map) {
         let signed = match SignedMap::sign(map, &self.settings.keys.map) {
             Ok(signed) => signed,
-            Err(error) => return self.freeze(FrozenCause::RecordTampered, &error.to_string()),
+            Err(error) => {
+                let message = self.doubt(&error.to_string());
+                return self.reporter.doubts.tampered(message);
+            }
         };
         self.mesh.publish(&signed).await;
         let listed: Vec<Uid> = self
@@ -431,12 +470,11 @@ impl<K: Kubernetes> Cell<K> {
         }
     }
 
-    fn freeze(&mut self, cause: FrozenCause, message: &str) {
-        let message = format!(
-            "{message}; no further map is made. Look at it: kubectl -n {} get gossipcell {} -o yaml",
+    fn doubt(&self, what: &str) -> String {
+        format!(
+            "{what}; no further map is made. Look at it: kubectl -n {} get gossipcell {} -o yaml",
             self.settings.cluster.namespace, self.settings.cell
-        );
-        self.reporter.freeze(Frozen { cause, message });
+        )
     }
 
     fn report(&mut self) {
