@@ -372,6 +372,9 @@ pub fn frozen_reason(cause: FrozenCause) -> &'static str {
         FrozenCause::RecordTampered => reasons::RECORD_TAMPERED,
         FrozenCause::EpochRegression => reasons::EPOCH_REGRESSION,
         FrozenCause::MapConflict => reasons::MAP_CONFLICT,
+        FrozenCause::PartialView => reasons::PARTIAL_VIEW,
+        FrozenCause::MassFailure => reasons::MASS_FAILURE,
+        FrozenCause::OwnersDyingInSequence => reasons::OWNERS_DYING_IN_SEQUENCE,
     }
 }
 
