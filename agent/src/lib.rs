@@ -12,6 +12,7 @@ mod door;
 mod error;
 mod http;
 mod join;
+mod keep;
 pub mod logging;
 mod member;
 mod metrics;

@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use crate::counters::Counters;
 use crate::edge::Edge;
-use crate::evidence::EvidenceStore;
+use crate::evidence::{Edge as Link, EvidenceStore};
 use crate::graph::Graph;
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
 use crate::join_address::JoinAddress;
@@ -183,8 +183,10 @@ impl Mesh {
         Ok(mesh)
     }
 
+    /// This process, if the map counts it as a member. Listed as failed is not: it joins again, and
+    /// then keeps what it owns.
     fn find(map: &Map, config: &MeshConfig) -> Option<MemberId> {
-        let member = map.member(config.uid)?;
+        let member = map.member(config.uid).filter(|member| !member.failed)?;
         (member.key == config.keypair.public()).then(|| member.id())
     }
 
@@ -282,6 +284,18 @@ impl Mesh {
                     reported_by,
                 }
             })
+            .collect()
+    }
+
+    /// Links that do not work though neither end was found failed or leaves, (observer, subject).
+    #[must_use]
+    pub fn degraded_links(&self) -> Vec<Link> {
+        let gone: BTreeSet<MemberId> = self.evidence.leaving().collect();
+        let gone = |id: &MemberId| self.verdict.failed.contains(id) || gone.contains(id);
+        let links = self.verdict.degraded.iter();
+        links
+            .filter(|(observer, subject)| !gone(observer) && !gone(subject))
+            .copied()
             .collect()
     }
 

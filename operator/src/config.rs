@@ -183,7 +183,7 @@ fn duration(text: &str, min_seconds: u64, max_seconds: u64) -> Result<Duration, 
     Ok(Duration::from_secs(total))
 }
 
-fn non_empty(value: &str) -> Result<String, String> {
+pub(crate) fn non_empty(value: &str) -> Result<String, String> {
     let value = value.trim();
     if value.is_empty() {
         Err("must not be empty".to_owned())
