@@ -29,6 +29,15 @@ pub mod reasons {
     pub const SLOTS_UNSERVED: &str = "SlotsUnserved";
     pub const NO_OWNERS: &str = "NoOwners";
     pub const MEMBERS_MISSING: &str = "MembersMissing";
+    /// All of them, in the order in which a cluster meets them.
+    pub const OF_READY: [&str; 6] = [
+        BOOTSTRAPPING,
+        WAITING_FOR_OLD_PODS,
+        MEMBERS_MISSING,
+        NO_OWNERS,
+        SLOTS_UNSERVED,
+        ALL_SLOTS_SERVED,
+    ];
     // Reconciling
     pub const SPEC_NOT_APPLIED: &str = "SpecNotApplied";
     pub const ROLLING_OUT: &str = "RollingOut";
@@ -49,6 +58,9 @@ pub mod reasons {
     pub const RECORD_TAMPERED: &str = "RecordTampered";
     pub const EPOCH_REGRESSION: &str = "EpochRegression";
     pub const MAP_CONFLICT: &str = "MapConflict";
+    pub const PARTIAL_VIEW: &str = "PartialView";
+    pub const MASS_FAILURE: &str = "MassFailure";
+    pub const OWNERS_DYING_IN_SEQUENCE: &str = "OwnersDyingInSequence";
     /// Reason of a condition that is False at rest.
     pub const AS_EXPECTED: &str = "AsExpected";
 }
@@ -63,6 +75,9 @@ pub mod events {
     pub const SLOTS_FAILED_OVER: &str = "SlotsFailedOver";
     pub const ROLLOUT_COMPLETED: &str = "RolloutCompleted";
     pub const REBALANCE_COMPLETED: &str = "RebalanceCompleted";
+    pub const SLOTS_HANDED_OVER: &str = "SlotsHandedOver";
+    pub const OWNER_DRAINED: &str = "OwnerDrained";
+    pub const UNFROZEN: &str = "Unfrozen";
     pub const JOIN_REFUSED: &str = "JoinRefused";
     pub const APPLY_FAILED: &str = "ApplyFailed";
 }

@@ -178,8 +178,10 @@ impl Mesh {
         Ok(mesh)
     }
 
+    /// This process, if the map counts it as a member. Listed as failed is not: it joins again, and
+    /// then keeps what it owns.
     fn find(map: &Map, config: &MeshConfig) -> Option<MemberId> {
-        let member = map.member(config.uid)?;
+        let member = map.member(config.uid).filter(|member| !member.failed)?;
         (member.key == config.keypair.public()).then(|| member.id())
     }
 

@@ -140,6 +140,7 @@ impl Watch {
         self.graph = Graph::of(self.signed.map());
         self.evidence.retain_for(self.signed.map(), &self.graph);
         self.announced.clear();
+        self.conflict = false;
         self.left.retain(|member| self.signed.map().lists(*member));
         self.census.retain_for(self.signed.map());
         self.counters.maps_applied += 1;

@@ -10,8 +10,11 @@
 //!
 //! A record that somebody else wrote in the meantime is read again and everything starts from there.
 
+mod doubts;
+mod events;
 mod gone;
 mod mesh;
+mod others_hand;
 mod report;
 mod split;
 mod unproven;
@@ -22,7 +25,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use slotmesh_mesh::identity::{MemberId, Uid};
-use slotmesh_mesh::machine::Event;
 use slotmesh_mesh::map::{DirectoryEntry, Map};
 use slotmesh_mesh::signed::SignedMap;
 use slotmesh_transport::authority::Authority;
@@ -32,14 +34,15 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::join::Knock;
-use crate::life::{Candidate, Life, LifeSettings, Proposal};
+use crate::life::{Candidate, Life, LifeSettings, Policy, Proposal};
 use crate::metrics::Metrics;
 use crate::seam::{
-    CellEvent, CellSettings, CellStatus, Frozen, FrozenCause, Inventory, Kubernetes, RecordFailure,
-    RecordVersion, Wishes,
+    CellEvent, CellSettings, CellStatus, Inventory, Kubernetes, RecordFailure, RecordVersion,
+    Wishes,
 };
 
 use mesh::CellMesh;
+use others_hand::OwnVersions;
 use report::Reporter;
 
 /// Pause after the API server failed us.
@@ -116,7 +119,9 @@ pub(crate) fn start<K: Kubernetes>(parts: Parts<K>) -> Running {
         reporter: Reporter::new(status, parts.events, parts.poke.clone()),
         waiting: BTreeMap::new(),
         version: None,
+        own_versions: OwnVersions::default(),
         verdict_at: None,
+        read_at: Instant::now(),
         look_again: false,
         settled: !parts.take_census,
         may_begin: parts.may_begin,
@@ -174,7 +179,10 @@ struct Cell<K> {
     /// Agents that wait for the first map that lists them.
     waiting: BTreeMap<Uid, oneshot::Sender<SignedMap>>,
     version: Option<RecordVersion>,
+    own_versions: OwnVersions,
     verdict_at: Option<Instant>,
+    /// When the record was last read.
+    read_at: Instant,
     /// A look at a pod failed: once more.
     look_again: bool,
     /// Every member has a map of this cell, as far as that is to be found out.
@@ -186,14 +194,15 @@ struct Cell<K> {
 
 impl<K: Kubernetes> Cell<K> {
     async fn run(mut self) {
+        self.take_wishes();
+        self.take_inventory();
         self.load().await;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let wait = self
-                .life
-                .next_deadline()
-                .map(|at| at.saturating_since(clock::now()));
+            let due = self.life.next_deadline();
+            let due = due.filter(|_| self.reporter.doubts.is_empty());
+            let wait = due.map(|at| at.saturating_since(clock::now()));
             tokio::select! {
                 Some(command) = self.commands.recv() => self.on_command(command),
                 event = self.mesh.next_event() => self.on_event(event),
@@ -201,12 +210,15 @@ impl<K: Kubernetes> Cell<K> {
                     if changed.is_err() {
                         return;
                     }
+                    self.take_inventory();
+                    self.look_at_the_record().await;
                     self.look_for_gone_pods().await;
                 }
                 changed = self.wishes.changed() => {
                     if changed.is_err() {
                         return;
                     }
+                    self.take_wishes();
                 }
                 () = sleep(wait) => {}
                 _ = tick.tick() => self.look().await,
@@ -216,9 +228,20 @@ impl<K: Kubernetes> Cell<K> {
         }
     }
 
+    fn take_wishes(&mut self) {
+        let policy = Policy::from(&*self.wishes.borrow_and_update());
+        self.life.set_policy(clock::now(), policy);
+    }
+
+    fn take_inventory(&mut self) {
+        let inventory = self.inventory.borrow_and_update();
+        self.life.set_inventory(clock::now(), &inventory);
+    }
+
     /// Reads the record until it can be used.
     async fn load(&mut self) {
         loop {
+            self.read_at = Instant::now();
             let read = self
                 .kubernetes
                 .read_record(&self.settings.cluster, &self.settings.cell);
@@ -231,18 +254,21 @@ impl<K: Kubernetes> Cell<K> {
                         None => (None, None),
                     };
                     self.may_begin &= map.is_none();
+                    self.own_versions.extend(version.as_ref());
                     self.version = version;
+                    self.reporter.doubts.read(map.as_ref().map(Map::version));
                     self.life.reload(map.clone(), now);
                     if let Some(map) = map {
                         self.publish(map).await;
                     }
-                    self.reporter.thaw();
                     self.report();
                     self.look_for_gone_pods().await;
                     return;
                 }
                 Err(failure @ (RecordFailure::Tampered(_) | RecordFailure::Invalid(_))) => {
-                    self.freeze(FrozenCause::RecordTampered, &failure.to_string());
+                    let message = self.doubt(&failure.to_string());
+                    self.reporter.doubts.tampered(message);
+                    self.reporter.report_frozen(&self.life);
                     tokio::time::sleep(FROZEN_RETRY).await;
                 }
                 Err(failure) => {
@@ -283,48 +309,18 @@ impl<K: Kubernetes> Cell<K> {
     fn admit(&mut self, candidate: Candidate, reply: oneshot::Sender<SignedMap>) {
         let name = &candidate.name;
         tracing::info!(cluster = %self.settings.cluster.name, pod = %name, node = %candidate.node, "agent asks to join");
+        if self.life.is_full_for(candidate.uid) {
+            self.reporter.event(CellEvent::JoinRefused {
+                pod: name.clone(),
+                category: "CellFull".to_owned(),
+                message: format!(
+                    "the cell lists {} members, as many as it can; it joins when one leaves",
+                    slotmesh_mesh::limits::MEMBERS_MAX
+                ),
+            });
+        }
         self.waiting.insert(candidate.uid, reply);
         self.life.join(clock::now(), candidate);
-    }
-
-    fn on_event(&mut self, event: Event) {
-        let cluster = &self.settings.cluster.name;
-        match event {
-            Event::Verdict { epoch, failed } => {
-                self.metrics.verdicts.inc();
-                self.verdict_at = Some(Instant::now());
-                let names: Vec<String> = failed.iter().map(|id| self.name_of(*id)).collect();
-                tracing::warn!(cluster, epoch, failed = names.join(","), "verdict: failed");
-                self.life
-                    .verdict(clock::now(), failed.into_iter().collect());
-            }
-            Event::VerdictWithdrawn { epoch } => {
-                tracing::info!(cluster, epoch, "verdict withdrawn");
-                self.life
-                    .verdict(clock::now(), std::collections::BTreeSet::new());
-            }
-            Event::Leaving { member } => {
-                tracing::info!(cluster, member = self.name_of(member), "member leaves");
-                self.life.leave(clock::now(), member);
-            }
-            // The parts of a cell that was split go on; nothing more is decided here.
-            Event::MapConflict { .. } | Event::NewerMapSeen { .. } if self.is_split() => {}
-            Event::MapConflict { epoch } => {
-                self.freeze(
-                    FrozenCause::MapConflict,
-                    &format!("the mesh holds another map of epoch {epoch}"),
-                );
-            }
-            Event::NewerMapSeen {
-                version: (era, epoch),
-            } => {
-                let message = format!(
-                    "the mesh holds a newer map (era {era}, epoch {epoch}) than the record"
-                );
-                self.freeze(FrozenCause::EpochRegression, &message);
-            }
-            other => tracing::debug!(cluster, event = ?other, "mesh"),
-        }
     }
 
     fn name_of(&self, id: MemberId) -> String {
@@ -334,8 +330,14 @@ impl<K: Kubernetes> Cell<K> {
 
     /// Records and publishes the next map, if it is time for one.
     async fn advance(&mut self) {
-        if self.reporter.is_frozen() || self.wishes.borrow_and_update().paused {
-            return;
+        if !self.reporter.doubts.is_empty() {
+            if self.read_at.elapsed() < FROZEN_RETRY {
+                return;
+            }
+            self.load().await;
+            if !self.reporter.doubts.is_empty() {
+                return;
+            }
         }
         let (wanted, old_pods) = {
             let inventory = self.inventory.borrow();
@@ -367,6 +369,7 @@ impl<K: Kubernetes> Cell<K> {
                 self.metrics
                     .write_seconds
                     .observe(begun.elapsed().as_secs_f64());
+                self.own_versions.extend(Some(&version));
                 self.version = Some(version);
                 self.may_begin = false;
                 true
@@ -422,7 +425,10 @@ impl<K: Kubernetes> Cell<K> {
     async fn publish(&mut self, map: Map) {
         let signed = match SignedMap::sign(map, &self.settings.keys.map) {
             Ok(signed) => signed,
-            Err(error) => return self.freeze(FrozenCause::RecordTampered, &error.to_string()),
+            Err(error) => {
+                let message = self.doubt(&error.to_string());
+                return self.reporter.doubts.tampered(message);
+            }
         };
         self.mesh.publish(&signed).await;
         let listed: Vec<Uid> = self
@@ -439,12 +445,11 @@ impl<K: Kubernetes> Cell<K> {
         }
     }
 
-    fn freeze(&mut self, cause: FrozenCause, message: &str) {
-        let message = format!(
-            "{message}; no further map is made. Look at it: kubectl -n {} get gossipcell {} -o yaml",
+    fn doubt(&self, what: &str) -> String {
+        format!(
+            "{what}; no further map is made. Look at it: kubectl -n {} get gossipcell {} -o yaml",
             self.settings.cluster.namespace, self.settings.cell
-        );
-        self.reporter.freeze(Frozen { cause, message });
+        )
     }
 
     fn report(&mut self) {

@@ -97,7 +97,30 @@ pub fn event_of(event: &CellEvent) -> Event {
             "Freeze",
             frozen.message.clone(),
         ),
-        CellEvent::Unfrozen => normal("Unfrozen", "Thaw", "the record can be used again".into()),
+        CellEvent::Unfrozen { causes } => {
+            let reasons: Vec<&str> = causes.iter().map(|cause| frozen_reason(*cause)).collect();
+            let note = format!("{} is over: planning goes on", reasons.join(", "));
+            normal(events::UNFROZEN, "Thaw", note)
+        }
+        CellEvent::SlotsHandedOver {
+            slots,
+            changed_node,
+            from,
+            epoch,
+        } => {
+            let note = format!(
+                "{slots} slots of {} went to the new pods on the same nodes (epoch {epoch}); {changed_node} slots changed their node",
+                list(from)
+            );
+            normal(events::SLOTS_HANDED_OVER, "HandOver", note)
+        }
+        CellEvent::OwnersDrained { names, epoch } => {
+            let note = format!(
+                "{} hold no slots any more (capacity 0, epoch {epoch}); their nodes can go",
+                list(names)
+            );
+            normal(events::OWNER_DRAINED, "Drain", note)
+        }
     }
 }
 
@@ -162,6 +185,13 @@ pub async fn publish(recorder: &Recorder, event: &Event, about: &ObjectReference
         Ok(Err(error)) => tracing::warn!(%error, reason = event.reason, "an event was not written"),
         Err(_) => tracing::warn!(reason = event.reason, "an event was not written in time"),
     }
+}
+
+/// The event of a rollout that reached the last agent.
+#[must_use]
+pub fn rollout_completed(agents: i32) -> Event {
+    let note = format!("{agents} agents run the current pod template");
+    normal(events::ROLLOUT_COMPLETED, "Roll", note)
 }
 
 /// An event about something that a human should look at.

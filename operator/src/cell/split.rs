@@ -6,7 +6,7 @@ use slotmesh_api::Automation;
 use slotmesh_mesh::map::Map;
 use slotmesh_transport::clock;
 
-use crate::seam::{FrozenCause, Kubernetes, PlanPreview};
+use crate::seam::{Kubernetes, PlanPreview};
 use crate::split;
 
 use super::{Cell, FROZEN_RETRY};
@@ -79,7 +79,9 @@ impl<K: Kubernetes> Cell<K> {
     /// operator last recorded. An operator that never read it cannot know what it said.
     pub(super) async fn restore(&mut self) {
         let Some(mut map) = self.life.map().cloned() else {
-            self.freeze(FrozenCause::RecordTampered, "the record is gone");
+            let message = self.doubt("the record is gone");
+            self.reporter.doubts.tampered(message);
+            self.reporter.report_frozen(&self.life);
             return tokio::time::sleep(FROZEN_RETRY).await;
         };
         tracing::warn!(cluster = %self.settings.cluster.name, cell = %self.settings.cell, epoch = map.epoch, "the record is gone: writing it again");

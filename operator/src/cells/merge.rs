@@ -29,6 +29,8 @@ pub(super) fn merge(cells: Vec<CellStatus>, splitting: Option<String>) -> CellSt
         merged.degraded = merged.degraded.or(cell.degraded);
         merged.frozen = merged.frozen.or(cell.frozen);
         merged.plan = merged.plan.or(cell.plan);
+        merged.slot_totals.inherited += cell.slot_totals.inherited;
+        merged.slot_totals.changed_node += cell.slot_totals.changed_node;
         let at = |change: &Option<crate::seam::Change>| change.as_ref().map(|it| it.recorded_at);
         if at(&cell.last_change) > at(&merged.last_change) {
             merged.last_change = cell.last_change;

@@ -177,18 +177,18 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 /// often the operator is killed, and nothing of it twice.
 #[tokio::test]
 async fn an_operator_killed_between_two_steps_is_followed_by_one_that_goes_on() {
-    let whole = map(12, 0, 1, 1366);
+    let whole = map(16, 0, 1, 1024);
     for steps in 0..=3 {
         let store = Store::with(&whole);
         store.allow(steps);
-        let killed = operator(&store, 11);
+        let killed = operator(&store, 15);
         until("the steps that succeed", || {
             store.log.lock().unwrap().len() == steps
         })
         .await;
         drop(killed);
         store.allow(10);
-        let next = operator(&store, 11);
+        let next = operator(&store, 15);
         until("both parts", || store.names().len() == 3).await;
         until("a status that tells of the split", || {
             next.handle.status.borrow().splitting.is_some()
@@ -214,9 +214,9 @@ async fn an_operator_killed_between_two_steps_is_followed_by_one_that_goes_on() 
 
 #[tokio::test]
 async fn a_cell_within_its_limit_stays_whole() {
-    let store = Store::with(&map(12, 0, 1, 1366));
+    let store = Store::with(&map(16, 0, 1, 1024));
     store.allow(10);
-    let operator = operator(&store, 12);
+    let operator = operator(&store, 16);
     until("its status", || operator.handle.status.borrow().epoch > 0).await;
     assert_eq!(operator.handle.status.borrow().cells.len(), 1);
     assert_eq!(store.log.lock().unwrap().len(), 0);

@@ -191,7 +191,7 @@ fn a_changed_interval_is_a_new_epoch() {
     let mut settings = running(2);
     let map = settings.map().unwrap().clone();
     settings.settings.heartbeat_interval_ms = 500;
-    let life = Life::new(settings.settings, Some(map), at(0));
+    let mut life = Life::new(settings.settings, Some(map), at(0));
     let proposal = life.propose(at(300), 0, 0).unwrap().unwrap();
     assert_eq!(
         (proposal.map.protocol.heartbeat_interval_ms, proposal.moves),
