@@ -248,7 +248,7 @@ impl Life {
         if self.policy == policy {
             return;
         }
-        if policy.max_unhealthy_percent > self.policy.max_unhealthy_percent {
+        if self.map.is_some() && policy.max_unhealthy_percent > self.policy.max_unhealthy_percent {
             self.freezes.limit_was_raised();
         }
         self.policy = policy;
