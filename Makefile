@@ -7,7 +7,7 @@ CARGO ?= cargo
 E2E = $(CARGO) run -q --release --locked -p slotmesh-e2e --
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test build lint unit scenarios bench-main crds assets up clean
+.PHONY: help demo test build lint unit scenarios bench-main crds chart-docs manifests assets up clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,11 @@ bench-main: build ## measure what is promised, about 40 min (ARGS="--help" lists
 crds: ## regenerate crds/ and the chart's copy from the types
 	$(CARGO) run -q --locked -p slotmesh-api --bin slotmesh-crds crds charts/slotmesh/files/crds
 
+chart-docs: ## write the table of all values into the chart's README
+	@$(CARGO) run -q --locked -p slotmesh-e2e -- chart-docs
+
+manifests: ## write deploy/install.yaml from the chart (after `make crds`, or any change of the chart)
+	@$(CARGO) run -q --locked -p slotmesh-e2e -- manifests
 
 assets: build ## build or find etcd, kube-apiserver and their companions (once, about 7 min on 2 cores)
 	@$(E2E) assets

@@ -65,6 +65,11 @@ pub struct Config {
     )]
     pub token_file: PathBuf,
 
+    /// Folder that outlives a restart of the container (an emptyDir), for the last signed map: look-ups
+    /// are then answered, marked as stale, before this agent has joined again. Unset: nothing is kept.
+    #[arg(long, env = "SLOTMESH_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+
     /// UDP port of the mesh.
     #[arg(long, env = "SLOTMESH_MESH_PORT", default_value_t = 7400, value_parser = port())]
     pub mesh_port: u16,
@@ -143,7 +148,7 @@ impl Config {
     fn check(&self) -> Result<(), String> {
         if self.http_port == self.metrics_port {
             return Err(format!(
-                "--http-port and --metrics-port are both {}; give each its own",
+                "--http-port (or SLOTMESH_HTTP_PORT) and --metrics-port (or SLOTMESH_METRICS_PORT) are both {}; give each its own",
                 self.http_port
             ));
         }

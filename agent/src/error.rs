@@ -1,5 +1,6 @@
 //! What ends an agent: nothing that a retry mends is here.
 
+use std::io;
 use std::net::SocketAddr;
 
 use slotmesh_mesh::member::MeshError;
@@ -9,24 +10,60 @@ use thiserror::Error;
 /// Why the agent stops.
 #[derive(Debug, Error)]
 pub enum AgentError {
-    /// An address is taken.
-    #[error("cannot listen on {address}: {source}; does another agent run in this pod's network?")]
+    /// It cannot listen on an address.
+    #[error("cannot listen on {protocol}://{address}: {source}; {}", next_step(.source, .port))]
     Bind {
+        /// `udp` or `tcp`.
+        protocol: &'static str,
         /// Which.
         address: SocketAddr,
+        /// The flag of the port, and the variable that sets it too.
+        port: &'static str,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The mesh's endpoint does not start.
     #[error(transparent)]
-    Endpoint(#[from] EndpointError),
+    Endpoint(EndpointError),
     /// The first map is not for this agent.
     #[error(transparent)]
     Mesh(#[from] MeshError),
     /// Metrics contradict each other.
-    #[error("metrics: {0}")]
+    #[error("metrics: {0}; this is a defect: please report it with this line")]
     Metrics(#[from] prometheus::Error),
     /// Signals cannot be caught.
-    #[error("signals: {0}")]
-    Signals(#[from] std::io::Error),
+    #[error("signals: {0}; this is a defect: please report it with this line")]
+    Signals(#[from] io::Error),
+}
+
+impl AgentError {
+    /// The mesh's endpoint does not start.
+    pub(crate) fn of_mesh_port(error: EndpointError) -> Self {
+        match error {
+            EndpointError::Bind { address, source } => Self::Bind {
+                protocol: "udp",
+                address,
+                port: "--mesh-port (or SLOTMESH_MESH_PORT)",
+                source,
+            },
+            error => Self::Endpoint(error),
+        }
+    }
+}
+
+/// What whoever reads the line can do.
+fn next_step(source: &io::Error, port: &str) -> String {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "another process has it: does a second agent run in this pod's network? Else set {port}"
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address: set --pod-ip (or SLOTMESH_POD_IP) to that of this pod"
+                .into()
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("ports below 1024 are for root: set {port} to a higher one")
+        }
+        _ => format!("check --pod-ip (or SLOTMESH_POD_IP) and {port}"),
+    }
 }

@@ -11,6 +11,7 @@ pub mod config;
 mod error;
 mod http;
 mod join;
+mod keep;
 pub mod logging;
 mod member;
 mod metrics;

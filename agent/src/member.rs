@@ -1,14 +1,14 @@
 //! One membership: from the first map that lists this agent's key to the one that no longer does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use slotmesh_mesh::counters::Counters;
 use slotmesh_mesh::identity::{Epoch, MemberId};
 use slotmesh_mesh::machine::{Event, Input};
-use slotmesh_mesh::map::Map;
 use slotmesh_mesh::member::{Health, MemberHealth, Mesh, MeshConfig};
+use slotmesh_mesh::signed::SignedMap;
 use slotmesh_transport::clock;
 use slotmesh_transport::driver::{Driver, DriverConfig, TrafficSums};
 use slotmesh_transport::refusal::Refusal;
@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::error::AgentError;
 use crate::join::{Door, Joined};
 use crate::metrics::Metrics;
-use crate::snapshot::{Partings, Shared, Snapshot, Standing};
+use crate::snapshot::{Degraded, Partings, Shared, Snapshot, Standing};
 
 /// Pace at which counters reach the metrics.
 const TICK: Duration = Duration::from_secs(1);
@@ -67,10 +67,11 @@ pub(crate) struct Member {
 
 /// What the shell reads of the machine at once.
 struct View {
-    map: Arc<Map>,
+    signed: SignedMap,
     me: MemberId,
     deposed: bool,
     health: Vec<MemberHealth>,
+    degraded: Degraded,
     counters: Counters,
     connections: usize,
     conflict: bool,
@@ -135,7 +136,7 @@ impl Member {
                 }
                 _ = self.tick.tick() => {
                     let Some(view) = self.publish().await else { return Change::Stopped };
-                    let others = view.map.active().count() > 1;
+                    let others = view.signed.map().active().count() > 1;
                     if let Some(change) = self.listen(view.silent_for, others) {
                         // Readers see at once that answers may be outdated, or that they are not.
                         self.publish().await;
@@ -214,44 +215,59 @@ impl Member {
         self.metrics.joined.set(0);
         self.metrics.alone.set(0);
         if let Some(last) = self.snapshots.load_full() {
-            self.snapshots.store(Some(Arc::new(Snapshot {
-                standing: Standing::Former,
-                ..(*last).clone()
-            })));
+            let former = last.with_standing(Standing::Former);
+            self.snapshots.store(Arc::new(former));
         }
     }
 
     async fn publish(&mut self) -> Option<View> {
         let handle = self.driver.handle();
         let view = handle.with(|mesh: &mut Mesh| View {
-            map: mesh.signed_map().map().clone(),
+            signed: mesh.signed_map().clone(),
             me: mesh.id(),
             deposed: mesh.is_deposed(),
             health: mesh.members(),
+            degraded: Degraded::of(mesh.degraded_links()),
             counters: mesh.counters().clone(),
             connections: mesh.connections(),
             conflict: mesh.has_map_conflict(),
             silent_for: clock::now().saturating_since(mesh.heard_anybody_at()),
         });
         let view = view.await.ok()?;
+        self.snapshots.store(Arc::new(self.snapshot(&view)));
+        self.partings.retain_for(view.signed.map());
+        self.measure(&view);
+        Some(view)
+    }
+
+    fn snapshot(&self, view: &View) -> Snapshot {
         let previous = self.snapshots.load_full();
-        let standing = match (view.deposed, self.alone && view.map.members.len() > 1) {
+        let map = view.signed.map().clone();
+        let standing = match (view.deposed, self.alone && map.members.len() > 1) {
             (true, _) => Standing::Former,
             (false, true) => Standing::Alone,
             (false, false) => Standing::Member,
         };
-        let snapshot = Snapshot::next(
-            previous.as_deref(),
-            view.map.clone(),
-            view.me,
+        let now = Instant::now();
+        let confirmed_at = match (standing, &previous) {
+            (Standing::Member, _) | (_, None) => Some(now),
+            (Standing::Alone, _) => now.checked_sub(view.silent_for),
+            (_, Some(previous)) => Some(previous.confirmed_at),
+        };
+        let mut snapshot = Snapshot {
+            map,
+            signed: view.signed.clone(),
+            me: view.me,
             standing,
-            view.health.clone(),
-            &self.partings,
-        );
-        self.partings.retain_for(&view.map);
-        self.snapshots.store(Some(Arc::new(snapshot)));
-        self.measure(&view);
-        Some(view)
+            confirmed_at: confirmed_at.unwrap_or(now),
+            health: view.health.clone(),
+            degraded: view.degraded.clone(),
+            departed: VecDeque::new(),
+        };
+        if let Some(previous) = previous {
+            snapshot.remember(&previous, &self.partings);
+        }
+        snapshot
     }
 
     fn measure(&mut self, view: &View) {
@@ -268,12 +284,16 @@ impl Member {
         metrics.joined.set(i64::from(!view.deposed));
         metrics.alone.set(i64::from(self.alone));
         metrics.map_conflict.set(i64::from(view.conflict));
+        let map = view.signed.map();
         metrics
             .map_epoch
-            .set(i64::try_from(view.map.epoch).unwrap_or(i64::MAX));
+            .set(i64::try_from(map.epoch).unwrap_or(i64::MAX));
         metrics
             .members
-            .set(i64::try_from(view.map.members.len()).unwrap_or(0));
+            .set(i64::try_from(map.members.len()).unwrap_or(0));
+        metrics
+            .degraded_links
+            .set(i64::try_from(view.degraded.count).unwrap_or(i64::MAX));
         metrics.suspected_members.set(count(Health::Suspect));
         metrics.failed_members.set(count(Health::Failed));
         metrics
@@ -317,6 +337,13 @@ impl Member {
                 epoch,
                 "two different maps of one epoch: no further map is applied; restart the agent once the operator's record is sound"
             ),
+            Event::Separated { from, to } => {
+                tracing::info!(
+                    from,
+                    to,
+                    "the cell was split: this agent belongs to a part now"
+                )
+            }
             Event::NewerMapSeen { version } => tracing::debug!(?version, "newer map seen"),
             Event::Refused { cause } => tracing::debug!(cause, "message refused"),
         }

@@ -10,6 +10,7 @@ use slotmesh_transport::driver::TrafficSums;
 use slotmesh_transport::refusal::Refusal;
 
 use crate::error::AgentError;
+use crate::http::Ended;
 
 /// Everything that `/metrics` shows, beside that of the process.
 #[derive(Clone, Debug)]
@@ -26,6 +27,11 @@ pub(crate) struct Metrics {
     pub(crate) joined: IntGauge,
     pub(crate) alone: IntGauge,
     pub(crate) map_conflict: IntGauge,
+    pub(crate) degraded_links: IntGauge,
+    pub(crate) watchers: IntGauge,
+    pub(crate) watchers_refused: IntCounter,
+    pub(crate) keeping_failed: IntCounter,
+    watches_ended: IntCounterVec,
     joins: IntCounterVec,
     refused: IntCounterVec,
     handshakes_failed: IntCounterVec,
@@ -159,8 +165,33 @@ impl Metrics {
         for outcome in OUTCOMES {
             joins.with_label_values(&[outcome]);
         }
+        let watches_ended = vector(
+            "slotmesh_agent_map_watches_ended_total",
+            "Watches of the map, and waits for a newer one, that ended, by cause.",
+            "cause",
+        )?;
+        for ended in Ended::ALL {
+            watches_ended.with_label_values(&[ended.cause()]);
+        }
         Ok(Self {
             joins,
+            watches_ended,
+            degraded_links: gauge(
+                "slotmesh_agent_degraded_links",
+                "Links between two living members that do not work.",
+            )?,
+            watchers: gauge(
+                "slotmesh_agent_map_watchers",
+                "Clients that watch the map, or wait for a newer one.",
+            )?,
+            watchers_refused: counter(
+                "slotmesh_agent_map_watches_refused_total",
+                "Watches of the map refused because there were too many.",
+            )?,
+            keeping_failed: counter(
+                "slotmesh_agent_map_keeping_failures_total",
+                "Attempts to keep the map on disk that failed.",
+            )?,
             map_epoch: gauge("slotmesh_agent_map_epoch", "Epoch of the map in force.")?,
             map_applied: moment(
                 "slotmesh_agent_map_applied_timestamp_seconds",
@@ -206,6 +237,10 @@ impl Metrics {
             totals,
             registry,
         })
+    }
+
+    pub(crate) fn watch_ended(&self, ended: Ended) {
+        self.watches_ended.with_label_values(&[ended.cause()]).inc();
     }
 
     pub(crate) fn join_attempt(&self, outcome: &str) {

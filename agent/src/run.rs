@@ -2,15 +2,14 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
 use slotmesh_transport::endpoint::bind;
 
 use crate::config::Config;
 use crate::error::AgentError;
 use crate::http::{self, Limits};
 use crate::join::{Door, Joined, join};
+use crate::keep;
 use crate::member::{Change, Member};
 use crate::metrics::Metrics;
 use crate::snapshot::Shared;
@@ -21,12 +20,13 @@ use crate::snapshot::Shared;
 /// When a port is taken, or something is wrong that no retry mends.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
     let metrics = Metrics::new()?;
-    let snapshots: Shared = Arc::new(ArcSwapOption::empty());
-    let at = |port| SocketAddr::new(config.pod_ip, port);
-    let (api, exposition) = (http::api(snapshots.clone()), http::metrics(metrics.clone()));
-    http::serve(at(config.http_port), api, Limits::default()).await?;
-    http::serve(at(config.metrics_port), exposition, Limits::default()).await?;
-    let door = Door::new(bind(config.mesh_address())?, snapshots);
+    let snapshots = Shared::default();
+    let endpoint = bind(config.mesh_address()).map_err(AgentError::of_mesh_port)?;
+    if let Some(folder) = &config.state_dir {
+        keep::start(&config, folder, &snapshots, &metrics);
+    }
+    serve(&config, &snapshots, &metrics).await?;
+    let door = Door::new(endpoint, snapshots.clone());
     tracing::info!(
         cluster = config.cluster_name,
         pod = config.pod_name,
@@ -35,6 +35,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         "agent started"
     );
 
+    let shutdown = async {
+        shutdown.await;
+        snapshots.close();
+    };
     tokio::pin!(shutdown);
     let mut joined = tokio::select! {
         joined = join(&config, &door, &metrics) => joined,
@@ -48,6 +52,31 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
             None => return Ok(()),
         }
     }
+}
+
+/// The local API and the metrics, each on its port.
+async fn serve(config: &Config, snapshots: &Shared, metrics: &Metrics) -> Result<(), AgentError> {
+    let limits = Limits::default();
+    let api = http::api(snapshots.clone(), metrics.clone(), limits);
+    let exposition = http::metrics(metrics.clone());
+    for (number, router, port) in [
+        (config.http_port, api, "--http-port (or SLOTMESH_HTTP_PORT)"),
+        (
+            config.metrics_port,
+            exposition,
+            "--metrics-port (or SLOTMESH_METRICS_PORT)",
+        ),
+    ] {
+        let address = SocketAddr::new(config.pod_ip, number);
+        let served = http::serve(address, router, limits).await;
+        served.map_err(|source| AgentError::Bind {
+            protocol: "tcp",
+            address,
+            port,
+            source,
+        })?;
+    }
+    Ok(())
 }
 
 /// Lives as a member until the next membership is there; none when the agent is to end.

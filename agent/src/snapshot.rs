@@ -1,24 +1,55 @@
 //! What the agent knows, published for readers: look-ups never wait for the mesh.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+mod partings;
+mod published;
 
-use arc_swap::ArcSwapOption;
-use slotmesh_mesh::identity::MemberId;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use slotmesh_mesh::evidence::Edge;
+use slotmesh_mesh::identity::{MemberId, Uid};
 use slotmesh_mesh::limits;
-use slotmesh_mesh::machine::Event;
 use slotmesh_mesh::map::Map;
 use slotmesh_mesh::member::MemberHealth;
+use slotmesh_mesh::signed::SignedMap;
+
+pub(crate) use partings::Partings;
+pub(crate) use published::{News, Shared};
 
 /// The state at one moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
+    /// The signed map of [`Self::signed`], at hand.
     pub(crate) map: Arc<Map>,
+    pub(crate) signed: SignedMap,
     pub(crate) me: MemberId,
     pub(crate) standing: Standing,
+    /// When the map was last known to be in force.
+    pub(crate) confirmed_at: Instant,
     pub(crate) health: Vec<MemberHealth>,
+    pub(crate) degraded: Degraded,
     pub(crate) departed: VecDeque<Departed>,
+}
+
+/// Links that do not work, though nobody at their ends was found failed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Degraded {
+    /// How many.
+    pub(crate) count: usize,
+    /// (observer, subject), not more than [`DEGRADED_LINKS_MAX`].
+    pub(crate) links: Vec<Edge>,
+}
+
+/// Degraded links that a snapshot names.
+const DEGRADED_LINKS_MAX: usize = 256;
+
+impl Degraded {
+    pub(crate) fn of(mut links: Vec<Edge>) -> Self {
+        let count = links.len();
+        links.truncate(DEGRADED_LINKS_MAX);
+        Self { count, links }
+    }
 }
 
 /// How far this agent's answers can be trusted.
@@ -30,6 +61,8 @@ pub(crate) enum Standing {
     Alone,
     /// No member any more: the map is the last one it had.
     Former,
+    /// Not a member yet: the map is the last one of the process before, kept on disk.
+    Kept,
 }
 
 impl Standing {
@@ -48,84 +81,62 @@ pub(crate) struct Departed {
     pub(crate) at_unix_ms: u64,
 }
 
-/// Where the snapshot is published.
-pub(crate) type Shared = Arc<ArcSwapOption<Snapshot>>;
-
 impl Snapshot {
-    /// The next snapshot: whoever is no longer listed has departed.
-    pub(crate) fn next(
-        previous: Option<&Self>,
-        map: Arc<Map>,
-        me: MemberId,
-        standing: Standing,
-        health: Vec<MemberHealth>,
-        partings: &Partings,
-    ) -> Self {
-        let mut departed = previous
-            .map(|previous| previous.departed.clone())
-            .unwrap_or_default();
-        if let Some(previous) = previous {
-            for gone in previous
-                .map
-                .members
-                .iter()
-                .filter(|member| !map.lists(member.id()))
-            {
-                let reason = partings.reason(gone.id());
-                let name = gone.name.clone();
-                departed.push_front(Departed {
-                    id: gone.id(),
-                    name,
-                    reason,
-                    at_unix_ms: unix_ms(),
-                });
-            }
-        }
-        departed.truncate(limits::DEPARTED_MAX);
+    /// What a process before this one knew.
+    pub(crate) fn kept(signed: SignedMap, pod: Uid, age: Duration) -> Self {
+        let map = signed.map().clone();
+        let nobody = MemberId {
+            uid: pod,
+            incarnation: 0,
+        };
+        let me = map.member(pod).map_or(nobody, |member| member.id());
+        let now = Instant::now();
         Self {
             map,
+            signed,
             me,
-            standing,
-            health,
-            departed,
+            standing: Standing::Kept,
+            // A clock that starts with the machine may not reach back that far.
+            confirmed_at: now.checked_sub(age).unwrap_or(now),
+            health: Vec::new(),
+            degraded: Degraded::default(),
+            departed: VecDeque::new(),
         }
     }
-}
 
-/// Why members that are still listed will be gone, as far as the mesh said. A map can follow on the
-/// heels of what it is made from, so this is told by events, in their order, and not by comparing
-/// snapshots.
-#[derive(Debug, Default)]
-pub(crate) struct Partings(BTreeMap<MemberId, &'static str>);
+    /// The same with another standing.
+    pub(crate) fn with_standing(&self, standing: Standing) -> Self {
+        Self {
+            standing,
+            ..self.clone()
+        }
+    }
 
-impl Partings {
-    pub(crate) fn note(&mut self, event: &Event) {
-        match event {
-            Event::Leaving { member } => {
-                self.0.insert(*member, "Left");
-            }
-            Event::Verdict { failed, .. } => {
-                self.withdraw();
-                for member in failed {
-                    self.0.entry(*member).or_insert("Failed");
+    /// Remembers whom the map before listed and this one does not.
+    pub(crate) fn remember(&mut self, previous: &Self, partings: &Partings) {
+        self.departed.clone_from(&previous.departed);
+        // How the members of a kept map ended is not known; those of a cell that was split live on in
+        // another.
+        let same_cell = previous.map.cell == self.map.cell;
+        if previous.standing != Standing::Kept && same_cell {
+            for gone in previous.map.members.iter() {
+                if !self.map.lists(gone.id()) {
+                    self.departed.push_front(Departed {
+                        id: gone.id(),
+                        name: gone.name.clone(),
+                        reason: partings.reason(gone.id()),
+                        at_unix_ms: unix_ms(),
+                    });
                 }
             }
-            Event::VerdictWithdrawn { .. } => self.withdraw(),
-            _ => {}
         }
+        self.departed.truncate(limits::DEPARTED_MAX);
     }
 
-    fn withdraw(&mut self) {
-        self.0.retain(|_, reason| *reason != "Failed");
-    }
-
-    fn reason(&self, member: MemberId) -> &'static str {
-        self.0.get(&member).copied().unwrap_or("Removed")
-    }
-
-    /// Others have departed by now.
-    pub(crate) fn retain_for(&mut self, map: &Map) {
-        self.0.retain(|member, _| map.lists(*member));
+    /// For how long the map may have been outdated; none while it is in force.
+    pub(crate) fn stale_for(&self) -> Option<Duration> {
+        let stale = self.standing.is_stale();
+        stale.then(|| self.confirmed_at.elapsed())
     }
 }
 

@@ -5,8 +5,13 @@
     clippy::panic
 )]
 
+mod bytes;
 mod config;
 mod dependencies;
+mod docs;
+pub(crate) mod fixture;
 mod http;
+mod kept;
 mod life;
 mod metrics;
+mod watch;

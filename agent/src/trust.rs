@@ -15,6 +15,10 @@ use thiserror::Error;
 /// Bytes of one file; a ConfigMap holds at most 1 MiB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
+/// How the folder and the token are set.
+const TRUST_FLAG: &str = "--trust-dir (or SLOTMESH_TRUST_DIR)";
+const TOKEN_FLAG: &str = "--token-file (or SLOTMESH_TOKEN_FILE)";
+
 /// What a join needs.
 #[derive(Debug)]
 pub(crate) struct Trust {
@@ -27,44 +31,41 @@ pub(crate) struct Trust {
 /// Why there is no join yet.
 #[derive(Debug, Error)]
 pub(crate) enum TrustError {
-    #[error(
-        "cannot read {path}: {source}; does the pod mount the ConfigMap and the projected token?"
-    )]
+    #[error("cannot read {path}: {source}; does the pod mount what {flag} names?")]
     Read {
         path: PathBuf,
+        flag: &'static str,
         source: std::io::Error,
     },
-    #[error("{path} is larger than {FILE_BYTES_MAX} bytes")]
-    TooLarge { path: PathBuf },
+    #[error("{path} is larger than {FILE_BYTES_MAX} bytes; does {flag} name the right place?")]
+    TooLarge { path: PathBuf, flag: &'static str },
     #[error(
-        "{path} holds no {what}; the operator writes it: is its ConfigMap edited, or from another version?"
+        "{path} holds no {what}; is it edited, from another version, or does {flag} name the wrong place?"
     )]
-    Content { path: PathBuf, what: &'static str },
+    Content {
+        path: PathBuf,
+        what: &'static str,
+        flag: &'static str,
+    },
 }
 
 impl Trust {
     pub(crate) fn read(folder: &Path, token_file: &Path) -> Result<Self, TrustError> {
         let ca = folder.join("ca.crt");
         let roots: Vec<CertificateDer<'static>> =
-            CertificateDer::pem_slice_iter(read(&ca)?.as_bytes())
+            CertificateDer::pem_slice_iter(read(&ca, TRUST_FLAG)?.as_bytes())
                 .filter_map(Result::ok)
                 .collect();
         if roots.is_empty() {
             return Err(TrustError::Content {
                 path: ca,
                 what: "CA certificate (PEM)",
+                flag: TRUST_FLAG,
             });
         }
-        let path = folder.join("map-keys");
-        let map_keys: Vec<PublicKey> = read(&path)?.lines().filter_map(map_key).collect();
-        if map_keys.is_empty() {
-            return Err(TrustError::Content {
-                path,
-                what: "Ed25519 key (base64)",
-            });
-        }
+        let map_keys = map_keys(folder)?;
         let path = folder.join("join-address");
-        let operators: Vec<SocketAddr> = read(&path)?
+        let operators: Vec<SocketAddr> = read(&path, TRUST_FLAG)?
             .lines()
             .filter_map(|line| line.trim().parse().ok())
             .collect();
@@ -72,13 +73,15 @@ impl Trust {
             return Err(TrustError::Content {
                 path,
                 what: "address (ip:port)",
+                flag: TRUST_FLAG,
             });
         }
-        let token = read(token_file)?.trim().to_owned();
+        let token = read(token_file, TOKEN_FLAG)?.trim().to_owned();
         if token.is_empty() || token.len() > limits::TOKEN_BYTES_MAX {
             return Err(TrustError::Content {
                 path: token_file.to_owned(),
                 what: "token",
+                flag: TOKEN_FLAG,
             });
         }
         Ok(Self {
@@ -90,14 +93,33 @@ impl Trust {
     }
 }
 
-fn read(path: &Path) -> Result<String, TrustError> {
+/// Keys that sign maps.
+pub(crate) fn map_keys(folder: &Path) -> Result<Vec<PublicKey>, TrustError> {
+    let path = folder.join("map-keys");
+    let map_keys: Vec<PublicKey> = read(&path, TRUST_FLAG)?
+        .lines()
+        .filter_map(map_key)
+        .collect();
+    if map_keys.is_empty() {
+        return Err(TrustError::Content {
+            path,
+            what: "Ed25519 key (base64)",
+            flag: TRUST_FLAG,
+        });
+    }
+    Ok(map_keys)
+}
+
+fn read(path: &Path, flag: &'static str) -> Result<String, TrustError> {
     let failed = |source| TrustError::Read {
         path: path.to_owned(),
+        flag,
         source,
     };
     if std::fs::metadata(path).map_err(failed)?.len() > FILE_BYTES_MAX {
         return Err(TrustError::TooLarge {
             path: path.to_owned(),
+            flag,
         });
     }
     std::fs::read_to_string(path).map_err(failed)

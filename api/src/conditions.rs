@@ -29,6 +29,15 @@ pub mod reasons {
     pub const SLOTS_UNSERVED: &str = "SlotsUnserved";
     pub const NO_OWNERS: &str = "NoOwners";
     pub const MEMBERS_MISSING: &str = "MembersMissing";
+    /// All of them, in the order in which a cluster meets them.
+    pub const OF_READY: [&str; 6] = [
+        BOOTSTRAPPING,
+        WAITING_FOR_OLD_PODS,
+        MEMBERS_MISSING,
+        NO_OWNERS,
+        SLOTS_UNSERVED,
+        ALL_SLOTS_SERVED,
+    ];
     // Reconciling
     pub const SPEC_NOT_APPLIED: &str = "SpecNotApplied";
     pub const ROLLING_OUT: &str = "RollingOut";
@@ -58,6 +67,7 @@ pub mod reasons {
 
 /// Reasons of events, beside those of conditions.
 pub mod events {
+    pub const CELL_SPLIT: &str = "CellSplit";
     pub const MEMBERS_JOINED: &str = "MembersJoined";
     pub const MEMBERS_RECOVERED: &str = "MembersRecovered";
     pub const MEMBERS_LEFT: &str = "MembersLeft";

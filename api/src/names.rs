@@ -1,5 +1,7 @@
 //! Names, labels and keys of everything that belongs to a cluster.
 
+/// All labels and annotations of ours begin with it.
+pub const LABEL_PREFIX: &str = "slotmesh.dev/";
 /// Label: name of the cluster that an object belongs to.
 pub const LABEL_CLUSTER: &str = "slotmesh.dev/cluster";
 /// Label: UID of the cluster that an object belongs to.

@@ -149,7 +149,7 @@ impl ControlPlane {
         let kubeconfig = folder.join("admin.kubeconfig");
         let admin = certificates.client("admin", Some("system:masters"))?;
         kubeconfig::write(&kubeconfig, &server, &certificates.ca(), &admin)?;
-        let client = Client2(kubeconfig::client(&kubeconfig).await?);
+        let client = Client2(kubeconfig::client(&kubeconfig, None).await?);
         let audit_log = options.audit.then(|| folder.join("audit.log"));
         Ok(Self {
             assets,
@@ -316,12 +316,20 @@ impl ControlPlane {
         audit::read(log)
     }
 
+    /// A client that plays another user, with his rights.
+    ///
+    /// # Errors
+    /// When the kubeconfig cannot be read.
+    pub async fn client_as(&self, user: &str) -> Result<Client> {
+        kubeconfig::client(&self.kubeconfig, Some(user)).await
+    }
+
     /// A client with the rights of a node.
     ///
     /// # Errors
     /// When its files cannot be written.
     pub async fn node_client(&self, node: &str) -> Result<Client> {
-        kubeconfig::client(&self.node_kubeconfig(node)?).await
+        kubeconfig::client(&self.node_kubeconfig(node)?, None).await
     }
 
     /// A kubeconfig with the rights of a node.

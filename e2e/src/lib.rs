@@ -5,8 +5,10 @@
 pub mod assets;
 pub mod bench;
 pub mod certificates;
+pub mod chart_docs;
 pub mod control_plane;
 pub mod demo;
+pub mod deploy;
 pub mod http;
 pub mod lookups;
 pub mod measure;

@@ -1,4 +1,4 @@
-//! Look-ups that go on while a story plays: an application asks every agent 20 times a second who owns
+//! Look-ups that go on while a story plays: an application asks every agent many times a second who owns
 //! a key, and each answer is counted.
 
 use std::time::{Duration, Instant};
@@ -8,10 +8,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use crate::http::Asker;
 use crate::stage::Agent;
 
-/// 20 a second on each agent.
-const PAUSE: Duration = Duration::from_millis(50);
+/// On each agent, unless a story wants more.
+const PER_SECOND: u32 = 20;
 /// Keys that are asked for in turn, so that every owner has its share.
 const KEYS: u32 = 100;
 
@@ -41,10 +42,17 @@ impl LookUps {
     /// Starts to ask these agents.
     #[must_use]
     pub fn start<'a>(agents: impl IntoIterator<Item = &'a Agent>) -> Self {
+        Self::start_at(PER_SECOND, agents)
+    }
+
+    /// The same, so many a second on each agent.
+    #[must_use]
+    pub fn start_at<'a>(per_second: u32, agents: impl IntoIterator<Item = &'a Agent>) -> Self {
+        let pause = Duration::from_secs(1) / per_second.max(1);
         let (stop, _) = watch::channel(false);
         let tasks = agents
             .into_iter()
-            .map(|agent| tokio::spawn(ask(agent.clone(), stop.subscribe())))
+            .map(|agent| tokio::spawn(ask(agent.clone(), pause, stop.subscribe())))
             .collect();
         Self { stop, tasks }
     }
@@ -117,18 +125,22 @@ impl std::fmt::Display for Tally {
     }
 }
 
-async fn ask(agent: Agent, mut stop: watch::Receiver<bool>) -> Tally {
+async fn ask(agent: Agent, pause: Duration, mut stop: watch::Receiver<bool>) -> Tally {
     let mut tally = Tally::default();
-    let mut ticks = tokio::time::interval(PAUSE);
+    let mut ticks = tokio::time::interval(pause);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = Instant::now();
+    let asker = Asker::default();
     for number in 0_u32.. {
         tokio::select! {
             _ = ticks.tick() => {}
             _ = stop.wait_for(|stop| *stop) => break,
         }
         // A question under way is waited for: its failure counts too.
-        match agent.locate(&format!("user:{}", number % KEYS)).await {
+        match agent
+            .locate_by(&asker, &format!("user:{}", number % KEYS))
+            .await
+        {
             Ok(answer) => {
                 tally.answers += 1;
                 tally.saw(answer.epoch);

@@ -7,8 +7,10 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use slotmesh_e2e::assets::Assets;
 use slotmesh_e2e::bench::{self, Bench};
+use slotmesh_e2e::chart_docs;
 use slotmesh_e2e::control_plane::ControlPlane;
 use slotmesh_e2e::demo::{self, Played};
+use slotmesh_e2e::deploy;
 use slotmesh_e2e::process;
 use slotmesh_e2e::run_folder::{RunFolder, clean_leftovers};
 use tokio::signal::unix::{SignalKind, signal};
@@ -50,6 +52,10 @@ enum What {
     Up,
     /// Finds or builds the binaries of Kubernetes.
     Assets,
+    /// Writes the table of values into the chart's README.
+    ChartDocs,
+    /// Writes deploy/install.yaml from the chart.
+    Manifests,
     /// Ends and removes what crashed runs left behind.
     Clean,
 }
@@ -118,6 +124,11 @@ async fn run(command: What) -> Result<bool> {
         What::Assets => {
             let built = until_signal(Assets::ensure(|line| println!("{line}"))).await?;
             Ok(built.is_some())
+        }
+        What::ChartDocs => chart_docs::write().map(|()| true),
+        What::Manifests => {
+            let assets = Assets::ensure(|line| println!("{line}")).await?;
+            deploy::write(&assets).await.map(|()| true)
         }
         What::Clean => {
             let done = clean_leftovers()?;

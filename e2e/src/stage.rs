@@ -28,12 +28,16 @@ pub use asked::{Agent, Location, Operator, OwnerName};
 
 /// Namespace of the operator.
 pub const OPERATOR_NAMESPACE: &str = "slotmesh-system";
+/// The operator, as the API server knows it: nobody else writes records and statuses.
+pub const OPERATOR_USER: &str = "system:serviceaccount:slotmesh-system:slotmesh-operator";
 /// Namespace of the stories' clusters.
 pub const NAMESPACE: &str = "default";
 /// Name of the release.
 pub const RELEASE: &str = "slotmesh";
 /// The chart.
 pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/slotmesh");
+/// The chart of the release before, as it was.
+pub const CHART_BEFORE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/slotmesh-0.1.0");
 const OPERATOR_TAINT: &str = "node-role.kubernetes.io/control-plane";
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -116,25 +120,42 @@ impl Stage {
     /// # Errors
     /// With what helm said.
     pub async fn install(&self) -> Result<()> {
-        let tolerations = format!(r#"[{{"key":"{OPERATOR_TAINT}","operator":"Exists"}}]"#);
-        self.plane
-            .helm(&[
-                "install",
-                RELEASE,
-                CHART,
-                "--namespace",
-                OPERATOR_NAMESPACE,
-                "--create-namespace",
-                "--set-json",
-                &format!("tolerations={tolerations}"),
-                "--set",
-                "nodeSelector.slotmesh\\.dev/e2e=control",
-                "--wait",
-                "--timeout",
-                "120s",
-            ])
-            .await
-            .map(drop)
+        let new = ["install", "--create-namespace"];
+        self.release(&new, CHART).await
+    }
+
+    /// Runs `helm install` or `upgrade`, with flags, for a chart, with operators on their own nodes, and
+    /// waits as helm waits.
+    ///
+    /// # Errors
+    /// With what helm said.
+    pub async fn release(&self, verb_and_flags: &[&str], chart: &str) -> Result<()> {
+        let tolerations =
+            format!(r#"tolerations=[{{"key":"{OPERATOR_TAINT}","operator":"Exists"}}]"#);
+        let mut arguments = verb_and_flags.to_vec();
+        arguments.extend([RELEASE, chart, "--namespace", OPERATOR_NAMESPACE]);
+        arguments.extend(["--set-json", &tolerations]);
+        arguments.extend(["--set", "nodeSelector.slotmesh\\.dev/e2e=control"]);
+        arguments.extend(["--wait", "--timeout", "120s"]);
+        self.plane.helm(&arguments).await.map(drop)
+    }
+
+    /// Lets operators that were installed without helm run on their nodes, as their user would.
+    ///
+    /// # Errors
+    /// With what kubectl said.
+    pub async fn tolerate_operators(&self) -> Result<()> {
+        let pod = serde_json::json!({
+            "nodeSelector": {"slotmesh.dev/e2e": "control"},
+            "tolerations": [{"key": OPERATOR_TAINT, "operator": "Exists"}],
+        });
+        let patch = serde_json::json!({"spec": {"template": {"spec": pod}}}).to_string();
+        let deployment = format!("deployment/{RELEASE}-operator");
+        let patch = ["patch", &deployment, "-n", OPERATOR_NAMESPACE, "-p", &patch];
+        self.plane.kubectl(&patch).await?;
+        let mut rollout = vec!["rollout", "status", &deployment, "-n", OPERATOR_NAMESPACE];
+        rollout.extend(["--timeout", "120s"]);
+        self.plane.kubectl(&rollout).await.map(drop)
     }
 
     /// Uninstalls it, and waits as helm waits.

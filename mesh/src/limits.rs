@@ -45,6 +45,8 @@ pub const OPERATOR_OBSERVES_MAX: usize = 3;
 pub const SECOND_LOOKS_MAX: usize = 64;
 /// Reporters that the operator listens to in larger cells.
 pub const REPORTERS: usize = 3;
+/// Members of a new cell that the operator dials at once to hear that they have its map.
+pub const CENSUS_DIALS: usize = 16;
 
 /// Shortest heartbeat interval.
 pub const HEARTBEAT_INTERVAL_MS_MIN: u32 = 100;

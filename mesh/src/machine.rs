@@ -212,6 +212,13 @@ pub enum Event {
         /// Epoch of that map.
         epoch: Epoch,
     },
+    /// The cell was split: this process belongs to a part of it now.
+    Separated {
+        /// Name of the cell that was split.
+        from: String,
+        /// Name of the part.
+        to: String,
+    },
     /// A peer holds a newer map than the operator recorded.
     NewerMapSeen {
         /// Its era and epoch.

@@ -6,6 +6,7 @@
 
 mod health;
 mod peers;
+mod separation;
 mod spread;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -18,7 +19,7 @@ use thiserror::Error;
 
 use crate::counters::Counters;
 use crate::edge::Edge;
-use crate::evidence::EvidenceStore;
+use crate::evidence::{Edge as Link, EvidenceStore};
 use crate::graph::Graph;
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
 use crate::limits;
@@ -88,6 +89,8 @@ pub struct Mesh {
     me: MemberId,
     signed: SignedMap,
     older: VecDeque<SignedMap>,
+    /// A map of another cell that lists this process: the split that explains it is still to come.
+    early: Option<SignedMap>,
     graph: Graph,
     deposed: bool,
     conflict: bool,
@@ -136,6 +139,7 @@ impl Mesh {
             graph: Graph::of(first.map()),
             signed: first,
             older: VecDeque::new(),
+            early: None,
             deposed: false,
             conflict: false,
             leaving: false,
@@ -275,6 +279,18 @@ impl Mesh {
                     reported_by,
                 }
             })
+            .collect()
+    }
+
+    /// Links that do not work though neither end was found failed or leaves, (observer, subject).
+    #[must_use]
+    pub fn degraded_links(&self) -> Vec<Link> {
+        let gone: BTreeSet<MemberId> = self.evidence.leaving().collect();
+        let gone = |id: &MemberId| self.verdict.failed.contains(id) || gone.contains(id);
+        let links = self.verdict.degraded.iter();
+        links
+            .filter(|(observer, subject)| !gone(observer) && !gone(subject))
+            .copied()
             .collect()
     }
 

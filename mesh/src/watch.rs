@@ -5,6 +5,7 @@
 //! nobody's word. In cells of up to three members it also observes them itself, with probes in the
 //! place of beats, because two members that accuse each other prove nothing.
 
+mod census;
 mod judging;
 mod probing;
 mod second_look;
@@ -27,6 +28,7 @@ use crate::time::Instant;
 use crate::verdict::{Announced, Caution};
 use crate::wire::Frame;
 
+use census::Census;
 use second_look::SecondLook;
 
 /// What a watch is made of.
@@ -36,6 +38,8 @@ pub struct WatchConfig {
     pub keypair: Keypair,
     /// Statements are numbered from here: above all of earlier operators (Unix microseconds do).
     pub first_sequence: u64,
+    /// Whether to find out of every member that it has applied a map of this cell.
+    pub take_census: bool,
 }
 
 /// The operator's eyes and mouth in one cell.
@@ -58,6 +62,7 @@ pub struct Watch {
     edges: BTreeMap<Uid, Edge>,
     /// Members found failed that the rest is too few to claim.
     second_look: SecondLook,
+    census: Census,
     sequence: u64,
     /// Number of the tick: nonce of its probes.
     tick: u32,
@@ -68,6 +73,8 @@ pub struct Watch {
 struct Peer {
     connection: ConnectionId,
     version: Option<(u32, Epoch)>,
+    /// What was last sent to it.
+    sent: Option<(u32, Epoch)>,
     /// When it was last heard.
     heard: Instant,
 }
@@ -89,6 +96,10 @@ impl Watch {
     pub fn new(config: WatchConfig, current: SignedMap, now: Instant) -> Self {
         let mut watch = Self {
             sequence: config.first_sequence,
+            census: match config.take_census {
+                true => Census::of(current.map()),
+                false => Census::default(),
+            },
             config,
             outputs: VecDeque::new(),
             counters: Counters::default(),
@@ -131,6 +142,7 @@ impl Watch {
         self.announced.clear();
         self.conflict = false;
         self.left.retain(|member| self.signed.map().lists(*member));
+        self.census.retain_for(self.signed.map());
         self.counters.maps_applied += 1;
         let same = |uid: &Uid| {
             self.signed
@@ -171,6 +183,12 @@ impl Watch {
     #[must_use]
     pub fn unproven(&self, now: Instant) -> Vec<(MemberId, Duration)> {
         self.second_look.silence(now)
+    }
+
+    /// Members that have not said yet that they applied a map of this cell, if that is to be found out.
+    #[must_use]
+    pub fn census_missing(&self) -> usize {
+        self.census.missing()
     }
 
     /// What it counted.
@@ -231,11 +249,15 @@ impl Watch {
 
     fn dial(&mut self, now: Instant) {
         let mut wanted = self.reporters(now);
-        let looked_at = self
-            .second_look
-            .members()
-            .filter(|uid| !wanted.contains(uid));
-        wanted.extend(looked_at.collect::<Vec<_>>());
+        let reporters = wanted.len();
+        let rests =
+            |uid| matches!(self.dials.get(&uid), Some(Dial::Wait { until, .. }) if *until > now);
+        let asked = self.census.next(rests);
+        for uid in self.second_look.members().chain(asked) {
+            if !wanted.contains(&uid) {
+                wanted.push(uid);
+            }
+        }
         for uid in &wanted {
             let resting = match self.dials.get(uid) {
                 None => false,
@@ -257,16 +279,14 @@ impl Watch {
             self.dials.insert(*uid, Dial::Underway { next_pause });
             self.outputs.push_back(dial);
         }
-        self.let_go_of_others(&wanted);
+        self.let_go_of_others(&wanted, reporters);
     }
 
-    /// More reporters than needed are connected after a dead one came back: the extra ones go.
-    fn let_go_of_others(&mut self, wanted: &[Uid]) {
-        let reachable = wanted
-            .iter()
-            .filter(|uid| self.peers.contains_key(uid))
-            .count();
-        if reachable < wanted.len() {
+    /// More than needed are connected, after a dead reporter came back or because of the census: the
+    /// extra ones go once all reporters, the first of those wanted, are there.
+    fn let_go_of_others(&mut self, wanted: &[Uid], reporters: usize) {
+        let mut first = wanted.iter().take(reporters);
+        if !first.all(|uid| self.peers.contains_key(uid)) {
             return;
         }
         let extra: Vec<Uid> = self
@@ -322,6 +342,7 @@ impl Watch {
             Peer {
                 connection,
                 version: None,
+                sent: None,
                 heard: now,
             },
         ) {
@@ -384,6 +405,7 @@ impl Watch {
         if let Some(peer) = self.peers.get_mut(&uid) {
             peer.version = Some(version);
         }
+        self.census.hear(uid, version);
         match version.cmp(&self.map().version()) {
             std::cmp::Ordering::Less => self.send_map(uid),
             std::cmp::Ordering::Greater => self.event(Event::NewerMapSeen { version }),
@@ -406,6 +428,9 @@ impl Watch {
             return;
         };
         peer.version = Some(version);
+        if peer.sent.replace(version) == Some(version) {
+            return;
+        }
         let connection = peer.connection;
         let base = self
             .older

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::core::Status;
 use kube::{Api, Client, ResourceExt};
+use serde_json::Value;
 use slotmesh_api::names::FIELD_MANAGER;
 use thiserror::Error;
 
 use crate::children::Child;
+use crate::seam::ClusterKey;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -16,15 +19,37 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 pub enum ApplyError {
     /// An object of that name belongs to somebody else.
     #[error(
-        "{kind} {name} exists and is not this cluster's; rename the cluster, or delete that object: kubectl delete {plural} {name}"
+        "{kind} {name} exists and is not this cluster's; give the cluster another name, or delete that object: kubectl -n {namespace} delete {plural} {name}"
     )]
     Conflict {
         /// Kind.
         kind: &'static str,
         /// Plural.
         plural: &'static str,
+        /// Namespace.
+        namespace: String,
         /// Name.
         name: String,
+    },
+    /// It belongs to a deleted cluster of this name.
+    #[error(
+        "{kind} {name} belongs to a deleted cluster of this name; the garbage collector removes it"
+    )]
+    Leftover {
+        /// Kind.
+        kind: &'static str,
+        /// Name.
+        name: String,
+    },
+    /// The object itself was refused.
+    #[error("the API server does not take {kind} {name}: {message}")]
+    Invalid {
+        /// Kind.
+        kind: &'static str,
+        /// Name.
+        name: String,
+        /// The API server's words.
+        message: String,
     },
     /// The operator lacks a right.
     #[error(
@@ -50,42 +75,105 @@ pub enum ApplyError {
     },
 }
 
-/// Applies one child of the cluster with that UID.
+/// Applies one child of a cluster; returns what the API server made of it.
 ///
 /// # Errors
 /// When the name is taken, a right is missing, or the API server fails us.
 pub async fn apply(
     client: &Client,
-    namespace: &str,
-    cluster_uid: &str,
+    cluster: &ClusterKey,
     child: &Child,
-) -> Result<(), ApplyError> {
-    let (group, version) = child
-        .api_version
-        .split_once('/')
-        .unwrap_or(("", child.api_version));
-    let kind = GroupVersionKind::gvk(group, version, child.kind);
-    let resource = ApiResource::from_gvk_with_plural(&kind, child.plural);
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-    let found = in_time(child, api.get_opt(&child.name)).await?;
-    if found.is_some_and(|found| !is_controlled_by(&found, cluster_uid)) {
-        return Err(ApplyError::Conflict {
-            kind: child.kind,
-            plural: child.plural,
-            name: child.name.clone(),
-        });
+) -> Result<Value, ApplyError> {
+    let api = api_of(client, cluster, child);
+    if let Some(found) = in_time(child, api.get_opt(&child.name)).await? {
+        check_owner(cluster, child, &found)?;
     }
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
     let patch = Patch::Apply(&child.object);
-    in_time(child, api.patch(&child.name, &parameters, &patch)).await?;
-    Ok(())
+    let stored = in_time(child, api.patch(&child.name, &parameters, &patch)).await?;
+    value_of(child, stored)
 }
 
-fn is_controlled_by(object: &DynamicObject, uid: &str) -> bool {
-    object
-        .owner_references()
-        .iter()
-        .any(|owner| owner.controller == Some(true) && owner.uid == uid)
+/// A child as it is now (no cache answers).
+///
+/// # Errors
+/// When a right is missing, or the API server fails us.
+pub async fn look(
+    client: &Client,
+    cluster: &ClusterKey,
+    child: &Child,
+) -> Result<Option<Value>, ApplyError> {
+    let api = api_of(client, cluster, child);
+    let found = in_time(child, api.get_opt(&child.name)).await?;
+    found.map(|found| value_of(child, found)).transpose()
+}
+
+fn api_of(client: &Client, cluster: &ClusterKey, child: &Child) -> Api<DynamicObject> {
+    let resource = resource_of(child.api_version, child.kind, child.plural);
+    Api::namespaced_with(client.clone(), &cluster.namespace, &resource)
+}
+
+/// The API's resource of a kind.
+pub(crate) fn resource_of(api_version: &str, kind: &str, plural: &str) -> ApiResource {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+}
+
+fn value_of(child: &Child, object: DynamicObject) -> Result<Value, ApplyError> {
+    serde_json::to_value(object).map_err(|error| ApplyError::Api {
+        kind: child.kind,
+        name: child.name.clone(),
+        message: error.to_string(),
+    })
+}
+
+/// Only what this cluster controls is touched.
+fn check_owner(
+    cluster: &ClusterKey,
+    child: &Child,
+    found: &DynamicObject,
+) -> Result<(), ApplyError> {
+    let owners = found.owner_references();
+    let controller = owners.iter().find(|owner| owner.controller == Some(true));
+    match controller {
+        Some(owner) if owner.uid == cluster.uid.to_string() => Ok(()),
+        Some(owner) if owner.kind == "GossipCluster" && owner.name == cluster.name => {
+            Err(ApplyError::Leftover {
+                kind: child.kind,
+                name: child.name.clone(),
+            })
+        }
+        _ => Err(ApplyError::Conflict {
+            kind: child.kind,
+            plural: child.plural,
+            namespace: cluster.namespace.clone(),
+            name: child.name.clone(),
+        }),
+    }
+}
+
+/// What an answer of the API server means.
+fn refused(kind: &'static str, name: String, status: &Status) -> ApplyError {
+    let message = status.message.clone();
+    // Nothing can be made in a namespace that ends, and that is no matter of rights.
+    let ends = message.contains("is being terminated");
+    match status.code {
+        403 if !ends => ApplyError::Forbidden {
+            kind,
+            name,
+            message,
+        },
+        400 | 422 => ApplyError::Invalid {
+            kind,
+            name,
+            message,
+        },
+        _ => ApplyError::Api {
+            kind,
+            name,
+            message,
+        },
+    }
 }
 
 async fn in_time<T>(
@@ -95,11 +183,7 @@ async fn in_time<T>(
     let (kind, name) = (child.kind, child.name.clone());
     match tokio::time::timeout(CALL_TIMEOUT, call).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(kube::Error::Api(status))) if status.code == 403 => Err(ApplyError::Forbidden {
-            kind,
-            name,
-            message: status.message.clone(),
-        }),
+        Ok(Err(kube::Error::Api(status))) => Err(refused(kind, name, &status)),
         Ok(Err(error)) => Err(ApplyError::Api {
             kind,
             name,
@@ -112,3 +196,6 @@ async fn in_time<T>(
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

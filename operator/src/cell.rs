@@ -11,32 +11,33 @@
 //! A record that somebody else wrote in the meantime is read again and everything starts from there.
 
 mod doubts;
+mod gone;
 mod mesh;
 mod report;
+mod split;
 mod unproven;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use slotmesh_mesh::identity::{Keypair, MemberId, Uid};
+use slotmesh_mesh::identity::{MemberId, Uid};
 use slotmesh_mesh::machine::Event;
-use slotmesh_mesh::map::Map;
+use slotmesh_mesh::map::{DirectoryEntry, Map};
 use slotmesh_mesh::signed::SignedMap;
 use slotmesh_transport::authority::Authority;
 use slotmesh_transport::clock;
-use slotmesh_transport::endpoint::{Credentials, EndpointError};
-use slotmesh_transport::identity::IdentityError;
-use thiserror::Error;
-use tokio::sync::{mpsc, oneshot, watch};
+use slotmesh_transport::endpoint::Credentials;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
-use crate::join::{Knock, Registered, Registry};
+use crate::join::Knock;
 use crate::life::{Candidate, Life, LifeSettings, Policy, Proposal};
 use crate::metrics::Metrics;
 use crate::seam::{
-    CELL_EVENTS_MAX, CellEvent, CellHandle, CellSettings, CellStatus, Inventory, Kubernetes,
-    RecordFailure, RecordVersion, Wishes,
+    CellEvent, CellSettings, CellStatus, Inventory, Kubernetes, RecordFailure, RecordVersion,
+    Wishes,
 };
 
 use mesh::CellMesh;
@@ -46,83 +47,101 @@ use report::Reporter;
 const RETRY: Duration = Duration::from_secs(1);
 /// Pause between two looks at a record that cannot be used.
 const FROZEN_RETRY: Duration = Duration::from_secs(5);
+/// Commands that wait for a cell.
+const COMMANDS_MAX: usize = 256;
 /// Pace of looks at the mesh; the API is asked only about members that look dead.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Why a cell does not start.
-#[derive(Debug, Error)]
-pub enum CellError {
-    /// The keys in the Secret do not fit.
-    #[error("the cluster's CA cannot be used: {0}")]
-    Keys(#[from] IdentityError),
-    /// No endpoint.
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
-}
-
-/// What every cell of an operator shares.
-#[derive(Clone, Debug)]
-pub struct Shared {
+/// What a cell is made of.
+pub(crate) struct Parts<K> {
+    /// Whose cell, and its name.
+    pub(crate) settings: CellSettings,
+    pub(crate) kubernetes: Arc<K>,
+    pub(crate) inventory: watch::Receiver<Inventory>,
+    pub(crate) wishes: watch::Receiver<Wishes>,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) credentials: Credentials,
     /// Address of this operator's pod.
-    pub local: IpAddr,
-    /// The join endpoint's register.
-    pub joins: Registry,
-    /// Metrics.
-    pub metrics: Metrics,
+    pub(crate) local: IpAddr,
+    pub(crate) metrics: Metrics,
+    pub(crate) events: mpsc::Sender<CellEvent>,
+    /// Told when the cell's state has changed.
+    pub(crate) poke: Arc<Notify>,
+    /// Whether there may be no record yet: the cell with which a cluster begins.
+    pub(crate) may_begin: bool,
+    /// Whether to find out of every member that it has a map of this cell.
+    pub(crate) take_census: bool,
 }
 
-/// Starts the cell of a cluster. Dropping the handle stops it at once.
-///
-/// # Errors
-/// When the cluster's keys cannot be used or a socket cannot be had.
-pub fn start<K: Kubernetes>(
-    settings: CellSettings,
-    kubernetes: Arc<K>,
-    inventory: watch::Receiver<Inventory>,
-    wishes: watch::Receiver<Wishes>,
-    shared: &Shared,
-) -> Result<CellHandle, CellError> {
-    let now = SystemTime::now();
-    let ca = &settings.keys.ca;
-    let authority = Arc::new(Authority::from_pem(ca.certificate_pem(), ca.key_pem())?);
-    let keypair = Keypair::from_seed(random_seed()?);
-    let leaf = authority.issue_operator(&keypair, settings.cluster.uid, now)?;
-    let credentials = Credentials {
-        chain: vec![leaf],
-        keypair,
-    };
-    let (registered, knocks) = shared.joins.register(
-        &settings.cluster,
-        authority.clone(),
-        &credentials,
-        inventory.clone(),
-    )?;
+/// What is asked of a running cell.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Something from the join endpoint.
+    Knock(Knock),
+    /// The other cells of the cluster, as the next map is to name them.
+    Directory(Vec<DirectoryEntry>),
+}
+
+/// Where a cell is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Place {
+    /// The newest recorded map, and the version of its record.
+    pub(crate) recorded: Option<(Arc<Map>, RecordVersion)>,
+    /// Every member has applied a map of this cell, as far as that is to be found out.
+    pub(crate) settled: bool,
+}
+
+/// A running cell. Dropping it stops it at once.
+pub(crate) struct Running {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) status: watch::Receiver<CellStatus>,
+    pub(crate) place: watch::Receiver<Place>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Starts a cell.
+pub(crate) fn start<K: Kubernetes>(parts: Parts<K>) -> Running {
     let (status, status_receiver) = watch::channel(CellStatus::default());
-    let (events, events_receiver) = mpsc::channel(CELL_EVENTS_MAX);
+    let (place, place_receiver) = watch::channel(Place::default());
+    let (commands, commands_receiver) = mpsc::channel(COMMANDS_MAX);
+    let metrics = parts.metrics.clone();
     let cell = Cell {
-        life: Life::new(life_settings(&settings), None, clock::now()),
-        mesh: CellMesh::new(&settings, authority, credentials, shared.local),
-        reporter: Reporter::new(status, events),
+        life: Life::new(life_settings(&parts.settings), None, clock::now()),
+        mesh: CellMesh::new(&parts),
+        reporter: Reporter::new(status, parts.events, parts.poke.clone()),
         waiting: BTreeMap::new(),
         version: None,
         verdict_at: None,
         read_at: Instant::now(),
         look_again: false,
-        metrics: shared.metrics.clone(),
-        _registered: registered,
-        settings,
-        kubernetes,
-        inventory,
-        wishes,
-        knocks,
+        settled: !parts.take_census,
+        may_begin: parts.may_begin,
+        metrics: parts.metrics,
+        settings: parts.settings,
+        kubernetes: parts.kubernetes,
+        inventory: parts.inventory,
+        wishes: parts.wishes,
+        commands: commands_receiver,
+        place,
+        poke: parts.poke,
     };
-    let metrics = shared.metrics.clone();
     let task = tokio::spawn(async move {
         metrics.cells.inc();
         let _count = Count(metrics);
         cell.run().await;
     });
-    Ok(CellHandle::new(status_receiver, events_receiver, task))
+    Running {
+        commands,
+        status: status_receiver,
+        place: place_receiver,
+        task,
+    }
 }
 
 /// Counts a running cell until it is dropped, however the task ends.
@@ -132,12 +151,6 @@ impl Drop for Count {
     fn drop(&mut self) {
         self.0.cells.dec();
     }
-}
-
-fn random_seed() -> Result<[u8; 32], CellError> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| IdentityError::Key(error.to_string()))?;
-    Ok(seed)
 }
 
 fn life_settings(settings: &CellSettings) -> LifeSettings {
@@ -154,7 +167,9 @@ struct Cell<K> {
     kubernetes: Arc<K>,
     inventory: watch::Receiver<Inventory>,
     wishes: watch::Receiver<Wishes>,
-    knocks: mpsc::Receiver<Knock>,
+    commands: mpsc::Receiver<Command>,
+    place: watch::Sender<Place>,
+    poke: Arc<Notify>,
     life: Life,
     mesh: CellMesh,
     reporter: Reporter,
@@ -166,8 +181,11 @@ struct Cell<K> {
     read_at: Instant,
     /// A look at a pod failed: once more.
     look_again: bool,
+    /// Every member has a map of this cell, as far as that is to be found out.
+    settled: bool,
+    /// There may be no record yet.
+    may_begin: bool,
     metrics: Metrics,
-    _registered: Registered,
 }
 
 impl<K: Kubernetes> Cell<K> {
@@ -182,7 +200,7 @@ impl<K: Kubernetes> Cell<K> {
             let due = due.filter(|_| self.reporter.doubts.is_empty());
             let wait = due.map(|at| at.saturating_since(clock::now()));
             tokio::select! {
-                Some(knock) = self.knocks.recv() => self.on_knock(knock),
+                Some(command) = self.commands.recv() => self.on_command(command),
                 event = self.mesh.next_event() => self.on_event(event),
                 changed = self.inventory.changed() => {
                     if changed.is_err() {
@@ -219,13 +237,18 @@ impl<K: Kubernetes> Cell<K> {
     async fn load(&mut self) {
         loop {
             self.read_at = Instant::now();
-            match self.kubernetes.read_record(&self.settings.cluster).await {
+            let read = self
+                .kubernetes
+                .read_record(&self.settings.cluster, &self.settings.cell);
+            match read.await {
+                Ok(None) if !self.may_begin => self.restore().await,
                 Ok(recorded) => {
                     let now = clock::now();
                     let (map, version) = match recorded {
                         Some(recorded) => (Some(recorded.map), Some(recorded.version)),
                         None => (None, None),
                     };
+                    self.may_begin &= map.is_none();
                     self.version = version;
                     self.reporter.doubts.read(map.as_ref().map(Map::version));
                     self.life.reload(map.clone(), now);
@@ -247,6 +270,13 @@ impl<K: Kubernetes> Cell<K> {
                     tokio::time::sleep(RETRY).await;
                 }
             }
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Knock(knock) => self.on_knock(knock),
+            Command::Directory(directory) => self.life.set_directory(clock::now(), directory),
         }
     }
 
@@ -307,6 +337,8 @@ impl<K: Kubernetes> Cell<K> {
                 tracing::info!(cluster, member = self.name_of(member), "member leaves");
                 self.life.leave(clock::now(), member);
             }
+            // The parts of a cell that was split go on; nothing more is decided here.
+            Event::MapConflict { .. } | Event::NewerMapSeen { .. } if self.is_split() => {}
             Event::MapConflict { epoch } => {
                 let message = self.doubt(&format!("the mesh holds another map of epoch {epoch}"));
                 let era = self.life.map().map_or(0, |map| map.era);
@@ -330,39 +362,6 @@ impl<K: Kubernetes> Cell<K> {
         member.map_or_else(|| id.to_string(), |member| member.name.clone())
     }
 
-    /// Members whose pod the cache no longer shows: only a live look decides.
-    async fn look_for_gone_pods(&mut self) {
-        let missing: Vec<(Uid, String)> = {
-            let inventory = self.inventory.borrow_and_update();
-            let members = self
-                .life
-                .map()
-                .map(|map| map.members.iter())
-                .into_iter()
-                .flatten();
-            members
-                .filter(|member| !inventory.pods.contains_key(&member.uid))
-                .map(|member| (member.uid, member.name.clone()))
-                .collect()
-        };
-        self.look_again = false;
-        for (uid, name) in missing {
-            match self
-                .kubernetes
-                .live_pod(&self.settings.cluster.namespace, &name)
-                .await
-            {
-                Ok(Some(pod)) if pod.uid == uid => {}
-                Ok(_) => self.life.pod_gone(clock::now(), uid),
-                Err(failure) => {
-                    tracing::warn!(pod = name, %failure, "could not look at the pod; looking again");
-                    self.look_again = true;
-                    return;
-                }
-            }
-        }
-    }
-
     /// Records and publishes the next map, if it is time for one.
     async fn advance(&mut self) {
         if !self.reporter.doubts.is_empty() {
@@ -379,7 +378,7 @@ impl<K: Kubernetes> Cell<K> {
             (inventory.wanted, inventory.old_pods)
         };
         let proposal = match self.life.propose(clock::now(), wanted, old_pods) {
-            Ok(None) => return,
+            Ok(None) => return self.split_if_due().await,
             Ok(Some(proposal)) => proposal,
             Err(error) => {
                 self.metrics.plans_refused.inc();
@@ -387,10 +386,17 @@ impl<K: Kubernetes> Cell<K> {
                 return tokio::time::sleep(RETRY).await;
             }
         };
+        if self.write(&proposal.map).await {
+            self.recorded(proposal).await;
+        }
+    }
+
+    /// Writes the record; after a failure it reads what is there. Returns whether it was written.
+    async fn write(&mut self, map: &Map) -> bool {
         let begun = Instant::now();
         let written = self
             .kubernetes
-            .write_record(&self.settings.cluster, self.version.as_ref(), &proposal.map)
+            .write_record(&self.settings.cluster, self.version.as_ref(), map)
             .await;
         match written {
             Ok(version) => {
@@ -398,7 +404,8 @@ impl<K: Kubernetes> Cell<K> {
                     .write_seconds
                     .observe(begun.elapsed().as_secs_f64());
                 self.version = Some(version);
-                self.recorded(proposal).await;
+                self.may_begin = false;
+                true
             }
             Err(failure) => {
                 let cause = match failure {
@@ -417,6 +424,7 @@ impl<K: Kubernetes> Cell<K> {
                 }
                 // It may have been written all the same: what counts is what is there.
                 self.load().await;
+                false
             }
         }
     }
@@ -481,6 +489,19 @@ impl<K: Kubernetes> Cell<K> {
         let inventory = self.inventory.borrow().clone();
         self.reporter
             .report(&self.life, &inventory, self.mesh.reach());
+        let recorded = self.life.map().zip(self.version.as_ref());
+        let same = match (recorded, &self.place.borrow().recorded) {
+            (Some((_, version)), Some((_, told))) => version == told,
+            (recorded, told) => recorded.is_none() && told.is_none(),
+        };
+        if same && self.place.borrow().settled == self.settled {
+            return;
+        }
+        self.place.send_replace(Place {
+            recorded: recorded.map(|(map, version)| (Arc::new(map.clone()), version.clone())),
+            settled: self.settled,
+        });
+        self.poke.notify_one();
     }
 }
 

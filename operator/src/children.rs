@@ -4,10 +4,24 @@
 
 mod daemonset;
 pub mod labels;
+mod overrides;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};
-use slotmesh_api::names;
+use slotmesh_api::{AgentSpec, names};
+
+pub use daemonset::agents;
+pub use overrides::PodOverridesError;
+
+type Kind = (&'static str, &'static str, &'static str);
+const SERVICE_ACCOUNT: Kind = ("v1", "ServiceAccount", "serviceaccounts");
+const CONFIG_MAP: Kind = ("v1", "ConfigMap", "configmaps");
+const SERVICE: Kind = ("v1", "Service", "services");
+const NETWORK_POLICY: Kind = ("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies");
+const DAEMON_SET: Kind = ("apps/v1", "DaemonSet", "daemonsets");
+
+/// apiVersion, kind and plural of every child but the DaemonSet.
+pub const KINDS: [Kind; 4] = [SERVICE_ACCOUNT, CONFIG_MAP, SERVICE, NETWORK_POLICY];
 
 /// What children are made from.
 #[derive(Clone, Debug)]
@@ -22,6 +36,8 @@ pub struct Parent<'a> {
     pub owner: OwnerReference,
     /// Image of the agents.
     pub agent_image: &'a str,
+    /// What the user wants of the agents.
+    pub agent: &'a AgentSpec,
 }
 
 /// What agents need to trust and find the operator.
@@ -50,21 +66,28 @@ pub struct Child {
     pub object: Value,
 }
 
-/// Every child of a cluster, those first that others refer to.
+impl Child {
+    /// Whether it runs the agents.
+    #[must_use]
+    pub fn is_daemon_set(&self) -> bool {
+        self.plural == DAEMON_SET.2
+    }
+}
+
+/// Every child of a cluster but its DaemonSet ([`agents`]), which refers to these.
 #[must_use]
-pub fn all(parent: &Parent<'_>, trust: &Trust<'_>) -> Vec<Child> {
+pub fn before_agents(parent: &Parent<'_>, trust: &Trust<'_>) -> Vec<Child> {
     vec![
         service_account(parent),
         trust_map(parent, trust),
         service(parent),
         network_policy(parent),
-        daemonset::build(parent),
     ]
 }
 
 fn child(
     parent: &Parent<'_>,
-    (api_version, kind, plural): (&'static str, &'static str, &'static str),
+    (api_version, kind, plural): Kind,
     name: String,
     component: &str,
     body: Value,
@@ -95,7 +118,7 @@ fn service_account(parent: &Parent<'_>) -> Child {
     let body = json!({"automountServiceAccountToken": false});
     child(
         parent,
-        ("v1", "ServiceAccount", "serviceaccounts"),
+        SERVICE_ACCOUNT,
         names::agent(parent.name),
         "agent",
         body,
@@ -108,13 +131,7 @@ fn trust_map(parent: &Parent<'_>, trust: &Trust<'_>) -> Child {
         names::TRUST_MAP_KEYS: trust.map_keys,
         names::TRUST_JOIN_ADDRESS: trust.join_address,
     }});
-    child(
-        parent,
-        ("v1", "ConfigMap", "configmaps"),
-        names::trust(parent.name),
-        "trust",
-        body,
-    )
+    child(parent, CONFIG_MAP, names::trust(parent.name), "trust", body)
 }
 
 fn service(parent: &Parent<'_>) -> Child {
@@ -123,13 +140,7 @@ fn service(parent: &Parent<'_>) -> Child {
         "internalTrafficPolicy": "Local",
         "ports": [{"name": "http", "port": names::PORT_HTTP, "targetPort": "http", "protocol": "TCP"}],
     }});
-    child(
-        parent,
-        ("v1", "Service", "services"),
-        names::service(parent.name),
-        "api",
-        body,
-    )
+    child(parent, SERVICE, names::service(parent.name), "api", body)
 }
 
 fn network_policy(parent: &Parent<'_>) -> Child {
@@ -149,8 +160,13 @@ fn network_policy(parent: &Parent<'_>) -> Child {
             {"ports": [{"port": names::PORT_METRICS, "protocol": "TCP"}]},
         ],
     }});
-    let kind = ("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies");
-    child(parent, kind, names::agent(parent.name), "agent", body)
+    child(
+        parent,
+        NETWORK_POLICY,
+        names::agent(parent.name),
+        "agent",
+        body,
+    )
 }
 
 #[cfg(test)]

@@ -138,7 +138,7 @@ impl Config {
     }
 }
 
-fn non_empty(value: &str) -> Result<String, String> {
+pub(crate) fn non_empty(value: &str) -> Result<String, String> {
     let value = value.trim();
     if value.is_empty() {
         Err("must not be empty".to_owned())

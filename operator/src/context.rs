@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kube::Client;
 
-use crate::cell;
+use crate::cells;
 use crate::join::Endpoint;
 use crate::kubernetes::ApiServer;
 use crate::lease::Tenure;
@@ -21,7 +21,7 @@ pub struct Context {
     pub(crate) agent_image: String,
     pub(crate) join_address: SocketAddr,
     pub(crate) api: Arc<ApiServer>,
-    pub(crate) shared: cell::Shared,
+    pub(crate) shared: cells::Shared,
     pub(crate) recorder: Recorder,
     pub(crate) queue: Queue,
     pub(crate) views: Views,

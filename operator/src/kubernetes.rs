@@ -1,17 +1,17 @@
 //! [`Kubernetes`] against the real API server. Each call has a timeout of its own: kube repeats
 //! some answers up to 15 times.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::PostParams;
-use kube::{Api, Client};
+use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
+use kube::{Api, Client, ResourceExt};
 use slotmesh_api::GossipCell;
-use slotmesh_api::names::FIELD_MANAGER_MAP;
+use slotmesh_api::names::{FIELD_MANAGER_MAP, LABEL_CLUSTER_UID};
 use slotmesh_mesh::identity::Uid;
 use slotmesh_mesh::map::Map;
 
@@ -31,8 +31,6 @@ const NODE_NAME: &str = "authentication.kubernetes.io/node-name";
 /// What the record of a cluster is written with.
 #[derive(Clone, Debug)]
 pub struct RecordContext {
-    /// Name of the GossipCell.
-    pub cell: String,
     /// Controller reference to the cluster.
     pub owner: OwnerReference,
     /// Holds the seal key.
@@ -128,14 +126,48 @@ impl Kubernetes for ApiServer {
         Ok(pod.and_then(|pod| pod_facts(&pod, &nodes)))
     }
 
-    async fn read_record(&self, cluster: &ClusterKey) -> Result<Option<Recorded>, RecordFailure> {
+    async fn list_records(&self, cluster: &ClusterKey) -> Result<BTreeSet<String>, RecordFailure> {
+        let cells: Api<GossipCell> = Api::namespaced(self.client.clone(), &cluster.namespace);
+        let selector = format!("{LABEL_CLUSTER_UID}={}", cluster.uid);
+        let parameters = ListParams::default().labels(&selector);
+        let listed = tokio::time::timeout(CALL_TIMEOUT, cells.list_metadata(&parameters)).await;
+        let listed = in_time(listed)?;
+        // A label proves nothing; whoever reads a record looks at its seal.
+        Ok(listed.items.iter().map(ResourceExt::name_any).collect())
+    }
+
+    async fn read_record(
+        &self,
+        cluster: &ClusterKey,
+        cell: &str,
+    ) -> Result<Option<Recorded>, RecordFailure> {
         let context = self.context(cluster.uid)?;
         let cells: Api<GossipCell> = Api::namespaced(self.client.clone(), &cluster.namespace);
-        match tokio::time::timeout(CALL_TIMEOUT, cells.get_opt(&context.cell)).await {
+        match tokio::time::timeout(CALL_TIMEOUT, cells.get_opt(cell)).await {
             Ok(Ok(None)) => Ok(None),
             Ok(Ok(Some(cell))) => record::from_object(cluster, &cell, &context.keys.seal).map(Some),
-            Ok(Err(error)) => Err(failure(error)),
-            Err(_) => Err(RecordFailure::Unavailable("no answer in time".into())),
+            other => in_time(other).map(|_| None),
+        }
+    }
+
+    async fn delete_record(
+        &self,
+        cluster: &ClusterKey,
+        cell: &str,
+        version: &RecordVersion,
+    ) -> Result<(), RecordFailure> {
+        let cells: Api<GossipCell> = Api::namespaced(self.client.clone(), &cluster.namespace);
+        let parameters = DeleteParams::default().preconditions(Preconditions {
+            resource_version: Some(version.0.clone()),
+            uid: None,
+        });
+        self.tenure
+            .check()
+            .map_err(|error| RecordFailure::Unavailable(error.to_string()))?;
+        let deleted = tokio::time::timeout(CALL_TIMEOUT, cells.delete(cell, &parameters)).await;
+        match deleted {
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(()),
+            other => in_time(other).map(drop),
         }
     }
 
@@ -158,17 +190,13 @@ impl Kubernetes for ApiServer {
         let written = match parent {
             None => tokio::time::timeout(CALL_TIMEOUT, cells.create(&parameters, &object)).await,
             Some(_) => {
-                let replace = cells.replace(&context.cell, &parameters, &object);
+                let replace = cells.replace(&map.cell, &parameters, &object);
                 tokio::time::timeout(CALL_TIMEOUT, replace).await
             }
         };
-        match written {
-            Ok(Ok(cell)) => Ok(RecordVersion(
-                cell.metadata.resource_version.unwrap_or_default(),
-            )),
-            Ok(Err(error)) => Err(failure(error)),
-            Err(_) => Err(RecordFailure::Unavailable("no answer in time".into())),
-        }
+        let cell = in_time(written)?;
+        let version = cell.metadata.resource_version.unwrap_or_default();
+        Ok(RecordVersion(version))
     }
 }
 
@@ -212,6 +240,17 @@ fn token_facts(review: TokenReview, audience: Uid) -> Result<TokenFacts, ReviewF
         namespace: namespace.to_owned(),
         service_account: service_account.to_owned(),
     })
+}
+
+/// What a call came to, if it came in time.
+fn in_time<T>(
+    answer: Result<Result<T, kube::Error>, tokio::time::error::Elapsed>,
+) -> Result<T, RecordFailure> {
+    match answer {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(failure(error)),
+        Err(_) => Err(RecordFailure::Unavailable("no answer in time".into())),
+    }
 }
 
 fn failure(error: kube::Error) -> RecordFailure {

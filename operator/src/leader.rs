@@ -8,7 +8,7 @@ use kube::Client;
 use slotmesh_transport::endpoint::EndpointError;
 use tokio::task::JoinHandle;
 
-use crate::cell;
+use crate::cells;
 use crate::config::Config;
 use crate::context::Context;
 use crate::join::{Endpoint, Registry};
@@ -55,7 +55,7 @@ impl Leader {
             agent_image: config.agent_image.clone(),
             join_address: endpoint.address(),
             api,
-            shared: cell::Shared {
+            shared: cells::Shared {
                 local: config.pod_ip,
                 joins,
                 metrics: metrics.clone(),

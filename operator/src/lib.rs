@@ -2,15 +2,19 @@
 //! map by compare-and-swap and only then signs and publishes it into the mesh.
 //!
 //! [`seam`] divides it: one half speaks with Kubernetes ([`leader`], [`reconcile`], [`children`],
-//! [`kubernetes`]), the other decides ([`life`], [`plan`]) and speaks with agents ([`cell`],
+//! [`kubernetes`]), the other decides ([`life`], [`plan`]) and speaks with agents ([`cells`],
 //! [`join`]).
 
 mod apply;
 pub mod ca;
-pub mod cell;
+mod cell;
+pub mod cells;
+pub mod check;
 pub mod children;
+pub mod command_line;
 pub mod config;
 mod context;
+mod drift;
 pub mod http;
 pub mod inventory;
 pub mod join;
@@ -27,5 +31,7 @@ pub mod reconcile;
 pub mod record;
 pub mod scope;
 pub mod seam;
+pub mod split;
 pub mod status;
+mod versions;
 mod views;

@@ -27,7 +27,7 @@ use std::time::Duration;
 use slotmesh_api::Automation;
 use slotmesh_mesh::identity::{Epoch, MemberId, PublicKey, Uid};
 use slotmesh_mesh::limits;
-use slotmesh_mesh::map::{Map, Member};
+use slotmesh_mesh::map::{DirectoryEntry, Map, Member};
 use slotmesh_mesh::time::Instant;
 use thiserror::Error;
 
@@ -180,6 +180,8 @@ pub struct Life {
     /// Dead by the operator's probes and the API's word, where the mesh could not prove it.
     presumed: BTreeSet<MemberId>,
     leaving: BTreeSet<MemberId>,
+    /// The other cells, as the next map is to name them; none as long as nobody has said.
+    directory: Option<Vec<DirectoryEntry>>,
     gone: BTreeSet<Uid>,
     /// Listed members whose pod is gone or on its way out, and since when.
     away_since: BTreeMap<Uid, Instant>,
@@ -207,6 +209,7 @@ impl Life {
             failed: BTreeSet::new(),
             presumed: BTreeSet::new(),
             leaving: BTreeSet::new(),
+            directory: None,
             gone: BTreeSet::new(),
             away_since: BTreeMap::new(),
             lost: BTreeSet::new(),
@@ -354,6 +357,18 @@ impl Life {
         self.begin_batch(now);
     }
 
+    /// The other cells of the cluster are these.
+    pub fn set_directory(&mut self, now: Instant, directory: Vec<DirectoryEntry>) {
+        self.directory = Some(directory);
+        self.begin_batch(now);
+    }
+
+    /// Whether a map is recorded and nothing waits to be changed in it.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.map.is_some() && !self.has_changes()
+    }
+
     /// A member says that it leaves.
     pub fn leave(&mut self, now: Instant, member: MemberId) {
         self.leaving.insert(member);
@@ -459,8 +474,16 @@ impl Life {
         let Some(map) = &self.map else {
             return !self.candidates.is_empty();
         };
+        if !map.delegation.is_empty() {
+            // Its parts go on.
+            return false;
+        }
         self.look_again
             || !self.candidates.is_empty()
+            || self
+                .directory
+                .as_ref()
+                .is_some_and(|directory| *directory != map.directory)
             || map.protocol.heartbeat_interval_ms != self.settings.heartbeat_interval_ms
             || map.members.iter().any(|member| self.is_in_question(member))
     }

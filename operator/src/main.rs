@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::Parser;
 use kube::Client;
+use slotmesh_operator::check;
+use slotmesh_operator::command_line::Task;
 use slotmesh_operator::config::{Config, LogFormat};
 use slotmesh_operator::http;
 use slotmesh_operator::leader::Leader;
@@ -18,8 +19,7 @@ use tracing_subscriber::EnvFilter;
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
-    let config = Config::parse();
-    start_logging(&config);
+    let task = Task::parse();
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -30,13 +30,38 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(config)) {
+    match task {
+        Task::Operate(config) => {
+            start_logging(&config);
+            let done = runtime.block_on(run(*config));
+            exit_code(done, |error| tracing::error!(%error, "the operator stops"))
+        }
+        Task::CheckInstall(check) => {
+            let done = runtime.block_on(async {
+                let client = client().await?;
+                check::run(client, &check).await.map_err(Failure::from)
+            });
+            exit_code(done, |error| {
+                eprintln!("the installation does not work: {error}")
+            })
+        }
+    }
+}
+
+fn exit_code(done: Result<(), Failure>, complain: impl FnOnce(Failure)) -> ExitCode {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "the operator stops");
+            complain(error);
             ExitCode::FAILURE
         }
     }
+}
+
+async fn client() -> Result<Client, Failure> {
+    Ok(Client::try_default()
+        .await
+        .map_err(|error| format!("no way to the API server: {error}; in a cluster a ServiceAccount is needed, outside KUBECONFIG"))?)
 }
 
 fn start_logging(config: &Config) {
@@ -59,9 +84,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     http::serve(address, metrics.clone(), ready.clone())
         .await
         .map_err(|error| format!("cannot listen on {address}: {error}"))?;
-    let client = Client::try_default()
-        .await
-        .map_err(|error| format!("no way to the API server: {error}; in a cluster a ServiceAccount is needed, outside KUBECONFIG"))?;
+    let client = client().await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let lease = &config.leader_elect_lease_name;

@@ -81,6 +81,17 @@ pub fn event_of(event: &CellEvent) -> Event {
                 format!("{pod} may not join ({category}): {message}; next: kubectl logs {pod}");
             warning(events::JOIN_REFUSED, "Refuse", note)
         }
+        CellEvent::CellSplit { cell, parts, epoch } => {
+            let parts: Vec<String> = parts
+                .iter()
+                .map(|(name, members)| format!("{name} ({members} members)"))
+                .collect();
+            let note = format!(
+                "{cell} was split into {} (epoch {epoch}); no slot moved",
+                parts.join(" and ")
+            );
+            normal(events::CELL_SPLIT, "Split", note)
+        }
         CellEvent::Frozen(frozen) => warning(
             frozen_reason(frozen.cause),
             "Freeze",
@@ -174,6 +185,13 @@ pub async fn publish(recorder: &Recorder, event: &Event, about: &ObjectReference
         Ok(Err(error)) => tracing::warn!(%error, reason = event.reason, "an event was not written"),
         Err(_) => tracing::warn!(reason = event.reason, "an event was not written in time"),
     }
+}
+
+/// The event of a rollout that reached the last agent.
+#[must_use]
+pub fn rollout_completed(agents: i32) -> Event {
+    let note = format!("{agents} agents run the current pod template");
+    normal(events::ROLLOUT_COMPLETED, "Roll", note)
 }
 
 /// An event about something that a human should look at.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use k8s_openapi::NamespaceResourceScope;
+use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Client, Resource};
 
 /// Namespaces that can be named; each costs one watch for each kind.
@@ -19,19 +20,34 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// How to ask for objects of one kind: once for everything, or once for each namespace. The only
-    /// place that decides it.
+    /// How to ask for objects of one kind: once for everything, or once for each namespace.
     #[must_use]
     pub fn apis<T>(&self, client: &Client) -> Vec<Api<T>>
     where
         T: Resource<Scope = NamespaceResourceScope>,
         T::DynamicType: Default,
     {
+        self.each(
+            || Api::all(client.clone()),
+            |namespace| Api::namespaced(client.clone(), namespace),
+        )
+    }
+
+    /// The same for a kind that is known by its name only.
+    #[must_use]
+    pub fn apis_of(&self, client: &Client, resource: &ApiResource) -> Vec<Api<DynamicObject>> {
+        self.each(
+            || Api::all_with(client.clone(), resource),
+            |namespace| Api::namespaced_with(client.clone(), namespace, resource),
+        )
+    }
+
+    fn each<A>(&self, all: impl Fn() -> A, within: impl Fn(&str) -> A) -> Vec<A> {
         if self.namespaces.is_empty() {
-            return vec![Api::all(client.clone())];
+            return vec![all()];
         }
-        let of = |namespace: &String| Api::namespaced(client.clone(), namespace);
-        self.namespaces.iter().map(of).collect()
+        let names = self.namespaces.iter();
+        names.map(|namespace| within(namespace)).collect()
     }
 
     /// Whether objects of that namespace are seen.

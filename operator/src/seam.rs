@@ -11,7 +11,7 @@
 //! the cell and starts another, which goes on from the record. A deposed leader drops its cells at
 //! once; what they still write is compare-and-swap, so a late write does no harm.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -147,13 +147,28 @@ pub trait Kubernetes: Send + Sync + 'static {
         name: &str,
     ) -> impl Future<Output = Result<Option<PodFacts>, ApiFailure>> + Send;
 
-    /// The record of the cluster's cell, its seal verified; None when there is none yet.
+    /// Names of the cluster's records.
+    fn list_records(
+        &self,
+        cluster: &ClusterKey,
+    ) -> impl Future<Output = Result<BTreeSet<String>, RecordFailure>> + Send;
+
+    /// The record of a cell, its seal verified; None when there is none.
     fn read_record(
         &self,
         cluster: &ClusterKey,
+        cell: &str,
     ) -> impl Future<Output = Result<Option<Recorded>, RecordFailure>> + Send;
 
-    /// Creates the record (`parent` is None) or replaces exactly the version `parent`. A write whose
+    /// Deletes exactly that version of the record of a cell; one that is gone already is no error.
+    fn delete_record(
+        &self,
+        cluster: &ClusterKey,
+        cell: &str,
+        version: &RecordVersion,
+    ) -> impl Future<Output = Result<(), RecordFailure>> + Send;
+
+    /// Creates the map's record (`parent` is None) or replaces exactly the version `parent`. A write whose
     /// answer was lost reports Unavailable: read before the next one.
     fn write_record(
         &self,
@@ -183,7 +198,7 @@ pub struct CellSettings {
     pub heartbeat_interval_ms: u32,
     /// Epoch of the cluster's first map: the Unix time of its creation, in seconds.
     pub first_epoch: Epoch,
-    /// Name of the cell, `<cluster>-<5>`.
+    /// Name of the cell with which a cluster begins, `<cluster>-<5>`.
     pub cell: String,
 }
 
@@ -341,7 +356,17 @@ pub struct PlanPreview {
     pub field: &'static str,
 }
 
-/// State of a cell, for status and conditions. Epoch 0 = no map yet.
+/// One cell in short.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CellBrief {
+    pub name: String,
+    pub epoch: Epoch,
+    pub members: usize,
+    /// Slots of it that have an owner.
+    pub slots: u32,
+}
+
+/// State of a cell, or of all cells of a cluster, for status and conditions. Epoch 0 = no map yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CellStatus {
     pub era: u32,
@@ -352,6 +377,8 @@ pub struct CellStatus {
     /// Members listed as failed, and pods that exist, were members and are not listed now.
     pub failed: usize,
     pub served_slots: u32,
+    /// The cells that have a map, sorted by name.
+    pub cells: Vec<CellBrief>,
     pub phase: CellPhase,
     pub degraded: Option<Degraded>,
     pub last_change: Option<Change>,
@@ -414,6 +441,13 @@ pub enum CellEvent {
         pod: String,
         category: String,
         message: String,
+    },
+    /// A cell has become two.
+    CellSplit {
+        cell: String,
+        /// Name and members of its parts.
+        parts: Vec<(String, usize)>,
+        epoch: Epoch,
     },
     Frozen(Frozen),
     /// No cause holds any more; these did.

@@ -3,10 +3,12 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use slotmesh_api::conditions::{reasons, types};
-use slotmesh_api::{CellSummary, GossipCluster, GossipClusterStatus};
+use slotmesh_api::{
+    AgentVersion, CellMode, CellSummary, GossipCluster, GossipClusterStatus, PlanSummary, names,
+};
 use slotmesh_mesh::slot::SLOT_COUNT;
 
-use crate::seam::{CellPhase, CellStatus, Degraded, FrozenCause};
+use crate::seam::{CellBrief, CellPhase, CellStatus, Degraded, FrozenCause};
 
 /// Characters of a condition's message.
 const MESSAGE_MAX: usize = 1024;
@@ -25,8 +27,23 @@ pub struct Stalled {
 pub struct Rollout {
     /// Children are not applied yet, and why.
     pub not_applied: Option<String>,
+    /// What a paused cluster is known to lack.
+    pub paused_before: Vec<String>,
+    /// Agents are replaced when somebody deletes their pods, and not before.
+    pub on_delete: bool,
+    /// What the DaemonSet says of its pods; None while it is not known.
+    pub agents: Option<Agents>,
+}
+
+/// How far the agents are with their pod template.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Agents {
+    /// The DaemonSet controller has not seen the template yet.
+    pub unseen: bool,
     /// Agents that run an older template.
     pub outdated: i32,
+    /// Agents that run it.
+    pub current: i32,
 }
 
 /// What is known of a cluster.
@@ -34,8 +51,8 @@ pub struct Rollout {
 pub struct Known<'a> {
     /// What its cell reports.
     pub cell: Option<&'a CellStatus>,
-    /// Name of the cell.
-    pub cell_name: &'a str,
+    /// Versions that the members run.
+    pub agent_versions: Vec<AgentVersion>,
     /// Whether a human is needed.
     pub stalled: Option<&'a Stalled>,
     /// Children.
@@ -56,12 +73,11 @@ pub fn build(
         ..before.clone()
     };
     if let Some(cell) = known.cell.filter(|cell| cell.phase != CellPhase::Starting) {
-        fill(&mut status, cell, known.cell_name);
+        fill(&mut status, cell, known);
     }
-    let was_ready = condition_of(&before, types::READY).is_some_and(|c| c.status == "True");
     let verdicts = [
-        (types::READY, ready(known, &status, was_ready)),
-        (types::RECONCILING, reconciling(known)),
+        (types::READY, ready(cluster, known, &status)),
+        (types::RECONCILING, reconciling(cluster, known.rollout)),
         (
             types::STALLED,
             known
@@ -69,7 +85,8 @@ pub fn build(
                 .map(|stalled| (stalled.reason, stalled.message.clone()))
                 .into(),
         ),
-        (types::DEGRADED, degraded(known)),
+        (types::DEGRADED, degraded(cluster, known)),
+        (types::REBALANCING, rebalancing(cluster, known)),
         (types::FROZEN, frozen(known)),
     ];
     status.conditions = verdicts
@@ -103,7 +120,7 @@ impl From<Option<(&'static str, String)>> for Holds {
     }
 }
 
-fn fill(status: &mut GossipClusterStatus, cell: &CellStatus, name: &str) {
+fn fill(status: &mut GossipClusterStatus, cell: &CellStatus, known: &Known<'_>) {
     let count = |number: usize| Some(i32::try_from(number).unwrap_or(i32::MAX));
     let listed = cell.members.iter().filter(|member| !member.failed).count();
     status.desired_members = count(cell.desired);
@@ -116,41 +133,43 @@ fn fill(status: &mut GossipClusterStatus, cell: &CellStatus, name: &str) {
             .sum(),
     );
     status.served_slots = i32::try_from(cell.served_slots).ok();
+    status.agent_versions.clone_from(&known.agent_versions);
+    status.plan = cell.plan.as_ref().map(|plan| PlanSummary {
+        parent_epoch: i64::try_from(plan.parent_epoch).unwrap_or(i64::MAX),
+        cause: plan.cause.clone(),
+        moves: i32::try_from(plan.moves).unwrap_or(i32::MAX),
+        slots: i32::try_from(plan.slots).unwrap_or(i32::MAX),
+        done_slots: 0,
+    });
     if cell.epoch == 0 {
         return;
     }
     status.epoch = i64::try_from(cell.epoch).ok();
+    status.mode = Some(CellMode::Affinity);
     status.wire_version = Some(cell.wire_version.into());
-    status.cells = vec![CellSummary {
-        name: name.to_owned(),
+    let summary = |cell: &CellBrief| CellSummary {
+        name: cell.name.clone(),
         epoch: i64::try_from(cell.epoch).unwrap_or(i64::MAX),
-        members: i32::try_from(listed).unwrap_or(i32::MAX),
-        slots: i32::try_from(cell.served_slots).unwrap_or(i32::MAX),
-    }];
+        members: i32::try_from(cell.members).unwrap_or(i32::MAX),
+        slots: i32::try_from(cell.slots).unwrap_or(i32::MAX),
+    };
+    status.cells = cell.cells.iter().map(summary).collect();
+    status.cell_count = count(status.cells.len());
 }
 
-fn ready(known: &Known<'_>, status: &GossipClusterStatus, was_ready: bool) -> Holds {
+fn ready(cluster: &GossipCluster, known: &Known<'_>, status: &GossipClusterStatus) -> Holds {
     let no = |reason, message: String| Holds {
         status: false,
         reason,
         message,
     };
-    let Some(cell) = known.cell else {
-        return no(
-            reasons::BOOTSTRAPPING,
-            "the operator has not started the cluster yet".into(),
-        );
+    let phase = known.cell.map(|cell| &cell.phase);
+    let (Some(cell), Some(phase)) = (known.cell, phase.filter(|p| **p != CellPhase::Starting))
+    else {
+        return as_before(cluster);
     };
-    match &cell.phase {
-        CellPhase::Starting if was_ready => Holds {
-            status: true,
-            reason: reasons::ALL_SLOTS_SERVED,
-            message: "as last recorded; the operator reads the record".into(),
-        },
-        CellPhase::Starting => no(
-            reasons::BOOTSTRAPPING,
-            "the operator reads the record".into(),
-        ),
+    match phase {
+        CellPhase::Starting => as_before(cluster),
         CellPhase::WaitingForOldPods { pods } => no(
             reasons::WAITING_FOR_OLD_PODS,
             format!(
@@ -160,23 +179,32 @@ fn ready(known: &Known<'_>, status: &GossipClusterStatus, was_ready: bool) -> Ho
         CellPhase::Bootstrapping { joined, wanted } => no(
             reasons::BOOTSTRAPPING,
             format!(
-                "{joined} of {wanted} agents have joined; the first map is made when all have, or 10 s after the first"
+                "{joined} of {wanted} agents have joined; the first map is made when all have, or 10 s after the first; {}",
+                see_pods(cluster)
             ),
         ),
         CellPhase::NoOwners => no(
             reasons::NO_OWNERS,
-            "no agent may own slots: every node is drained, or no agent runs".into(),
+            format!(
+                "no agent may own slots: every node is drained, or no agent runs; {}",
+                see_pods(cluster)
+            ),
         ),
         CellPhase::Serving if cell.served_slots < u32::from(SLOT_COUNT) => no(
             reasons::SLOTS_UNSERVED,
-            format!("{} of {SLOT_COUNT} slots have an owner", cell.served_slots),
+            format!(
+                "{} of {SLOT_COUNT} slots have an owner; {}",
+                cell.served_slots,
+                see_pods(cluster)
+            ),
         ),
         CellPhase::Serving => {
             let members = status.members.unwrap_or(0);
             let desired = status.desired_members.unwrap_or(0);
-            if members < desired && !was_ready && cell.failed == 0 {
+            if members < desired && cell.failed == 0 && never_ready(cluster) {
                 let message = format!(
-                    "{members} of {desired} agents are members; see kubectl get pods -l slotmesh.dev/cluster"
+                    "{members} of {desired} agents are members; {}",
+                    see_pods(cluster)
                 );
                 return no(reasons::MEMBERS_MISSING, message);
             }
@@ -191,27 +219,77 @@ fn ready(known: &Known<'_>, status: &GossipClusterStatus, was_ready: bool) -> Ho
     }
 }
 
-fn reconciling(known: &Known<'_>) -> Holds {
-    if let Some(reason) = &known.rollout.not_applied {
-        return Some((reasons::SPEC_NOT_APPLIED, reason.clone())).into();
+/// Nothing is known of the cell yet. What was said last still holds: the mesh goes on without us.
+fn as_before(cluster: &GossipCluster) -> Holds {
+    let before = cluster.status.as_ref();
+    let said = before.and_then(|status| condition_of(status, types::READY));
+    let reason = said.and_then(|said| {
+        let mut all = reasons::OF_READY.into_iter();
+        all.find(|reason| *reason == said.reason)
+    });
+    match (said, reason) {
+        (Some(said), Some(reason)) => Holds {
+            status: said.status == "True",
+            reason,
+            message: said.message.clone(),
+        },
+        _ => Holds {
+            status: false,
+            reason: reasons::BOOTSTRAPPING,
+            message: "the cluster is being started".to_owned(),
+        },
     }
-    let outdated = known.rollout.outdated;
-    (outdated > 0)
-        .then(|| {
-            (
-                reasons::ROLLING_OUT,
-                format!("{outdated} agents run an older pod template"),
-            )
-        })
-        .into()
 }
 
-fn degraded(known: &Known<'_>) -> Holds {
-    let problem = known.cell.and_then(|cell| cell.degraded.as_ref()).map(|degraded| match degraded {
+/// Whether `Ready` was never True, as far as its last reason tells.
+fn never_ready(cluster: &GossipCluster) -> bool {
+    let before = cluster.status.as_ref();
+    let said = before.and_then(|status| condition_of(status, types::READY));
+    said.is_none_or(|said| {
+        let of_a_start = [
+            reasons::BOOTSTRAPPING,
+            reasons::WAITING_FOR_OLD_PODS,
+            reasons::MEMBERS_MISSING,
+        ];
+        said.status != "True" && of_a_start.contains(&said.reason.as_str())
+    })
+}
+
+fn reconciling(cluster: &GossipCluster, rollout: &Rollout) -> Holds {
+    let (namespace, name) = place(cluster);
+    if let Some(reason) = &rollout.not_applied {
+        return Some((reasons::SPEC_NOT_APPLIED, reason.clone())).into();
+    }
+    if !rollout.paused_before.is_empty() {
+        let message = format!(
+            "spec.paused is true, and {} waits for it to end: kubectl -n {namespace} patch gossip {name} --type merge -p '{{\"spec\":{{\"paused\":false}}}}'",
+            rollout.paused_before.join(", ")
+        );
+        return Some((reasons::SPEC_NOT_APPLIED, message)).into();
+    }
+    let set = names::agent(name);
+    let message = match &rollout.agents {
+        Some(agents) if agents.unseen => {
+            format!("the DaemonSet controller has not seen the pod template of {set} yet")
+        }
+        Some(agents) if agents.outdated > 0 && !rollout.on_delete => format!(
+            "{} of {} agents run an older pod template and are replaced node by node; see kubectl -n {namespace} rollout status daemonset {set}",
+            agents.outdated,
+            agents.outdated + agents.current
+        ),
+        _ => return None.into(),
+    };
+    Some((reasons::ROLLING_OUT, message)).into()
+}
+
+fn degraded(cluster: &GossipCluster, known: &Known<'_>) -> Holds {
+    let of_cell = known.cell.and_then(|cell| cell.degraded.as_ref());
+    let namespace = place(cluster).0;
+    let problem = of_cell.map(|degraded| match degraded {
         Degraded::MembersFailed { names } => {
             let some: Vec<&str> = names.iter().take(5).map(String::as_str).collect();
             let message = format!(
-                "{} failed: {}; their slots have new owners; look at the pods: kubectl describe pod {}",
+                "{} failed: {}; their slots have new owners; look at the pods: kubectl -n {namespace} describe pod {}",
                 names.len(),
                 some.join(", "),
                 some.first().copied().unwrap_or_default()
@@ -224,7 +302,60 @@ fn degraded(known: &Known<'_>) -> Holds {
             (reasons::MESH_UNREACHABLE, message)
         }
     });
-    problem.into()
+    problem
+        .or_else(|| agents_outdated(cluster, known.rollout))
+        .into()
+}
+
+/// Nobody replaces these agents by himself.
+fn agents_outdated(cluster: &GossipCluster, rollout: &Rollout) -> Option<(&'static str, String)> {
+    let agents = rollout.agents.as_ref()?;
+    if !rollout.on_delete || agents.unseen || agents.outdated == 0 {
+        return None;
+    }
+    let (namespace, name) = place(cluster);
+    let message = format!(
+        "{} of {} agents run an older pod template, and agent.update.type is OnDelete; delete their pods one by one: kubectl -n {namespace} delete pod -l {}={name} --field-selector spec.nodeName=<node>",
+        agents.outdated,
+        agents.outdated + agents.current,
+        names::LABEL_CLUSTER
+    );
+    Some((reasons::AGENTS_OUTDATED, message))
+}
+
+fn rebalancing(cluster: &GossipCluster, known: &Known<'_>) -> Holds {
+    let Some(cell) = known.cell else {
+        return None.into();
+    };
+    if let Some(message) = &cell.splitting {
+        return Some((reasons::SPLITTING_CELL, message.clone())).into();
+    }
+    let waits = cell.plan.as_ref().map(|plan| {
+        let (namespace, name) = place(cluster);
+        let message = format!(
+            "{}: {} slots would change their owner; {} is Preview; to carry it out: kubectl -n {namespace} edit gossip {name} and set it to Automatic",
+            plan.cause, plan.slots, plan.field
+        );
+        (reasons::PLAN_AWAITING_APPROVAL, message)
+    });
+    waits.into()
+}
+
+/// Namespace and name of a cluster.
+fn place(cluster: &GossipCluster) -> (&str, &str) {
+    let metadata = &cluster.metadata;
+    (
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref().unwrap_or_default(),
+    )
+}
+
+fn see_pods(cluster: &GossipCluster) -> String {
+    let (namespace, name) = place(cluster);
+    format!(
+        "see kubectl -n {namespace} get pods -l {}={name}",
+        names::LABEL_CLUSTER
+    )
 }
 
 fn frozen(known: &Known<'_>) -> Holds {

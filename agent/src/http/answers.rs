@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 
 use serde::Serialize;
+use slotmesh_mesh::evidence::Edge;
 use slotmesh_mesh::identity::{MemberId, Uid};
-use slotmesh_mesh::map::{Map, Member, Mode, Owner};
+use slotmesh_mesh::map::{DirectoryEntry, Map, Member, Mode, Owner};
 use slotmesh_mesh::member::{Health, MemberHealth};
 use slotmesh_mesh::slot::Slot;
 
@@ -23,7 +24,8 @@ pub(super) struct LocationBody {
     epoch: u64,
     mode: &'static str,
     guarantee: &'static str,
-    stale: bool,
+    #[serde(flatten)]
+    freshness: Freshness,
 }
 
 #[derive(Serialize)]
@@ -54,7 +56,7 @@ impl LocationBody {
             epoch: map.epoch,
             mode: mode(map.protocol.mode),
             guarantee: guarantee(map.protocol.mode),
-            stale: snapshot.standing.is_stale(),
+            freshness: Freshness::of(snapshot),
         })
     }
 }
@@ -63,11 +65,16 @@ impl LocationBody {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct MembersBody {
+    cell: String,
+    era: u32,
     epoch: u64,
     #[serde(rename = "self")]
     me: String,
-    stale: bool,
+    #[serde(flatten)]
+    freshness: Freshness,
     members: Vec<MemberBody>,
+    degraded_link_count: usize,
+    degraded_links: Vec<LinkBody>,
     departed: Vec<DepartedBody>,
 }
 
@@ -94,16 +101,29 @@ struct DepartedBody {
     at_unix_milliseconds: u64,
 }
 
+/// A link that does not work: the observer misses the subject's heartbeats, others hear them.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LinkBody {
+    observer: String,
+    subject: String,
+}
+
 impl MembersBody {
     pub(super) fn of(snapshot: &Snapshot) -> Self {
         let members = snapshot.map.members.iter();
+        let link = |link: &Edge| LinkBody::of(&snapshot.map, link);
         Self {
+            cell: snapshot.map.cell.clone(),
+            era: snapshot.map.era,
             epoch: snapshot.map.epoch,
             me: snapshot.me.uid.to_string(),
-            stale: snapshot.standing.is_stale(),
+            freshness: Freshness::of(snapshot),
             members: members
                 .map(|member| MemberBody::of(snapshot, member))
                 .collect(),
+            degraded_link_count: snapshot.degraded.count,
+            degraded_links: snapshot.degraded.links.iter().map(link).collect(),
             departed: snapshot.departed.iter().map(DepartedBody::of).collect(),
         }
     }
@@ -138,14 +158,68 @@ impl DepartedBody {
     }
 }
 
+impl LinkBody {
+    fn of(map: &Map, (observer, subject): &Edge) -> Self {
+        Self {
+            observer: name(map, observer),
+            subject: name(map, subject),
+        }
+    }
+}
+
 /// Names of those who report a member.
 fn reporters(map: &Map, health: &MemberHealth) -> Vec<String> {
-    let name = |id: &MemberId| match map.member(id.uid) {
+    let reporters = health.reported_by.iter();
+    reporters.map(|id| name(map, id)).collect()
+}
+
+fn name(map: &Map, id: &MemberId) -> String {
+    match map.member(id.uid) {
         Some(member) => member.name.clone(),
         None if id.uid == Uid::NIL => "operator".to_owned(),
         None => id.to_string(),
-    };
-    health.reported_by.iter().map(name).collect()
+    }
+}
+
+/// Whether an answer may be outdated, and since when.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Freshness {
+    stale: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stale_seconds: Option<u64>,
+}
+
+impl Freshness {
+    fn of(snapshot: &Snapshot) -> Self {
+        let stale_for = snapshot.stale_for();
+        Self {
+            stale: stale_for.is_some(),
+            stale_seconds: stale_for.map(|stale| stale.as_secs()),
+        }
+    }
+}
+
+/// The number of the map: a watch that is silent shows that it lives.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BookmarkBody<'a> {
+    cell: &'a str,
+    era: u32,
+    epoch: u64,
+    #[serde(flatten)]
+    freshness: Freshness,
+}
+
+impl<'a> BookmarkBody<'a> {
+    pub(super) fn of(snapshot: &'a Snapshot) -> Self {
+        Self {
+            cell: &snapshot.map.cell,
+            era: snapshot.map.era,
+            epoch: snapshot.map.epoch,
+            freshness: Freshness::of(snapshot),
+        }
+    }
 }
 
 /// The whole map.
@@ -158,9 +232,21 @@ pub(super) struct MapBody {
     epoch: u64,
     mode: &'static str,
     guarantee: &'static str,
-    stale: bool,
+    #[serde(flatten)]
+    freshness: Freshness,
     members: Vec<MapMemberBody>,
     owners: Vec<MapOwnerBody>,
+    /// The other cells of the cluster.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    directory: Vec<OtherCellBody>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OtherCellBody {
+    cell: String,
+    slots: String,
+    entries: Vec<SocketAddr>,
 }
 
 #[derive(Serialize)]
@@ -190,6 +276,16 @@ struct MapOwnerBody {
     slots: String,
 }
 
+impl OtherCellBody {
+    fn of(entry: &DirectoryEntry) -> Self {
+        Self {
+            cell: entry.cell.clone(),
+            slots: entry.slots.to_string(),
+            entries: entry.entries.clone(),
+        }
+    }
+}
+
 impl MapBody {
     pub(super) fn of(snapshot: &Snapshot) -> Self {
         let map = &snapshot.map;
@@ -200,9 +296,10 @@ impl MapBody {
             epoch: map.epoch,
             mode: mode(map.protocol.mode),
             guarantee: guarantee(map.protocol.mode),
-            stale: snapshot.standing.is_stale(),
+            freshness: Freshness::of(snapshot),
             members: map.members.iter().map(MapMemberBody::of).collect(),
             owners: map.owners().map(MapOwnerBody::of).collect(),
+            directory: map.directory.iter().map(OtherCellBody::of).collect(),
         }
     }
 }

@@ -1,7 +1,11 @@
-//! The key of a look-up. A key is bytes, not text, so it is decoded by hand: a library that repairs
+//! Parameters of a query string; others than those that are known are for later versions.
+//!
+//! The key of a look-up is bytes, not text, so it is decoded by hand: a library that repairs
 //! what is not UTF-8 would name the slot of another key.
 
 use thiserror::Error;
+
+use super::problem::Problem;
 
 /// Bytes of a key.
 const KEY_BYTES_MAX: usize = 4096;
@@ -20,26 +24,60 @@ pub(super) enum KeyError {
 }
 
 impl KeyError {
-    /// Stable category.
-    pub(super) fn category(self) -> &'static str {
+    pub(super) fn problem(self) -> Problem {
         match self {
-            Self::Missing => "KeyMissing",
-            Self::Several => "SeveralKeys",
-            Self::TooLong => "KeyTooLong",
-            Self::Encoding => "KeyEncoding",
+            Self::Missing => Problem::KeyMissing,
+            Self::Several => Problem::SeveralKeys,
+            Self::TooLong => Problem::KeyTooLong,
+            Self::Encoding => Problem::KeyEncoding,
         }
     }
 }
 
-/// The bytes of parameter `key` of a query string; other parameters are for later versions.
-pub(super) fn key(query: &str) -> Result<Vec<u8>, KeyError> {
-    let mut keys = query
+/// The values of a parameter, as they stand there.
+fn values<'a>(query: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    query
         .split('&')
-        .filter_map(|parameter| match parameter.split_once('=') {
-            Some(("key", value)) => Some(value),
-            None if parameter == "key" => Some(""),
+        .filter_map(move |parameter| match parameter.split_once('=') {
+            Some((found, value)) if found == name => Some(value),
+            None if parameter == name => Some(""),
             _ => None,
-        });
+        })
+}
+
+/// The one value of a parameter.
+fn value<'a>(query: &'a str, name: &str) -> Result<Option<&'a str>, String> {
+    let mut values = values(query, name);
+    let first = values.next();
+    match values.next() {
+        Some(_) => Err(format!("{name} is there twice; name it once")),
+        None => Ok(first),
+    }
+}
+
+/// A number, if it is there.
+pub(super) fn number(query: &str, name: &str, max: u64) -> Result<Option<u64>, String> {
+    let Some(text) = value(query, name)? else {
+        return Ok(None);
+    };
+    match text.parse() {
+        Ok(number) if number <= max => Ok(Some(number)),
+        _ => Err(format!("{name} is a number from 0 to {max}: {name}=42")),
+    }
+}
+
+/// `true` or `false`, as the Kubernetes API reads them; false when it is not there.
+pub(super) fn flag(query: &str, name: &str) -> Result<bool, String> {
+    match value(query, name)? {
+        Some("true" | "1") => Ok(true),
+        None | Some("false" | "0") => Ok(false),
+        Some(_) => Err(format!("{name} is true or false: {name}=true")),
+    }
+}
+
+/// The bytes of parameter `key`.
+pub(super) fn key(query: &str) -> Result<Vec<u8>, KeyError> {
+    let mut keys = values(query, "key");
     let value = keys.next().ok_or(KeyError::Missing)?;
     if keys.next().is_some() {
         return Err(KeyError::Several);

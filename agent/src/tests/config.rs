@@ -57,6 +57,20 @@ fn a_wrong_value_is_one_clear_line_and_exit_2() {
         ("--log-level", "loud", "one of error, warn"),
         ("--node-name", "", "a name of 1 to 253"),
         ("--trust-dir", "", "--trust-dir (or SLOTMESH_TRUST_DIR)"),
+        ("--token-file", "", "--token-file (or SLOTMESH_TOKEN_FILE)"),
+        ("--state-dir", "", "--state-dir (or SLOTMESH_STATE_DIR)"),
+        ("--pod-ip", "10.0.0.256", "an IP address is expected"),
+        (
+            "--cluster-name",
+            "",
+            "--cluster-name (or SLOTMESH_CLUSTER_NAME)",
+        ),
+        ("--pod-name", "", "--pod-name (or SLOTMESH_POD_NAME)"),
+        (
+            "--metrics-port",
+            "0",
+            "--metrics-port (or SLOTMESH_METRICS_PORT): '0'",
+        ),
         ("--unknown", "1", "--unknown"),
     ] {
         let (line, code) = parse(Some((flag, value))).unwrap_err();
@@ -65,6 +79,50 @@ fn a_wrong_value_is_one_clear_line_and_exit_2() {
         assert!(
             !line.contains('\n') && line.contains("--help"),
             "{flag}: {line}"
+        );
+        let variable = flag.trim_start_matches('-').replace('-', "_");
+        let variable = format!("SLOTMESH_{}", variable.to_uppercase());
+        let named = line.contains(flag) && line.contains(&variable);
+        assert!(named || flag == "--unknown", "{flag}: {line}");
+    }
+}
+
+/// What only shows when the agent starts: it ends with one line that says what to set.
+#[tokio::test]
+async fn what_cannot_be_listened_on_is_one_line_that_names_what_to_set() {
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken_udp = udp.local_addr().unwrap().port().to_string();
+    let taken = tcp.local_addr().unwrap().port().to_string();
+    // TEST-NET-1 is no machine's.
+    let elsewhere = "192.0.2.1";
+    for (flag, value, expected) in [
+        ("--mesh-port", taken_udp.as_str(), "udp://127.0.0.1"),
+        ("--http-port", &taken, "tcp://127.0.0.1"),
+        ("--metrics-port", &taken, "another process has it"),
+        ("--pod-ip", elsewhere, "this machine has no such address"),
+    ] {
+        let mut config = parse(Some((flag, value))).unwrap();
+        // The others take any port that is free.
+        for (name, port) in [
+            ("--mesh-port", &mut config.mesh_port),
+            ("--http-port", &mut config.http_port),
+            ("--metrics-port", &mut config.metrics_port),
+        ] {
+            if name != flag {
+                *port = 0;
+            }
+        }
+        let line = crate::run(config, std::future::pending()).await;
+        let line = line.unwrap_err().to_string();
+        assert!(line.contains(expected) && !line.contains('\n'), "{line}");
+        let variable = flag
+            .trim_start_matches('-')
+            .replace('-', "_")
+            .to_uppercase();
+        assert!(
+            line.contains(&format!("{flag} (or SLOTMESH_{variable})")),
+            "{line}"
         );
     }
 }

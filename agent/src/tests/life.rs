@@ -1,8 +1,8 @@
 //! Whole agents, each on a thread and a runtime of its own as in its process, over real QUIC and HTTP,
 //! with an operator that admits whoever asks.
 
-mod agent;
-mod operator;
+pub(super) mod agent;
+pub(super) mod operator;
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use operator::Operator;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Waits until something holds, and says what it was when it does not come to hold.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(super) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -24,7 +24,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     assert!(ended.is_ok(), "{what} did not come about");
 }
 
-async fn until_ready(agents: &[&Agent]) {
+pub(super) async fn until_ready(agents: &[&Agent]) {
     for agent in agents {
         until(&format!("{} ready", agent.name), async || {
             agent.get("/readyz").await.0 == 200
@@ -34,7 +34,7 @@ async fn until_ready(agents: &[&Agent]) {
 }
 
 /// Every agent has a map of that many members, all alive.
-async fn until_members(agents: &[&Agent], count: usize) {
+pub(super) async fn until_members(agents: &[&Agent], count: usize) {
     for agent in agents {
         until(&format!("{count} members at {}", agent.name), async || {
             let (_, members) = agent.get("/v1/members").await;

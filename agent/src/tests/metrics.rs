@@ -3,10 +3,11 @@ use std::collections::BTreeMap;
 use slotmesh_mesh::counters::Counters;
 use slotmesh_transport::refusal::Refusal;
 
+use crate::http::Ended;
 use crate::metrics::Metrics;
 
 /// Name -> (help, type, whether it has a sample).
-fn families(text: &str) -> BTreeMap<String, (String, String, bool)> {
+pub(super) fn families(text: &str) -> BTreeMap<String, (String, String, bool)> {
     let mut families: BTreeMap<String, (String, String, bool)> = BTreeMap::new();
     for line in text.lines() {
         if let Some(help) = line.strip_prefix("# HELP ") {
@@ -42,6 +43,8 @@ fn names_follow_the_conventions_of_prometheus() {
             kind == "counter",
             "{name}: {kind}"
         );
+        let reserved = ["_count", "_sum", "_bucket", "_info"];
+        assert!(!reserved.iter().any(|end| name.ends_with(end)), "{name}");
         let unit = ["milli", "_ms", "micro", "kib"];
         assert!(
             !unit.iter().any(|unit| name.contains(unit)),
@@ -60,6 +63,33 @@ fn names_follow_the_conventions_of_prometheus() {
     ] {
         let found = families.get(expected);
         assert!(found.is_some_and(|(_, _, sample)| *sample), "{expected}");
+    }
+}
+
+/// A label whose values clients or peers choose would let them fill the memory of Prometheus.
+#[test]
+fn labels_are_few_and_known() {
+    let metrics = Metrics::new().unwrap();
+    let text = text(&metrics);
+    let mut series = 0;
+    for line in text.lines().filter(|line| line.starts_with("slotmesh_")) {
+        series += 1;
+        let Some((_, rest)) = line.split_once('{') else {
+            continue;
+        };
+        let (labels, _) = rest.split_once('}').unwrap();
+        let (label, value) = labels.split_once('=').unwrap();
+        assert!(["cause", "outcome"].contains(&label), "{line}");
+        let plain = |c: char| c.is_ascii_alphabetic() || c == '_';
+        assert!(value.trim_matches('"').chars().all(plain), "{line}");
+    }
+    assert!((30..100).contains(&series), "{series}");
+    for cause in Ended::ALL {
+        let series = format!("watches_ended_total{{cause=\"{}\"}} 0", cause.cause());
+        assert!(
+            text.contains(&series),
+            "causes count from the start: {series}"
+        );
     }
 }
 

@@ -41,6 +41,14 @@ fn everything_is_read_afresh() {
     assert_eq!(read(&folder).unwrap().operators.len(), 1);
 }
 
+fn assert_names_what_to_set(file: &str, error: &str) {
+    let set = match file {
+        "token" => "--token-file (or SLOTMESH_TOKEN_FILE)",
+        _ => "--trust-dir (or SLOTMESH_TRUST_DIR)",
+    };
+    assert!(error.contains(set) && !error.contains('\n'), "{error}");
+}
+
 #[test]
 fn what_is_wrong_names_its_file() {
     for (name, text, expected) in [
@@ -54,6 +62,7 @@ fn what_is_wrong_names_its_file() {
         std::fs::write(folder.path().join(name), text).unwrap();
         let error = read(&folder).unwrap_err();
         assert!(error.contains(name) && error.contains(expected), "{error}");
+        assert_names_what_to_set(name, &error);
     }
     for name in ["ca.crt", "map-keys", "join-address", "token"] {
         let folder = folder();
@@ -63,6 +72,7 @@ fn what_is_wrong_names_its_file() {
             error.contains(name) && error.contains("cannot read"),
             "{error}"
         );
+        assert_names_what_to_set(name, &error);
     }
 }
 
@@ -80,5 +90,6 @@ fn files_and_tokens_have_a_limit() {
         std::fs::write(folder.path().join(name), "x".repeat(bytes)).unwrap();
         let error = read(&folder).unwrap_err();
         assert!(error.contains(expected), "{error}");
+        assert_names_what_to_set(name, &error);
     }
 }

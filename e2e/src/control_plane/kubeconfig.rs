@@ -21,10 +21,12 @@ pub(super) fn write(path: &Path, server: &str, ca: &Path, pair: &Pair) -> Result
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-pub(super) async fn client(kubeconfig: &Path) -> Result<Client> {
+/// A client with the rights of its file, or of the user whom it plays.
+pub(super) async fn client(kubeconfig: &Path, plays: Option<&str>) -> Result<Client> {
     let parsed = Kubeconfig::read_from(kubeconfig)?;
     let mut config = Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default()).await?;
     // A proxy of the machine is not for its own addresses.
     config.proxy_url = None;
+    config.auth_info.impersonate = plays.map(str::to_owned);
     Ok(Client::try_from(config)?)
 }

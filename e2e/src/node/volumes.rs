@@ -1,10 +1,11 @@
 //! Volumes of a pod as folders: ConfigMaps, Secrets, projected tokens, the downward API. They are
-//! written before the process starts and kept up to date while it runs.
+//! written before the process starts and kept up to date while it runs. An emptyDir is a folder that is
+//! left alone: it outlives containers, and goes with the pod's folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{
     ConfigMap, KeyToPath, Pod, Secret, ServiceAccount, ServiceAccountTokenProjection, Volume,
@@ -52,13 +53,27 @@ impl Volumes {
             .iter()
             .flat_map(|spec| spec.volumes.iter().flatten())
         {
-            let folder = self.folder.join(&volume.name);
-            std::fs::create_dir_all(&folder)?;
-            self.refresh_one(host, pod, volume, &folder)
+            let written = async {
+                let folder = self.prepare(volume)?;
+                self.refresh_one(host, pod, volume, &folder).await
+            };
+            written
                 .await
                 .with_context(|| format!("volume {}", volume.name))?;
         }
         Ok(())
+    }
+
+    /// The folder of a volume, with what it held.
+    fn prepare(&self, volume: &Volume) -> Result<PathBuf> {
+        let known = volume.config_map.is_some()
+            || volume.secret.is_some()
+            || volume.projected.is_some()
+            || volume.empty_dir.is_some();
+        ensure!(known, "process nodes have no volumes of this kind");
+        let folder = self.folder.join(&volume.name);
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder)
     }
 
     async fn refresh_one(
@@ -233,3 +248,6 @@ fn write_all(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::http;
+use crate::http::{self, Asker};
 
 /// An agent's pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,8 +100,33 @@ impl Agent {
     /// # Errors
     /// When it does not answer.
     pub async fn locate(&self, key: &str) -> Result<Location> {
-        let answer = http::json(&self.api(&format!("/v1/locate?key={key}"))).await?;
+        self.locate_by(&Asker::default(), key).await
+    }
+
+    /// The same over connections that are kept.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn locate_by(&self, asker: &Asker, key: &str) -> Result<Location> {
+        let answer = asker
+            .json(&self.api(&format!("/v1/locate?key={key}")))
+            .await?;
         Ok(serde_json::from_value(answer)?)
+    }
+
+    /// Owner (its pod's UID) of each of these slots, as this agent sees it or knows whom to ask.
+    ///
+    /// # Errors
+    /// When one is not answered within one hop.
+    pub async fn owners_of(&self, slots: &[u16]) -> Result<Vec<String>> {
+        let asker = Asker::default();
+        let mut owners = Vec::new();
+        for slot in slots {
+            let answer = asker.json(&self.api(&format!("/v1/slots/{slot}"))).await?;
+            let location: Location = serde_json::from_value(answer)?;
+            owners.push(location.owner.uid);
+        }
+        Ok(owners)
     }
 }
 

@@ -1,123 +1,124 @@
-//! The chart: lint, a matrix of values against the API's own schemas, values that are refused, and the
-//! first cluster of the notes.
+//! The chart: lint, a matrix of values against the API's own schemas, values that are refused, rights,
+//! what `deploy/` holds, the record's policy, and `helm test`.
 
-use anyhow::{Context, Result, bail, ensure};
-use slotmesh_e2e::stage::{CHART, OPERATOR_NAMESPACE, Stage};
+mod deploy;
+mod matrix;
+mod policy;
+mod rights;
 
-/// What a release's values may look like.
-const RENDERED: [(&str, &[&str]); 8] = [
-    ("defaults", &[]),
-    ("no CRDs", &["crds.enabled=false"]),
-    ("CRDs that go with the release", &["crds.keep=false"]),
-    (
-        "a registry of one's own",
-        &[
-            "image.registry=registry.example",
-            "image.tag=v9",
-            "agent.image.registry=registry.example",
-        ],
-    ),
-    (
-        "one replica, other times",
-        &[
-            "replicaCount=1",
-            "leaderElection.leaseDurationSeconds=30",
-            "leaderElection.renewDeadlineSeconds=20",
-        ],
-    ),
-    (
-        "fewest rights",
-        &["rbac.readNodes=false", "rbac.aggregate=false"],
-    ),
-    (
-        "other names",
-        &["fullnameOverride=mesh", "serviceAccount.name=mesh"],
-    ),
-    ("logs for a machine", &["logging.format=json"]),
-];
-/// Values that are refused, and the word that the complaint must hold.
-const REFUSED: [(&str, &str); 6] = [
-    ("replicaCount=0", "replicaCount"),
-    ("replicas=2", "replicas"),
-    ("logging.level=verbose", "level"),
-    ("image.repository=", "repository"),
-    ("crds.enabled=perhaps", "enabled"),
-    ("leaderElection.retryPeriodSeconds=0", "retryPeriodSeconds"),
-];
+use std::path::Path;
+use std::time::Instant;
 
-pub async fn play(stage: &Stage) -> Result<()> {
-    stage.plane.helm(&["lint", "--strict", CHART]).await?;
-    println!("  helm lint --strict: clean");
-    for (case, values) in RENDERED {
-        let objects = accepted(stage, values).await.context(case)?;
-        println!("  accepted: {case} ({objects} objects)");
-    }
-    for (value, word) in REFUSED {
-        let complaint = match render(stage, &[value]).await {
-            Ok(_) => bail!("{value} is rendered"),
-            Err(error) => format!("{error:#}"),
-        };
-        ensure!(
-            complaint.contains(word),
-            "{value} is refused without naming {word}: {complaint}"
-        );
-        println!("  refused:  {value}");
-    }
-    first_cluster_of_the_notes(stage).await
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use slotmesh_e2e::stage::{CHART, OPERATOR_NAMESPACE, RELEASE, Stage};
+
+/// Nodes on which `helm test` plays.
+const NODES: u8 = 3;
+
+pub async fn play(stage: &mut Stage) -> Result<()> {
+    matrix::play(stage).await?;
+    rights::play(stage).await?;
+    deploy::play(stage).await?;
+    first_cluster_of_the_notes(stage).await?;
+    policy::play(stage).await?;
+    helm_test(stage).await
 }
 
-async fn render(stage: &Stage, values: &[&str]) -> Result<String> {
+/// The chart as Helm renders it with this file of values, if any, these values, and these flags.
+async fn render(
+    stage: &Stage,
+    file: Option<&Path>,
+    values: &[&str],
+    flags: &[&str],
+) -> Result<String> {
     let set = values.join(",");
-    let mut arguments = vec!["template", "slotmesh", CHART, "-n", OPERATOR_NAMESPACE];
+    let file = file.map(|file| file.display().to_string());
+    let mut arguments = vec!["template", RELEASE, CHART, "-n", OPERATOR_NAMESPACE];
+    if let Some(file) = &file {
+        arguments.extend(["--values", file]);
+    }
     if !values.is_empty() {
         arguments.extend(["--set", &set]);
     }
+    arguments.extend(flags);
     stage.plane.helm(&arguments).await
 }
 
-/// Renders and asks the API server whether it would take it; how many objects there are.
-async fn accepted(stage: &Stage, values: &[&str]) -> Result<usize> {
-    let manifest = render(stage, values).await?;
-    // Strict: a field that the API does not know is a mistake of the chart.
-    let answer = stage
-        .plane
-        .kubectl_with_input(
-            &[
-                "apply",
-                "--dry-run=server",
-                "--server-side",
-                "--force-conflicts",
-                "--field-manager=chart-check",
-                "--validate=strict",
-                "-o",
-                "name",
-                "-f",
-                "-",
-            ],
-            &manifest,
-        )
-        .await?;
-    let objects = answer.lines().count();
-    let rendered = manifest.lines().filter(|line| *line == "---").count();
+/// The objects of a manifest.
+fn objects(manifest: &str) -> Result<Vec<Value>> {
+    let documents = manifest.split("\n---\n").filter(|document| {
+        let mut lines = document.lines();
+        lines.any(|line| !line.is_empty() && !line.starts_with('#') && line != "---")
+    });
+    documents
+        .map(|document| {
+            let document = document.trim_start_matches("---\n");
+            serde_saphyr::from_str(document).with_context(|| format!("no YAML: {document}"))
+        })
+        .collect()
+}
+
+/// Asks the API server whether it would take a manifest; the names of its objects.
+async fn accepted(stage: &Stage, manifest: &str) -> Result<Vec<String>> {
+    let mut arguments = vec!["apply", "--dry-run=server", "--server-side"];
+    // Strict: a field that the API does not know is a mistake of ours.
+    arguments.extend(["--force-conflicts", "--field-manager=chart-check"]);
+    arguments.extend(["--validate=strict", "-o", "name", "-f", "-"]);
+    let answer = stage.plane.kubectl_with_input(&arguments, manifest).await?;
+    let taken: Vec<String> = answer.lines().map(str::to_owned).collect();
+    let given = objects(manifest)?.len();
     ensure!(
-        objects > 0 && objects == rendered,
-        "{rendered} objects were rendered and {objects} taken"
+        given > 0 && taken.len() == given,
+        "of {given} objects {} were taken: {taken:?}",
+        taken.len()
     );
-    Ok(objects)
+    Ok(taken)
 }
 
 async fn first_cluster_of_the_notes(stage: &Stage) -> Result<()> {
     let notes = stage
         .plane
-        .helm(&["get", "notes", "slotmesh", "-n", OPERATOR_NAMESPACE])
+        .helm(&["get", "notes", RELEASE, "-n", OPERATOR_NAMESPACE])
         .await?;
     let manifest = notes
         .split_once("<<YAML\n")
         .and_then(|(_, rest)| rest.split_once("YAML\n"))
         .map(|(manifest, _)| manifest)
         .context("the notes show no first cluster")?;
-    let arguments = ["apply", "--dry-run=server", "-o", "name", "-f", "-"];
-    let answer = stage.plane.kubectl_with_input(&arguments, manifest).await?;
-    println!("  the notes' first cluster is taken: {}", answer.trim());
+    let taken = accepted(stage, manifest).await?;
+    println!("  the notes' first cluster is taken: {}", taken.join(" "));
+    Ok(())
+}
+
+/// Helm's own test, on nodes of its own: it passes, prints what it did, and leaves nothing.
+async fn helm_test(stage: &mut Stage) -> Result<()> {
+    let nodes = stage.add_nodes("tried", NODES).await?;
+    let begun = Instant::now();
+    let arguments = ["test", RELEASE, "-n", OPERATOR_NAMESPACE, "--logs"];
+    let said = stage.plane.helm(&arguments).await?;
+    for words in [
+        "is created",
+        "Ready with 3 members",
+        "user:42 belongs to",
+        "is deleted",
+    ] {
+        ensure!(
+            said.contains(words),
+            "helm test does not say `{words}`: {said}"
+        );
+    }
+    println!(
+        "  helm test: passed after {:.1} s",
+        begun.elapsed().as_secs_f64()
+    );
+    for line in said.lines().filter(|line| line.contains(" s  ")) {
+        println!("    {line}");
+    }
+    let kinds = "gossipclusters,pods,serviceaccounts,roles,rolebindings";
+    let query = ["get", kinds, "-n", OPERATOR_NAMESPACE, "-o", "name"];
+    let left = stage.plane.kubectl(&query).await?;
+    ensure!(!left.contains("-check"), "helm test left something: {left}");
+    nodes.remove().await;
     Ok(())
 }

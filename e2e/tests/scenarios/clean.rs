@@ -2,7 +2,7 @@
 //! played.
 
 use anyhow::{Result, ensure};
-use slotmesh_e2e::stage::{NAMESPACE, OPERATOR_NAMESPACE, RELEASE, Stage};
+use slotmesh_e2e::stage::{NAMESPACE, OPERATOR_NAMESPACE, OPERATOR_USER, RELEASE, Stage};
 use slotmesh_e2e::wait;
 
 use crate::DEADLINE;
@@ -22,8 +22,11 @@ pub async fn clean(stage: &Stage) -> Result<()> {
         let _ = stage.uninstall().await;
         stage.install().await?;
     }
-    let everything = ["delete", "gossip,gcell", "--all", "-n", NAMESPACE];
-    stage.plane.kubectl(&everything).await?;
+    let clusters = ["delete", "gossip", "--all", "-n", NAMESPACE];
+    stage.plane.kubectl(&clusters).await?;
+    let mut records = vec!["delete", "gcell", "--all", "-n", NAMESPACE];
+    records.extend(["--as", OPERATOR_USER]);
+    stage.plane.kubectl(&records).await?;
     wait::until("the pods of a failed story to go", DEADLINE, async || {
         // Their nodes ended with the story: nobody else would ever say that they are gone.
         let mut force = vec!["delete", "pods", "--all", "-n", NAMESPACE];

@@ -11,12 +11,14 @@
 mod api;
 mod calm;
 mod chart;
+mod children;
 mod clean;
 mod cut;
 mod four_of_ten;
 mod freeze_and_wake;
 mod install_uninstall;
 mod kill_and_hold;
+mod kubectl_only;
 mod logs;
 mod no_majority;
 mod one_of_two;
@@ -25,7 +27,9 @@ mod power_off;
 mod restart;
 mod scene;
 mod silence;
+mod split;
 mod strangers;
+mod upgrade;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -47,9 +51,10 @@ type Play = fn(&mut Stage) -> LocalBoxFuture<'_, Result<()>>;
 
 /// One line a story, in the order in which they are played.
 #[rustfmt::skip]
-const STORIES: [Story; 15] = [
+const STORIES: [Story; 18] = [
     ("api", "each validation rule of the CRDs: accepted and refused", |s| Box::pin(api::play(s))),
-    ("chart", "the chart: linted, rendered in a matrix of values, tried against the API", |s| Box::pin(chart::play(s))),
+    ("chart", "the chart and deploy/: rendered, tried against the API, rights, policy, helm test", |s| Box::pin(chart::play(s))),
+    ("children", "every child is deleted and edited, names are taken, overrides refused, a cluster paused", |s| Box::pin(children::play(s))),
     ("kill_and_hold", "an agent is killed and held down: verdict, new owners, and back", |s| Box::pin(kill_and_hold::play(s))),
     ("restart", "an agent is killed and runs again within 100 ms: no slot moves", |s| Box::pin(restart::play(s))),
     ("freeze_and_wake", "an agent is frozen, loses its slots, wakes, and learns that it was deposed", |s| Box::pin(freeze_and_wake::play(s))),
@@ -62,6 +67,9 @@ const STORIES: [Story; 15] = [
     ("power_off", "a node loses power: its peers know long before Kubernetes", |s| Box::pin(power_off::play(s))),
     ("silence", "nothing gets in or out of a node: verdict, and back", |s| Box::pin(silence::play(s))),
     ("cut", "two of five are cut off: the three agree, the two claim nothing", |s| Box::pin(cut::play(s))),
+    ("split", "a cell of twelve becomes two under look-ups: no slot moves", |s| Box::pin(split::play(s))),
+    ("upgrade", "an earlier chart is upgraded under a cluster, uninstalled, installed again", |s| Box::pin(upgrade::play(s))),
+    ("kubectl_only", "installed by kubectl alone, then taken over by helm", |s| Box::pin(kubectl_only::play(s))),
     ("install_uninstall", "helm uninstall and install again; a deleted cluster leaves nothing", |s| Box::pin(install_uninstall::play(s))),
 ];
 /// Those that need nodes in network namespaces.

@@ -202,6 +202,13 @@ impl Mesh {
     }
 
     fn conclude(&mut self, now: Instant, subject: Uid) {
+        if self.is_split() {
+            // Whoever has gone over to another part is silent here, and well.
+            if let Some(edge) = self.edges.get_mut(&subject) {
+                edge.forget_silence(now);
+            }
+            return;
+        }
         let train = limits::PROBE_INTERVAL * u32::from(limits::PROBES);
         let since = now - (train + self.interval() * 2);
         let well = self.heard_anybody >= since;

@@ -20,12 +20,7 @@ use super::peers::Kind;
 impl Mesh {
     /// The first words on a connection.
     pub(super) fn greet(&mut self, now: Instant, connection: ConnectionId) {
-        let (era, epoch) = self.map().version();
-        let mut sha256 = [0; 8];
-        for (target, source) in sha256.iter_mut().zip(self.signed.sha256()) {
-            *target = *source;
-        }
-        self.send(connection, &Frame::Hello { era, epoch, sha256 });
+        self.say_hello(connection);
         match self.peers.get(connection).map(|peer| peer.kind) {
             Some(Kind::Member(id)) => self.ask_to_catch_up(now, connection, id.uid),
             Some(Kind::Operator) => {
@@ -34,6 +29,15 @@ impl Mesh {
             }
             _ => {}
         }
+    }
+
+    fn say_hello(&mut self, connection: ConnectionId) {
+        let (era, epoch) = self.map().version();
+        let mut sha256 = [0; 8];
+        for (target, source) in sha256.iter_mut().zip(self.signed.sha256()) {
+            *target = *source;
+        }
+        self.send(connection, &Frame::Hello { era, epoch, sha256 });
     }
 
     fn ask_to_catch_up(&mut self, now: Instant, connection: ConnectionId, uid: Uid) {
@@ -111,7 +115,7 @@ impl Mesh {
         };
         let version = map.map().version();
         if map.map().cell != self.map().cell {
-            return self.refuse("WrongCell");
+            return self.on_map_of_another_cell(now, from, map);
         }
         if let Some(peer) = self.peers.get_mut(from) {
             peer.version = Some(version);
@@ -137,6 +141,13 @@ impl Mesh {
     }
 
     fn apply(&mut self, now: Instant, from: ConnectionId, map: SignedMap) {
+        self.install(now, map);
+        self.settle(now, from);
+        self.separate_if_early(now, from);
+    }
+
+    /// Puts a map in force: what follows from it alone.
+    pub(super) fn install(&mut self, now: Instant, map: SignedMap) {
         let old_observers = self.graph.observers(self.me.uid).to_vec();
         let listed_before: BTreeSet<_> = self
             .map()
@@ -163,6 +174,10 @@ impl Mesh {
         self.evidence.retain_for(self.signed.map(), &self.graph);
         self.old_observers = (old_observers, now + limits::OLD_EDGE_LINGER);
         self.announced.clear();
+    }
+
+    /// Adapts peers and edges to a map that was put in force, and passes it on.
+    pub(super) fn settle(&mut self, now: Instant, from: ConnectionId) {
         self.reclassify_peers(now);
         self.rebuild_edges(now);
         let epoch = self.map().epoch;
@@ -172,6 +187,10 @@ impl Mesh {
             self.event(Event::Deposed { epoch });
         }
         self.push_map(now, from);
+        // An operator counts who has applied what.
+        for operator in self.peers.operators() {
+            self.say_hello(operator);
+        }
         self.dial_wanted(now);
     }
 

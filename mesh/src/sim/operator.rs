@@ -101,6 +101,7 @@ impl Simulation {
         let config = WatchConfig {
             keypair: self.operator.key.clone(),
             first_sequence: self.now.as_micros() + 1,
+            take_census: false,
         };
         let watch = Watch::new(config, self.operator.record.clone(), self.now);
         self.operator.generation += 1;

@@ -15,7 +15,7 @@ use slotmesh_transport::endpoint::{Credentials, dialing_endpoint};
 use slotmesh_transport::verifier::PeerVerifier;
 use tokio::sync::mpsc;
 
-use crate::seam::CellSettings;
+use super::Parts;
 
 /// The mesh counts as out of reach when no member was connected for that long.
 const UNREACHABLE_AFTER: Duration = Duration::from_secs(5);
@@ -29,6 +29,14 @@ pub(super) enum Reach {
     Nobody,
 }
 
+/// What is seen of a cell at one look.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    pub(super) unproven: Vec<(MemberId, Duration)>,
+    /// Nobody's word is missing that it has a map of this cell.
+    pub(super) arrived: bool,
+}
+
 /// The operator's side of the mesh of one cell.
 pub(super) struct CellMesh {
     cluster: Uid,
@@ -36,23 +44,20 @@ pub(super) struct CellMesh {
     authority: Arc<Authority>,
     credentials: Credentials,
     local: IpAddr,
+    take_census: bool,
     running: Option<(Driver<Watch>, mpsc::Receiver<Event>)>,
     last_reached: Instant,
 }
 
 impl CellMesh {
-    pub(super) fn new(
-        settings: &CellSettings,
-        authority: Arc<Authority>,
-        credentials: Credentials,
-        local: IpAddr,
-    ) -> Self {
+    pub(super) fn new<K>(parts: &Parts<K>) -> Self {
         Self {
-            cluster: settings.cluster.uid,
-            map_key: settings.keys.map.clone(),
-            authority,
-            credentials,
-            local,
+            cluster: parts.settings.cluster.uid,
+            map_key: parts.settings.keys.map.clone(),
+            authority: parts.authority.clone(),
+            credentials: parts.credentials.clone(),
+            local: parts.local,
+            take_census: parts.take_census,
             running: None,
             last_reached: Instant::now(),
         }
@@ -87,6 +92,7 @@ impl CellMesh {
         let config = WatchConfig {
             keypair: self.map_key.clone(),
             first_sequence: unix_micros(),
+            take_census: self.take_census,
         };
         let watch = Watch::new(config, map.clone(), clock::now());
         let cluster = self.cluster;
@@ -111,23 +117,27 @@ impl CellMesh {
         std::future::pending().await
     }
 
-    /// Looks whether anybody is connected, and whose death the mesh cannot prove (and for how long
-    /// each of them has answered nothing).
-    pub(super) async fn look(&mut self) -> Vec<(MemberId, Duration)> {
+    /// Looks whether anybody is connected, whose death the mesh cannot prove (and for how long each of
+    /// them has answered nothing), and whether a map of this cell is still missing somewhere.
+    pub(super) async fn look(&mut self) -> View {
         let Some((driver, _)) = &self.running else {
             self.last_reached = Instant::now();
-            return Vec::new();
+            return View::default();
         };
         let handle = driver.handle();
         let looked = handle.with(|watch: &mut Watch| {
             let reached = watch.reach() > 0 || watch.signed_map().map().members.is_empty();
-            (reached, watch.unproven(clock::now()))
+            let view = View {
+                unproven: watch.unproven(clock::now()),
+                arrived: watch.census_missing() == 0,
+            };
+            (reached, view)
         });
-        let (reached, unproven) = looked.await.unwrap_or_default();
+        let (reached, view) = looked.await.unwrap_or_default();
         if reached {
             self.last_reached = Instant::now();
         }
-        unproven
+        view
     }
 
     pub(super) fn reach(&self) -> Reach {

@@ -2,14 +2,15 @@
 //! through a bounded one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use slotmesh_mesh::map::Map;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::life::{Life, Proposal};
 use crate::seam::{
-    CellEvent, CellPhase, CellStatus, Change, Degraded, Frozen, FrozenCause, Inventory,
-    MemberStatus, SlotTotals,
+    CellBrief, CellEvent, CellPhase, CellStatus, Change, Degraded, Frozen, FrozenCause, Inventory,
+    MemberStatus, PlanPreview, SlotTotals,
 };
 
 use super::doubts::Doubts;
@@ -31,10 +32,16 @@ pub(super) struct Reporter {
     refused: BTreeSet<(String, String)>,
     /// Names of members that look dead while too few are left to agree on it.
     unproven: Vec<String>,
+    split_preview: Option<PlanPreview>,
+    poke: Arc<Notify>,
 }
 
 impl Reporter {
-    pub(super) fn new(status: watch::Sender<CellStatus>, events: mpsc::Sender<CellEvent>) -> Self {
+    pub(super) fn new(
+        status: watch::Sender<CellStatus>,
+        events: mpsc::Sender<CellEvent>,
+        poke: Arc<Notify>,
+    ) -> Self {
         Self {
             status,
             events,
@@ -44,17 +51,22 @@ impl Reporter {
             slot_totals: SlotTotals::default(),
             refused: BTreeSet::new(),
             unproven: Vec::new(),
+            split_preview: None,
+            poke,
         }
     }
 
     /// Shows at once why nothing is planned, and nothing else.
     pub(super) fn report_frozen(&mut self, life: &Life) {
         let frozen = self.frozen(life);
-        self.status.send_if_modified(|status| {
+        let changed = self.status.send_if_modified(|status| {
             let changed = status.frozen != frozen;
             status.frozen = frozen;
             changed
         });
+        if changed {
+            self.poke.notify_one();
+        }
     }
 
     /// The gravest cause for which nothing is planned; its message names the others. Each new one is
@@ -88,6 +100,10 @@ impl Reporter {
 
     pub(super) fn set_unproven(&mut self, names: Vec<String>) {
         self.unproven = names;
+    }
+
+    pub(super) fn set_split_preview(&mut self, preview: Option<PlanPreview>) {
+        self.split_preview = preview;
     }
 
     pub(super) fn event(&mut self, event: CellEvent) {
@@ -182,7 +198,10 @@ impl Reporter {
         let mut status = CellStatus {
             desired: inventory.wanted,
             frozen: self.frozen(life),
-            plan: life.preview().cloned(),
+            plan: self
+                .split_preview
+                .clone()
+                .or_else(|| life.preview().cloned()),
             slot_totals: self.slot_totals,
             last_change: self.last_change.clone(),
             phase: phase(life, inventory),
@@ -194,6 +213,12 @@ impl Reporter {
             status.epoch = map.epoch;
             status.wire_version = map.protocol.wire_version;
             status.served_slots = map.served_slots().into();
+            status.cells = vec![CellBrief {
+                name: map.cell.clone(),
+                epoch: map.epoch,
+                members: map.members.len(),
+                slots: map.served_slots().into(),
+            }];
             status.members = members(map);
         }
         status.failed = lost.len();
@@ -209,11 +234,14 @@ impl Reporter {
         } else {
             None
         };
-        self.status.send_if_modified(|current| {
+        let changed = self.status.send_if_modified(|current| {
             let changed = *current != status;
             *current = status;
             changed
         });
+        if changed {
+            self.poke.notify_one();
+        }
     }
 }
 

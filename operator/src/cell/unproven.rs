@@ -11,6 +11,7 @@ use slotmesh_transport::clock;
 use crate::seam::{Kubernetes, PodFacts};
 
 use super::Cell;
+use super::mesh::View;
 
 /// The operator's probes must have been unanswered that long.
 const SILENT_FOR: Duration = Duration::from_secs(5);
@@ -38,7 +39,8 @@ impl<K: Kubernetes> Cell<K> {
     /// The pace's work: looks at the mesh, at members that it cannot prove dead, and again at pods that
     /// could not be looked at.
     pub(super) async fn look(&mut self) {
-        let unproven = self.mesh.look().await;
+        let View { unproven, arrived } = self.mesh.look().await;
+        self.settled |= arrived;
         let names = unproven.iter().map(|(member, _)| self.name_of(*member));
         let names = names.collect();
         self.reporter.set_unproven(names);

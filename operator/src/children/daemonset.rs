@@ -1,9 +1,10 @@
 //! The DaemonSet of agents.
 
 use serde_json::{Value, json};
-use slotmesh_api::names;
+use slotmesh_api::{AgentResources, AgentSpec, UpdateSpec, UpdateType, names};
 
-use super::{Child, Parent, child, labels};
+use super::overrides::{self, PodOverridesError};
+use super::{Child, DAEMON_SET, Parent, child, labels};
 
 /// Life of a projected token; the kubelet renews it.
 const TOKEN_SECONDS: u32 = 3600;
@@ -12,31 +13,48 @@ const GRACE_SECONDS: u32 = 15;
 const TRUST_DIR: &str = "/etc/slotmesh/trust";
 const TOKEN_DIR: &str = "/var/run/secrets/slotmesh";
 
-pub(super) fn build(parent: &Parent<'_>) -> Child {
+/// The DaemonSet of the cluster's agents.
+///
+/// # Errors
+/// When the overrides cannot be merged.
+pub fn agents(parent: &Parent<'_>) -> Result<Child, PodOverridesError> {
     let selector = labels::selector(parent.name, parent.uid);
+    let mut template = json!({
+        "metadata": {"labels": labels::of_child(parent.name, parent.uid, "agent")},
+        "spec": pod(parent),
+    });
+    if let Some(overrides) = &parent.agent.pod_overrides {
+        template = overrides::merge(template, overrides)?;
+    }
     let body = json!({"spec": {
         "selector": {"matchLabels": selector},
         "minReadySeconds": 5,
-        "updateStrategy": {
-            "type": "RollingUpdate",
-            "rollingUpdate": {"maxSurge": "10%", "maxUnavailable": 0},
-        },
-        "template": {
-            "metadata": {"labels": labels::of_child(parent.name, parent.uid, "agent")},
-            "spec": pod(parent),
-        },
+        "updateStrategy": update_strategy(parent.agent),
+        "template": template,
     }});
-    child(
+    Ok(child(
         parent,
-        ("apps/v1", "DaemonSet", "daemonsets"),
+        DAEMON_SET,
         names::agent(parent.name),
         "agent",
         body,
-    )
+    ))
+}
+
+fn update_strategy(agent: &AgentSpec) -> Value {
+    let UpdateSpec { type_, max_surge } = agent.update.clone().unwrap_or_default();
+    match type_ {
+        UpdateType::RollingUpdate => json!({
+            "type": "RollingUpdate",
+            "rollingUpdate": {"maxSurge": max_surge, "maxUnavailable": 0},
+        }),
+        UpdateType::OnDelete => json!({"type": "OnDelete"}),
+    }
 }
 
 fn pod(parent: &Parent<'_>) -> Value {
-    json!({
+    let agent = parent.agent;
+    let mut pod = json!({
         "serviceAccountName": names::agent(parent.name),
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
@@ -54,7 +72,37 @@ fn pod(parent: &Parent<'_>) -> Value {
                 "audience": parent.uid, "expirationSeconds": TOKEN_SECONDS, "path": "token",
             }}]}},
         ],
-    })
+    });
+    // What is not wanted is not there at all: an empty spec gives the same bytes as ever.
+    let mut set = |name: &str, value: Value| {
+        if let Some(pod) = pod.as_object_mut() {
+            pod.insert(name.to_owned(), value);
+        }
+    };
+    if !agent.image_pull_secrets.is_empty() {
+        set("imagePullSecrets", json!(agent.image_pull_secrets));
+    }
+    if !agent.node_selector.is_empty() {
+        set("nodeSelector", json!(agent.node_selector));
+    }
+    if !agent.tolerations.is_empty() {
+        set("tolerations", json!(agent.tolerations));
+    }
+    if let Some(class) = &agent.priority_class_name {
+        set("priorityClassName", json!(class));
+    }
+    pod
+}
+
+/// Enough for a member of a large cell; voters of one need more.
+fn resources(wanted: Option<&AgentResources>) -> Value {
+    match wanted {
+        Some(resources) => json!(resources),
+        None => json!({
+            "requests": {"cpu": "20m", "memory": "32Mi"},
+            "limits": {"memory": "128Mi"},
+        }),
+    }
 }
 
 fn container(parent: &Parent<'_>) -> Value {
@@ -67,9 +115,9 @@ fn container(parent: &Parent<'_>) -> Value {
         })
     };
     json!({
-        "name": "agent",
+        "name": overrides::CONTAINER,
         "image": parent.agent_image,
-        "imagePullPolicy": "IfNotPresent",
+        "imagePullPolicy": parent.agent.image_pull_policy.unwrap_or_default(),
         "env": [
             {"name": "SLOTMESH_CLUSTER_NAME", "value": parent.name},
             {"name": "SLOTMESH_CLUSTER_UID", "value": parent.uid},
@@ -85,10 +133,7 @@ fn container(parent: &Parent<'_>) -> Value {
             {"name": "http", "containerPort": names::PORT_HTTP, "protocol": "TCP"},
             {"name": "metrics", "containerPort": names::PORT_METRICS, "protocol": "TCP"},
         ],
-        "resources": {
-            "requests": {"cpu": "20m", "memory": "32Mi"},
-            "limits": {"memory": "128Mi"},
-        },
+        "resources": resources(parent.agent.resources.as_ref()),
         "startupProbe": probe("/livez", 1, 60),
         "livenessProbe": probe("/livez", 10, 3),
         "readinessProbe": probe("/readyz", 1, 3),

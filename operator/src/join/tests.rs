@@ -35,7 +35,27 @@ impl Kubernetes for Api {
         self.pod.clone()
     }
 
-    async fn read_record(&self, _cluster: &ClusterKey) -> Result<Option<Recorded>, RecordFailure> {
+    async fn list_records(
+        &self,
+        _cluster: &ClusterKey,
+    ) -> Result<std::collections::BTreeSet<String>, RecordFailure> {
+        unreachable!("no record is asked for")
+    }
+
+    async fn delete_record(
+        &self,
+        _cluster: &ClusterKey,
+        _cell: &str,
+        _version: &RecordVersion,
+    ) -> Result<(), RecordFailure> {
+        unreachable!("no record is deleted")
+    }
+
+    async fn read_record(
+        &self,
+        _cluster: &ClusterKey,
+        _cell: &str,
+    ) -> Result<Option<Recorded>, RecordFailure> {
         Ok(None)
     }
 

@@ -62,6 +62,9 @@ impl Life {
         let mut map = before.clone();
         map.epoch = (before.epoch + 1).max(self.settings.first_epoch);
         map.protocol.heartbeat_interval_ms = self.settings.heartbeat_interval_ms;
+        if let Some(directory) = &self.directory {
+            map.directory.clone_from(directory);
+        }
 
         let mut removed = self.remove(&mut map, standing, is_frozen, waits);
         let (joined, recovered) = self.admit(&mut map);

@@ -35,7 +35,7 @@ fn status_of(
     let cluster = GossipCluster::new("sessions", GossipClusterSpec::default());
     let known = Known {
         cell,
-        cell_name: "sessions-bcdfg",
+        agent_versions: vec![],
         stalled,
         rollout,
     };
@@ -58,7 +58,7 @@ fn at_rest_everything_but_ready_is_false() {
     assert_eq!(
         summary(&status),
         "Ready=True/AllSlotsServed Reconciling=False/AsExpected Stalled=False/AsExpected \
-         Degraded=False/AsExpected Frozen=False/AsExpected"
+         Degraded=False/AsExpected Rebalancing=False/AsExpected Frozen=False/AsExpected"
     );
     assert_eq!(
         (
@@ -109,7 +109,7 @@ fn each_problem_has_its_condition() {
     };
     let rollout = Rollout {
         not_applied: Some("x".into()),
-        outdated: 0,
+        ..Rollout::default()
     };
     let shown = summary(&status_of(None, Some(&stalled), &rollout));
     assert!(
@@ -126,7 +126,7 @@ fn a_condition_that_stays_keeps_its_time() {
     let rollout = Rollout::default();
     let known = Known {
         cell: Some(&cell),
-        cell_name: "c",
+        agent_versions: vec![],
         stalled: None,
         rollout: &rollout,
     };
@@ -154,4 +154,133 @@ fn members_whose_death_cannot_be_agreed_on_are_no_failover() {
         ("True", reasons::NO_FAILOVER)
     );
     assert_eq!(condition.message, "2 members look dead");
+}
+
+/// The status of a cluster whose condition `Ready` was last that.
+fn after(status: &str, reason: &str, cell: Option<&CellStatus>) -> GossipClusterStatus {
+    let mut cluster = GossipCluster::new("sessions", GossipClusterSpec::default());
+    let holds = Condition {
+        type_: types::READY.into(),
+        status: status.into(),
+        reason: reason.into(),
+        message: "said before".into(),
+        observed_generation: None,
+        last_transition_time: Time(jiff::Timestamp::UNIX_EPOCH),
+    };
+    cluster.status = Some(GossipClusterStatus {
+        conditions: vec![holds],
+        ..GossipClusterStatus::default()
+    });
+    let known = Known {
+        cell,
+        agent_versions: vec![],
+        stalled: None,
+        rollout: &Rollout::default(),
+    };
+    build(&cluster, &known, jiff::Timestamp::MAX)
+}
+
+#[test]
+fn members_are_missing_only_before_the_first_time_all_was_well() {
+    let mut cell = cell();
+    cell.desired = 2;
+    for (status, reason, expected) in [
+        ("False", reasons::BOOTSTRAPPING, reasons::MEMBERS_MISSING),
+        ("False", reasons::MEMBERS_MISSING, reasons::MEMBERS_MISSING),
+        ("True", reasons::ALL_SLOTS_SERVED, reasons::ALL_SLOTS_SERVED),
+        ("False", reasons::SLOTS_UNSERVED, reasons::ALL_SLOTS_SERVED),
+        ("False", reasons::NO_OWNERS, reasons::ALL_SLOTS_SERVED),
+    ] {
+        let found = after(status, reason, Some(&cell));
+        assert_eq!(condition_of(&found, types::READY).unwrap().reason, expected);
+    }
+}
+
+/// An operator that starts knows nothing yet, and the mesh went on without it.
+#[test]
+fn until_the_record_is_read_ready_stays_as_it_was_said() {
+    let starting = CellStatus::default();
+    for cell in [None, Some(&starting)] {
+        for status in ["True", "False"] {
+            let found = after(status, reasons::ALL_SLOTS_SERVED, cell);
+            let ready = condition_of(&found, types::READY).unwrap();
+            assert_eq!(
+                (ready.status.as_str(), ready.message.as_str()),
+                (status, "said before")
+            );
+            assert_eq!(ready.last_transition_time.0, jiff::Timestamp::UNIX_EPOCH);
+        }
+        let found = status_of(cell, None, &Rollout::default());
+        assert!(summary(&found).contains("Ready=False/Bootstrapping"));
+    }
+}
+
+#[test]
+fn a_rollout_is_reconciling_and_agents_that_nobody_replaces_are_degraded() {
+    let with = |on_delete, unseen, outdated| {
+        let rollout = Rollout {
+            on_delete,
+            agents: Some(Agents {
+                unseen,
+                outdated,
+                current: 1,
+            }),
+            ..Rollout::default()
+        };
+        summary(&status_of(Some(&cell()), None, &rollout))
+    };
+    let quiet = summary(&status_of(Some(&cell()), None, &Rollout::default()));
+    assert_eq!(with(false, false, 0), quiet);
+    assert_eq!(with(true, false, 0), quiet);
+    let rolls = "Reconciling=True/RollingOut";
+    assert!(with(false, true, 0).contains(rolls), "not seen yet");
+    assert!(with(true, true, 2).contains(rolls), "not seen yet");
+    assert!(with(false, false, 2).contains(rolls));
+    assert!(with(false, false, 2).contains("Degraded=False"));
+    let left = with(true, false, 2);
+    assert!(left.contains("Reconciling=False"), "{left}");
+    assert!(left.contains("Degraded=True/AgentsOutdated"), "{left}");
+}
+
+#[test]
+fn a_paused_cluster_says_what_waits() {
+    let rollout = Rollout {
+        paused_before: vec!["DaemonSet sessions-agent".into()],
+        ..Rollout::default()
+    };
+    let status = status_of(Some(&cell()), None, &rollout);
+    let found = condition_of(&status, types::RECONCILING).unwrap();
+    assert_eq!(found.reason, reasons::SPEC_NOT_APPLIED);
+    assert!(found.message.contains("DaemonSet sessions-agent"));
+    assert!(
+        found.message.contains(r#"'{"spec":{"paused":false}}'"#),
+        "{}",
+        found.message
+    );
+}
+
+#[test]
+fn a_plan_that_waits_is_shown_and_a_split_goes_before_it() {
+    let mut cell = cell();
+    cell.plan = Some(crate::seam::PlanPreview {
+        parent_epoch: 5,
+        cause: "Drain".into(),
+        moves: 2,
+        slots: 300,
+        field: "balancing.mode",
+    });
+    let status = status_of(Some(&cell), None, &Rollout::default());
+    let plan = status.plan.clone().unwrap();
+    assert_eq!(
+        (plan.parent_epoch, plan.moves, plan.slots, plan.done_slots),
+        (5, 2, 300, 0)
+    );
+    let found = condition_of(&status, types::REBALANCING).unwrap();
+    assert_eq!(found.reason, reasons::PLAN_AWAITING_APPROVAL);
+    assert!(found.message.contains("balancing.mode is Preview"));
+    cell.splitting = Some("half way".into());
+    let status = status_of(Some(&cell), None, &Rollout::default());
+    assert!(summary(&status).contains("Rebalancing=True/SplittingCell"));
+    cell.plan = None;
+    assert_eq!(status_of(Some(&cell), None, &Rollout::default()).plan, None);
 }

@@ -82,6 +82,8 @@ fn cell(count: u8) -> Cell {
         slots: SlotSet::full(),
         protocol,
         members,
+        delegation: Vec::new(),
+        directory: Vec::new(),
     };
     Cell {
         authority,
@@ -205,6 +207,7 @@ async fn the_operator_comes_to_the_same_verdict_and_its_map_spreads() {
     let config = WatchConfig {
         keypair: keypair(250),
         first_sequence: 1,
+        take_census: false,
     };
     let watch = Watch::new(config, signed, clock::now());
     let (watch, mut events) = Driver::start(

@@ -1,4 +1,50 @@
-use super::{KEY_BYTES_MAX, KeyError, key};
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::{KEY_BYTES_MAX, KeyError, flag, key, number};
+
+proptest! {
+    /// A key that is escaped as a client escapes it comes out as it went in.
+    #[test]
+    fn an_escaped_key_is_the_key(bytes in proptest::collection::vec(any::<u8>(), 1..200)) {
+        let escaped: String = bytes.iter().map(|byte| format!("%{byte:02X}")).collect();
+        prop_assert_eq!(key(&format!("key={escaped}")), Ok(bytes));
+    }
+
+    #[test]
+    fn any_query_has_an_answer(query in "(key|epoch|watch|=|&|%|[0-9]|\\PC){0,40}") {
+        let _ = (key(&query), number(&query, "epoch", u64::MAX), flag(&query, "watch"));
+    }
+}
+
+#[test]
+fn parameters_have_their_form() {
+    assert_eq!(number("a=1&epoch=42", "epoch", 100), Ok(Some(42)));
+    assert_eq!(number("epochs=42", "epoch", 100), Ok(None));
+    for query in [
+        "epoch=101",
+        "epoch=",
+        "epoch",
+        "epoch=-1",
+        "epoch=1&epoch=1",
+    ] {
+        let error = number(query, "epoch", 100).unwrap_err();
+        assert!(
+            error.starts_with("epoch is ") && !error.contains('\n'),
+            "{error}"
+        );
+    }
+    for (query, expected) in [
+        ("watch=true", true),
+        ("watch=1", true),
+        ("watch=0", false),
+        ("", false),
+    ] {
+        assert_eq!(flag(query, "watch"), Ok(expected), "{query}");
+    }
+    assert!(flag("watch", "watch").is_err());
+}
 
 #[test]
 fn keys_are_decoded_byte_by_byte() {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,9 +17,9 @@ use crate::Config;
 
 const LOCAL: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-pub(super) struct Agent {
-    pub(super) name: String,
-    pub(super) uid: Uid,
+pub(in crate::tests) struct Agent {
+    pub(in crate::tests) name: String,
+    pub(in crate::tests) uid: Uid,
     config: Config,
     shutdown: oneshot::Sender<()>,
     freezes: mpsc::UnboundedSender<std::sync::mpsc::Receiver<()>>,
@@ -26,12 +27,24 @@ pub(super) struct Agent {
 }
 
 /// Dropping it wakes the agent.
-pub(super) struct Asleep(#[expect(dead_code)] std::sync::mpsc::Sender<()>);
+pub(in crate::tests) struct Asleep(#[expect(dead_code)] std::sync::mpsc::Sender<()>);
 
 impl Agent {
-    pub(super) fn start(operator: &Operator, n: u8) -> Self {
+    pub(in crate::tests) fn start(operator: &Operator, n: u8) -> Self {
+        Self::start_as(operator, n, None)
+    }
+
+    /// One that keeps its map there.
+    pub(in crate::tests) fn start_with_state(operator: &Operator, n: u8, folder: &Path) -> Self {
+        Self::start_as(operator, n, Some(folder.to_owned()))
+    }
+
+    fn start_as(operator: &Operator, n: u8, state_dir: Option<PathBuf>) -> Self {
         let (name, uid) = (format!("agent-{n}"), Uid::from_bytes([n; 16]));
-        let config = config(operator, &name, uid);
+        let config = Config {
+            state_dir,
+            ..config(operator, &name, uid)
+        };
         operator.expect(
             uid,
             Place {
@@ -73,26 +86,26 @@ impl Agent {
         }
     }
 
-    pub(super) fn freeze(&self) -> Asleep {
+    pub(in crate::tests) fn freeze(&self) -> Asleep {
         let (wake, until) = std::sync::mpsc::channel();
         self.freezes.send(until).unwrap();
         Asleep(wake)
     }
 
-    pub(super) async fn shut_down(self) -> Result<(), String> {
+    pub(in crate::tests) async fn shut_down(self) -> Result<(), String> {
         self.shutdown.send(()).unwrap();
         tokio::task::spawn_blocking(|| self.thread.join().unwrap())
             .await
             .unwrap()
     }
 
-    pub(super) async fn get(&self, path: &str) -> (u16, Value) {
+    pub(in crate::tests) async fn get(&self, path: &str) -> (u16, Value) {
         let (status, body) = get(self.config.http_port, path).await;
         (status, serde_json::from_str(&body).unwrap_or(Value::Null))
     }
 
     /// Each series with its value.
-    pub(super) async fn metrics(&self) -> BTreeMap<String, f64> {
+    pub(in crate::tests) async fn metrics(&self) -> BTreeMap<String, f64> {
         let (_, text) = get(self.config.metrics_port, "/metrics").await;
         text.lines()
             .filter(|line| !line.starts_with('#'))

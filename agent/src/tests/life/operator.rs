@@ -28,16 +28,16 @@ const BATCH: std::time::Duration = std::time::Duration::from_millis(300);
 
 /// Where an agent runs.
 #[derive(Clone)]
-pub(super) struct Place {
-    pub(super) name: String,
-    pub(super) mesh: SocketAddr,
-    pub(super) http: SocketAddr,
+pub(in crate::tests) struct Place {
+    pub(in crate::tests) name: String,
+    pub(in crate::tests) mesh: SocketAddr,
+    pub(in crate::tests) http: SocketAddr,
 }
 
-pub(super) struct Operator {
-    pub(super) cluster: Uid,
+pub(in crate::tests) struct Operator {
+    pub(in crate::tests) cluster: Uid,
     /// The trust ConfigMap and the token, as a pod mounts them.
-    pub(super) folder: TempDir,
+    pub(in crate::tests) folder: TempDir,
     state: Arc<Mutex<State>>,
     door: Mutex<Option<JoinHandle<()>>>,
 }
@@ -56,7 +56,7 @@ fn map_key() -> Keypair {
 
 impl Operator {
     /// Comes up with an open door.
-    pub(super) fn start() -> Self {
+    pub(in crate::tests) fn start() -> Self {
         let cluster = Uid::from_bytes([200; 16]);
         let authority = Authority::generate(cluster, SystemTime::now()).unwrap();
         let folder = TempDir::new().unwrap();
@@ -93,26 +93,26 @@ impl Operator {
         operator
     }
 
-    pub(super) fn expect(&self, uid: Uid, place: Place) {
+    pub(in crate::tests) fn expect(&self, uid: Uid, place: Place) {
         self.state.lock().unwrap().places.insert(uid, place);
     }
 
     /// The next request gets this answer, and no other.
-    pub(super) fn answer_first(&self, answer: JoinResponse) {
+    pub(in crate::tests) fn answer_first(&self, answer: JoinResponse) {
         self.state.lock().unwrap().answers.push_back(answer);
     }
 
-    pub(super) fn key_of(&self, uid: Uid) -> PublicKey {
+    pub(in crate::tests) fn key_of(&self, uid: Uid) -> PublicKey {
         self.state.lock().unwrap().map.member(uid).unwrap().key
     }
 
     /// A map without that member, whom the verdict found failed.
-    pub(super) async fn remove(&self, uid: Uid) {
+    pub(in crate::tests) async fn remove(&self, uid: Uid) {
         self.state.lock().unwrap().remove(uid);
     }
 
     /// Listens where nobody listened before, as a new leader does.
-    pub(super) fn open_door(&self) {
+    pub(in crate::tests) fn open_door(&self) {
         let credentials = self.state.lock().unwrap().credentials();
         let certificates = Arc::new(Certificates::default());
         certificates.insert(self.cluster, &credentials).unwrap();
@@ -129,14 +129,14 @@ impl Operator {
         *self.door.lock().unwrap() = Some(task);
     }
 
-    pub(super) async fn close_door(&self) {
+    pub(in crate::tests) async fn close_door(&self) {
         let task = self.door.lock().unwrap().take().unwrap();
         task.abort();
         let _ = task.await;
     }
 
     /// Neither joins nor probes nor maps.
-    pub(super) async fn go_away(&self) {
+    pub(in crate::tests) async fn go_away(&self) {
         self.close_door().await;
         let watch = self.state.lock().unwrap().watch.take().unwrap();
         watch.stop().await;
@@ -257,6 +257,7 @@ impl State {
         let config = WatchConfig {
             keypair: map_key(),
             first_sequence: self.map.epoch,
+            take_census: false,
         };
         let config_of_driver = DriverConfig {
             endpoint,

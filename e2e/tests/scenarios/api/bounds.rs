@@ -9,7 +9,7 @@ use kube::core::DynamicObject;
 use kube::discovery::ApiResource;
 use serde_json::{Value, json};
 use slotmesh_api::{GossipCell, GossipCluster, crds};
-use slotmesh_e2e::stage::{NAMESPACE, Stage};
+use slotmesh_e2e::stage::{NAMESPACE, OPERATOR_USER, Stage};
 
 /// One attempt: what, the object, and whether it is to be accepted.
 struct Attempt {
@@ -49,8 +49,12 @@ pub async fn try_all(stage: &Stage, cluster: &Value, cell: &Value) -> Result<(us
             "{} has no bound at all",
             resource.kind
         );
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(stage.plane.client(), NAMESPACE, resource);
+        // A record is the operator's: the policy lets nobody else write one.
+        let client = match resource.kind.as_str() {
+            "GossipCell" => stage.plane.client_as(OPERATOR_USER).await?,
+            _ => stage.plane.client(),
+        };
+        let api: Api<DynamicObject> = Api::namespaced_with(client, NAMESPACE, resource);
         for attempt in attempts {
             if attempt.accepted {
                 accepted += 1

@@ -15,7 +15,9 @@ fn one_link_cut_one_way_is_a_degraded_link() {
         simulation.inflict(&Fault::CutOneWay(from, to));
         simulation.run_for(Duration::from_secs(5));
         for node in simulation.node_ids() {
-            let members = simulation.mesh(node).unwrap().members();
+            let mesh = simulation.mesh(node).unwrap();
+            assert_eq!(mesh.degraded_links(), [(ids[1], ids[0])]);
+            let members = mesh.members();
             let health = members.iter().find(|member| member.id == ids[0]).unwrap();
             assert_eq!(health.health, Health::Suspect);
             assert_eq!(health.reported_by, [ids[1]]);
@@ -26,6 +28,8 @@ fn one_link_cut_one_way_is_a_degraded_link() {
         simulation.inflict(&Fault::HealLinks);
         simulation.run_for(Duration::from_secs(35));
         assert!(simulation.map_changes().is_empty());
+        let mesh = simulation.mesh(NodeId(3)).unwrap();
+        assert_eq!(mesh.degraded_links(), [], "healed");
         assert_sound(&simulation);
     }
 }

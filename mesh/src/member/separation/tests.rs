@@ -1,0 +1,163 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use super::*;
+use crate::identity::Keypair;
+use crate::machine::{Input, Machine, Output, PeerIdentity};
+use crate::map::Delegation;
+use crate::map::tests::{keypair, map, uid};
+use crate::member::MeshConfig;
+use crate::slot::SlotSet;
+use crate::wire::Frame;
+
+const OPERATOR: ConnectionId = ConnectionId(1);
+
+fn operator() -> Keypair {
+    keypair(u16::MAX)
+}
+
+fn signed(map: Map) -> SignedMap {
+    SignedMap::sign(map, &operator()).unwrap()
+}
+
+/// A part of the map of eight: four members with their slots.
+fn part(cell: &str, members: std::ops::Range<usize>) -> Map {
+    let mut part = map(8);
+    part.cell = cell.into();
+    part.epoch = 102;
+    part.members = part.members[members].to_vec();
+    let slots = part.members.iter().map(crate::map::Member::slots);
+    part.slots = slots.fold(SlotSet::empty(), |all, slots| all.union(&slots));
+    part
+}
+
+fn delegated() -> SignedMap {
+    let mut parent = map(8);
+    parent.epoch = 101;
+    let delegate = |part: &Map| Delegation {
+        cell: part.cell.clone(),
+        slots: part.slots.clone(),
+        first_map_sha256: part.sha256(),
+        start_epoch: part.epoch,
+    };
+    parent.delegation = vec![delegate(&part("a", 0..4)), delegate(&part("b", 4..8))];
+    signed(parent)
+}
+
+/// The member number 2, which belongs to part `a`, and the operator connected to it.
+fn member() -> Mesh {
+    let config = MeshConfig {
+        cluster: uid(u16::MAX),
+        uid: uid(2),
+        keypair: keypair(2),
+        map_keys: vec![operator().public()],
+        seed: 1,
+    };
+    let now = Instant::from_micros(1);
+    let mut mesh = Mesh::new(config, signed(map(8)), now).unwrap();
+    let connected = Input::Connected {
+        connection: OPERATOR,
+        peer: PeerIdentity::Operator,
+        remote: "127.0.0.1:1".parse().unwrap(),
+        dialed: false,
+    };
+    mesh.handle(now, connected);
+    events(&mut mesh);
+    mesh
+}
+
+fn events(mesh: &mut Mesh) -> Vec<Event> {
+    let outputs = std::iter::from_fn(|| mesh.poll_output());
+    let events = outputs.filter_map(|output| match output {
+        Output::Event(event) => Some(event),
+        _ => None,
+    });
+    events.collect()
+}
+
+fn hand(mesh: &mut Mesh, map: &SignedMap) -> Vec<Event> {
+    let frame = Input::Frame {
+        connection: OPERATOR,
+        bytes: Frame::Map(map.encode()).encode(),
+    };
+    mesh.handle(Instant::from_micros(2), frame);
+    events(mesh)
+}
+
+fn separated() -> Event {
+    Event::Separated {
+        from: "sessions-bcdfg".into(),
+        to: "a".into(),
+    }
+}
+
+#[test]
+fn a_member_goes_over_to_the_part_that_lists_it() {
+    let mut mesh = member();
+    hand(&mut mesh, &delegated());
+    assert!(mesh.is_split());
+    assert_eq!(hand(&mut mesh, &signed(part("b", 4..8))), []);
+    assert!(hand(&mut mesh, &signed(part("a", 0..4))).contains(&separated()));
+    assert_eq!(mesh.signed_map().map().cell, "a");
+    assert!(!mesh.is_split() && !mesh.is_deposed());
+    assert_eq!(mesh.id(), map(8).members[2].id(), "the same incarnation");
+    assert_eq!(mesh.loads().edges, 3);
+}
+
+/// The streams of two maps do not wait for each other.
+#[test]
+fn the_part_may_arrive_before_the_split() {
+    let mut mesh = member();
+    assert_eq!(hand(&mut mesh, &signed(part("a", 0..4))), []);
+    assert_eq!(mesh.signed_map().map().cell, "sessions-bcdfg");
+    assert!(hand(&mut mesh, &delegated()).contains(&separated()));
+    assert_eq!(mesh.signed_map().map().cell, "a");
+}
+
+#[test]
+fn a_later_map_of_the_part_does_too() {
+    let mut mesh = member();
+    hand(&mut mesh, &delegated());
+    let mut later = part("a", 0..4);
+    later.epoch += 1;
+    assert!(hand(&mut mesh, &signed(later)).contains(&separated()));
+}
+
+#[test]
+fn whatever_the_delegation_does_not_say_is_refused() {
+    let refused = |cause| vec![Event::Refused { cause }];
+    let mut mesh = member();
+    hand(&mut mesh, &delegated());
+    let mut other_first = part("a", 0..4);
+    other_first.members[0].owners[0].capacity = 7;
+    assert_eq!(
+        hand(&mut mesh, &signed(other_first)),
+        refused("WrongFirstMap")
+    );
+    let mut too_early = part("a", 0..4);
+    too_early.epoch = 101;
+    assert_eq!(hand(&mut mesh, &signed(too_early)), refused("WrongCell"));
+    let mut unknown = part("c", 4..8);
+    unknown.epoch = 200;
+    assert_eq!(hand(&mut mesh, &signed(unknown)), refused("WrongCell"));
+    assert_eq!(mesh.signed_map().map().cell, "sessions-bcdfg");
+}
+
+/// Members of the other part fall silent; that is no failure.
+#[test]
+fn nobody_is_accused_in_a_cell_that_was_split() {
+    let mut mesh = member();
+    hand(&mut mesh, &delegated());
+    let mut all = Vec::new();
+    for _ in 0..200 {
+        let Some(due) = mesh.next_deadline() else {
+            break;
+        };
+        mesh.handle(due, Input::Timer);
+        all.extend(events(&mut mesh));
+    }
+    assert!(
+        !all.iter()
+            .any(|event| matches!(event, Event::Suspected { .. } | Event::Verdict { .. })),
+        "{all:?}"
+    );
+}
