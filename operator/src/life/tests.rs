@@ -1,6 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::net::SocketAddr;
+
+use slotmesh_api::Automation;
 use slotmesh_mesh::identity::Keypair;
+use slotmesh_mesh::map::Delegation;
 use slotmesh_mesh::slot::SlotSet;
 
 use super::*;
@@ -429,4 +433,58 @@ fn a_full_cell_admits_only_whom_it_lists() {
     life.leave(at(3000), leaver);
     let proposal = step(&mut life, 3300);
     assert_eq!(proposal.joined, ["agent-009"], "it waited");
+}
+
+#[test]
+fn a_changed_directory_is_a_new_epoch_once() {
+    let mut life = running(4);
+    let entry = DirectoryEntry {
+        cell: "sessions-other".into(),
+        slots: SlotSet::empty(),
+        entries: Vec::new(),
+    };
+    let mut map = life.map().unwrap().clone();
+    let mine = map.members[0].slots();
+    map.members[0].owners[0].slots = SlotSet::empty();
+    map.slots.remove(&mine);
+    map.epoch += 1;
+    life.recorded(map, at(1500));
+    let entry = DirectoryEntry {
+        slots: mine,
+        ..entry
+    };
+    life.set_directory(at(2000), vec![entry.clone()]);
+    let proposal = step(&mut life, 2300);
+    assert_eq!(proposal.map.directory, [entry.clone()]);
+    life.set_directory(at(3000), vec![entry]);
+    assert_eq!(life.propose(at(3300), 0, 0), Ok(None));
+}
+
+#[test]
+fn a_cell_that_was_split_changes_no_more() {
+    let mut life = running(10);
+    for n in 1..=5 {
+        life.pod_gone(at(2000), uid(n));
+    }
+    assert_eq!(life.propose(at(2300), 0, 0), Ok(None));
+    assert!(life.next_deadline().is_some());
+    let mut map = life.map().unwrap().clone();
+    let halves = [
+        map.slots.lowest(8192),
+        map.slots.difference(&map.slots.lowest(8192)),
+    ];
+    map.delegation = ["a", "b"]
+        .into_iter()
+        .zip(halves)
+        .map(|(cell, slots)| Delegation {
+            cell: cell.into(),
+            slots,
+            first_map_sha256: [1; 32],
+            start_epoch: map.epoch + 2,
+        })
+        .collect();
+    map.epoch += 1;
+    life.recorded(map, at(3000));
+    assert_eq!(life.next_deadline(), None);
+    assert_eq!(life.propose(at(100_000), 0, 0), Ok(None));
 }

@@ -43,7 +43,7 @@ fn the_third_of_a_sequence_keeps_its_slots() {
     let back = step(&mut life, 10_300);
     assert_eq!((back.recovered.len(), back.moves), (1, 0));
     assert_eq!(causes(&life), [FrozenCause::OwnersDyingInSequence]);
-    assert_eq!(life.next_deadline().is_some(), true);
+    assert!(life.next_deadline().is_some());
     let rested = 6300 + 60_000;
     life.propose(at(rested - 1), 0, 0).unwrap();
     assert_eq!(causes(&life).len(), 1);

@@ -104,6 +104,10 @@ fn an_elder_that_restarts_is_still_the_elder() {
 #[test]
 fn the_heir_dies_before_it_inherits() {
     let mut life = surge();
+    assert!(
+        !life.is_at_rest(),
+        "who waits to inherit is not to be parted from its elder"
+    );
     die(&mut life, 3000, [11]);
     let proposal = step(&mut life, 3300);
     assert_eq!(
