@@ -266,7 +266,7 @@ impl<K: Kubernetes> Cell<K> {
                     return;
                 }
                 Err(failure @ (RecordFailure::Tampered(_) | RecordFailure::Invalid(_))) => {
-                    let message = self.doubt(&failure.to_string());
+                    let message = doubts::describe(&self.settings, &failure.to_string());
                     self.reporter.doubts.tampered(message);
                     self.reporter.report_frozen(&self.life);
                     tokio::time::sleep(FROZEN_RETRY).await;
@@ -289,9 +289,7 @@ impl<K: Kubernetes> Cell<K> {
     fn on_knock(&mut self, knock: Knock) {
         match knock {
             Knock::Admit { candidate, reply } => self.admit(candidate, reply),
-            Knock::Withdraw { uid, key } => {
-                self.life.withdraw(uid, key);
-            }
+            Knock::Withdraw { uid, key } => self.life.withdraw(uid, key),
             Knock::Refused {
                 pod,
                 category,
@@ -310,14 +308,7 @@ impl<K: Kubernetes> Cell<K> {
         let name = &candidate.name;
         tracing::info!(cluster = %self.settings.cluster.name, pod = %name, node = %candidate.node, "agent asks to join");
         if self.life.is_full_for(candidate.uid) {
-            self.reporter.event(CellEvent::JoinRefused {
-                pod: name.clone(),
-                category: "CellFull".to_owned(),
-                message: format!(
-                    "the cell lists {} members, as many as it can; it joins when one leaves",
-                    slotmesh_mesh::limits::MEMBERS_MAX
-                ),
-            });
+            self.reporter.cell_is_full_for(name);
         }
         self.waiting.insert(candidate.uid, reply);
         self.life.join(clock::now(), candidate);
@@ -426,7 +417,7 @@ impl<K: Kubernetes> Cell<K> {
         let signed = match SignedMap::sign(map, &self.settings.keys.map) {
             Ok(signed) => signed,
             Err(error) => {
-                let message = self.doubt(&error.to_string());
+                let message = doubts::describe(&self.settings, &error.to_string());
                 return self.reporter.doubts.tampered(message);
             }
         };
@@ -443,13 +434,6 @@ impl<K: Kubernetes> Cell<K> {
                 let _ = reply.send(signed.clone());
             }
         }
-    }
-
-    fn doubt(&self, what: &str) -> String {
-        format!(
-            "{what}; no further map is made. Look at it: kubectl -n {} get gossipcell {} -o yaml",
-            self.settings.cluster.namespace, self.settings.cell
-        )
     }
 
     fn report(&mut self) {

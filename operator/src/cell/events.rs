@@ -7,7 +7,7 @@ use slotmesh_transport::clock;
 
 use crate::seam::Kubernetes;
 
-use super::Cell;
+use super::{Cell, doubts};
 
 impl<K: Kubernetes> Cell<K> {
     pub(super) fn on_event(&mut self, event: Event) {
@@ -33,7 +33,10 @@ impl<K: Kubernetes> Cell<K> {
             // The parts of a cell that was split go on; nothing more is decided here.
             Event::MapConflict { .. } | Event::NewerMapSeen { .. } if self.is_split() => {}
             Event::MapConflict { epoch } => {
-                let message = self.doubt(&format!("the mesh holds another map of epoch {epoch}"));
+                let message = doubts::describe(
+                    &self.settings,
+                    &format!("the mesh holds another map of epoch {epoch}"),
+                );
                 let era = self.life.map().map_or(0, |map| map.era);
                 self.reporter.doubts.conflict_seen((era, epoch), message);
             }
@@ -43,7 +46,7 @@ impl<K: Kubernetes> Cell<K> {
                 let message = format!(
                     "the mesh holds a newer map (era {era}, epoch {epoch}) than the record"
                 );
-                let message = self.doubt(&message);
+                let message = doubts::describe(&self.settings, &message);
                 self.reporter.doubts.newer_seen((era, epoch), message);
             }
             other => tracing::debug!(cluster, event = ?other, "mesh"),
