@@ -11,8 +11,10 @@
 //! A record that somebody else wrote in the meantime is read again and everything starts from there.
 
 mod doubts;
+mod events;
 mod gone;
 mod mesh;
+mod others_hand;
 mod report;
 mod split;
 mod unproven;
@@ -23,7 +25,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use slotmesh_mesh::identity::{MemberId, Uid};
-use slotmesh_mesh::machine::Event;
 use slotmesh_mesh::map::{DirectoryEntry, Map};
 use slotmesh_mesh::signed::SignedMap;
 use slotmesh_transport::authority::Authority;
@@ -41,6 +42,7 @@ use crate::seam::{
 };
 
 use mesh::CellMesh;
+use others_hand::OwnVersions;
 use report::Reporter;
 
 /// Pause after the API server failed us.
@@ -117,6 +119,7 @@ pub(crate) fn start<K: Kubernetes>(parts: Parts<K>) -> Running {
         reporter: Reporter::new(status, parts.events, parts.poke.clone()),
         waiting: BTreeMap::new(),
         version: None,
+        own_versions: OwnVersions::default(),
         verdict_at: None,
         read_at: Instant::now(),
         look_again: false,
@@ -176,6 +179,7 @@ struct Cell<K> {
     /// Agents that wait for the first map that lists them.
     waiting: BTreeMap<Uid, oneshot::Sender<SignedMap>>,
     version: Option<RecordVersion>,
+    own_versions: OwnVersions,
     verdict_at: Option<Instant>,
     /// When the record was last read.
     read_at: Instant,
@@ -207,6 +211,7 @@ impl<K: Kubernetes> Cell<K> {
                         return;
                     }
                     self.take_inventory();
+                    self.look_at_the_record().await;
                     self.look_for_gone_pods().await;
                 }
                 changed = self.wishes.changed() => {
@@ -249,6 +254,7 @@ impl<K: Kubernetes> Cell<K> {
                         None => (None, None),
                     };
                     self.may_begin &= map.is_none();
+                    self.own_versions.extend(version.as_ref());
                     self.version = version;
                     self.reporter.doubts.read(map.as_ref().map(Map::version));
                     self.life.reload(map.clone(), now);
@@ -308,49 +314,6 @@ impl<K: Kubernetes> Cell<K> {
         self.life.join(clock::now(), candidate);
     }
 
-    fn on_event(&mut self, event: Event) {
-        let cluster = &self.settings.cluster.name;
-        match event {
-            Event::Verdict { epoch, failed } => {
-                self.metrics.verdicts.inc();
-                self.verdict_at = Some(Instant::now());
-                let names: Vec<String> = failed.iter().map(|id| self.name_of(*id)).collect();
-                tracing::warn!(cluster, epoch, failed = names.join(","), "verdict: failed");
-                self.life
-                    .verdict(clock::now(), failed.into_iter().collect());
-            }
-            Event::VerdictWithdrawn { epoch } => {
-                tracing::info!(cluster, epoch, "verdict withdrawn");
-                self.life
-                    .verdict(clock::now(), std::collections::BTreeSet::new());
-            }
-            Event::Leaving { member } => {
-                tracing::info!(cluster, member = self.name_of(member), "member leaves");
-                self.life.leave(clock::now(), member);
-            }
-            // The parts of a cell that was split go on; nothing more is decided here.
-            Event::MapConflict { .. } | Event::NewerMapSeen { .. } if self.is_split() => {}
-            Event::MapConflict { epoch } => {
-                let message = doubts::describe(
-                    &self.settings,
-                    &format!("the mesh holds another map of epoch {epoch}"),
-                );
-                let era = self.life.map().map_or(0, |map| map.era);
-                self.reporter.doubts.conflict_seen((era, epoch), message);
-            }
-            Event::NewerMapSeen {
-                version: (era, epoch),
-            } => {
-                let message = format!(
-                    "the mesh holds a newer map (era {era}, epoch {epoch}) than the record"
-                );
-                let message = doubts::describe(&self.settings, &message);
-                self.reporter.doubts.newer_seen((era, epoch), message);
-            }
-            other => tracing::debug!(cluster, event = ?other, "mesh"),
-        }
-    }
-
     fn name_of(&self, id: MemberId) -> String {
         let member = self.life.map().and_then(|map| map.member(id.uid));
         member.map_or_else(|| id.to_string(), |member| member.name.clone())
@@ -397,6 +360,7 @@ impl<K: Kubernetes> Cell<K> {
                 self.metrics
                     .write_seconds
                     .observe(begun.elapsed().as_secs_f64());
+                self.own_versions.extend(Some(&version));
                 self.version = Some(version);
                 self.may_begin = false;
                 true

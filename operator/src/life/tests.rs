@@ -73,6 +73,7 @@ pub(super) fn inventory(wanted: usize, pods: &[(u8, u8, bool)]) -> Inventory {
         pods: pods.iter().map(|pod| (uid(pod.0), facts(pod))).collect(),
         old_pods: 0,
         daemon_set_uid: Some(uid(251)),
+        ..Inventory::default()
     }
 }
 
