@@ -18,5 +18,6 @@ pub mod process;
 pub mod report;
 pub mod run_folder;
 pub mod stage;
+pub mod strangers;
 pub mod tokens;
 pub mod wait;

@@ -126,7 +126,10 @@ fn add_rows(report: &mut Report, before: &[Sample], after: &[Sample]) -> Result<
         bare.push(out_bare);
         received.push(after.received.rates(before.received, seconds).0);
     }
-    let resident: Vec<f64> = after.iter().map(|sample| sample.usage.resident_mib).collect();
+    let resident: Vec<f64> = after
+        .iter()
+        .map(|sample| sample.usage.resident_mib)
+        .collect();
     let both = before.iter().chain(after);
     let connections: Vec<f64> = both.map(|sample| sample.connections).collect();
     for (what, figures, unit, aim) in [

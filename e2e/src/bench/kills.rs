@@ -64,7 +64,7 @@ pub(super) async fn measure(report: &mut Report, kills: u32, whole: u32) -> Resu
 
 /// Victims in turn; kills and freezes in turn too, in the opposite order each time round, so that every
 /// agent fails in both ways.
-fn choose(agents: &[Agent], number: u32) -> Result<(Agent, Failure)> {
+pub(super) fn choose(agents: &[Agent], number: u32) -> Result<(Agent, Failure)> {
     let number = usize::try_from(number)?;
     let count = agents.len().max(1);
     let victim = agents.get(number % count).context("there are no agents")?;
@@ -77,7 +77,11 @@ fn choose(agents: &[Agent], number: u32) -> Result<(Agent, Failure)> {
 }
 
 /// One agent fails and returns; done when the cluster is whole again.
-pub(super) async fn fail_and_return(scene: &Scene<'_>, victim: &Agent, kind: Failure) -> Result<Round> {
+pub(super) async fn fail_and_return(
+    scene: &Scene<'_>,
+    victim: &Agent,
+    kind: Failure,
+) -> Result<Round> {
     let before = scene.settled().await?;
     let survivors: Vec<&Agent> = scene
         .agents

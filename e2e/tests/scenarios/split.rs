@@ -93,9 +93,6 @@ async fn one_cells_business(stage: &Stage, scene: &Scene) -> Result<()> {
     }
     scene.nodes.return_pod(NAMESPACE, &victim.name)?;
     stage.wait_ready(scene.name, NODES.into()).await?;
-    ensure!(
-        victim.cell().await? == cell,
-        "it came back to another cell"
-    );
+    ensure!(victim.cell().await? == cell, "it came back to another cell");
     Ok(())
 }
