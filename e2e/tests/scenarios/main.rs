@@ -51,7 +51,7 @@ type Play = fn(&mut Stage) -> LocalBoxFuture<'_, Result<()>>;
 
 /// One line a story, in the order in which they are played.
 #[rustfmt::skip]
-const STORIES: [Story; 18] = [
+const STORIES: [Story; 19] = [
     ("api", "each validation rule of the CRDs: accepted and refused", |s| Box::pin(api::play(s))),
     ("chart", "the chart and deploy/: rendered, tried against the API, rights, policy, helm test", |s| Box::pin(chart::play(s))),
     ("children", "every child is deleted and edited, names are taken, overrides refused, a cluster paused", |s| Box::pin(children::play(s))),
