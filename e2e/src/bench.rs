@@ -12,7 +12,6 @@ mod moves;
 mod operator;
 mod promises;
 mod quiet;
-mod record;
 mod resources;
 mod scene;
 mod table;

@@ -7,10 +7,10 @@ use anyhow::{Context, Result, ensure};
 
 use super::duration;
 use super::figures::{count, median, sorted};
-use super::record::Moves;
 use super::scene::{CLUSTER, Scene, with_cluster};
 use crate::control_plane::Options;
 use crate::measure::{self, Failure, Spread};
+use crate::record::Moves;
 use crate::report::Report;
 use crate::stage::Agent;
 

@@ -12,9 +12,9 @@ use slotmesh_e2e::lookups::LookUps;
 use slotmesh_e2e::stage::Stage;
 use slotmesh_e2e::strangers::Cluster;
 
+use crate::Scene;
 use crate::calm::Calm;
 use crate::scene::delete_cluster;
-use crate::{DEADLINE, Scene};
 
 const MEMBERS: u8 = 4;
 const OTHER: &str = "elsewhere";

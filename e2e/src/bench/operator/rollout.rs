@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use crate::bench::record::Rehomed;
 use crate::bench::scene::{CLUSTER, Scene, with_cluster};
 use crate::control_plane::Options;
 use crate::lookups::{LookUps, Tally};
+use crate::record::Rehomed;
 use crate::report::Report;
 use crate::stage::{NAMESPACE, Stage};
 use crate::wait;

@@ -6,11 +6,11 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::bench::figures::count;
-use crate::bench::record::Record;
 use crate::bench::scene::{CLUSTER, Scene, with_cluster};
 use crate::control_plane::Options;
 use crate::lookups::{LookUps, Tally};
 use crate::measure::{self, Failure};
+use crate::record::Record;
 use crate::report::Report;
 use crate::stage::Agent;
 

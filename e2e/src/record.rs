@@ -14,10 +14,10 @@ const SLOTS: usize = 16384;
 
 /// The map of a cluster as it is recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Record {
-    pub(super) epoch: i64,
+pub(crate) struct Record {
+    pub(crate) epoch: i64,
     /// UIDs of the members' pods.
-    pub(super) members: Vec<String>,
+    pub(crate) members: Vec<String>,
     capacities: BTreeMap<String, u64>,
     /// Node of each owner's agent, by the owner's UID.
     nodes: BTreeMap<String, String>,
@@ -27,29 +27,29 @@ pub(super) struct Record {
 
 /// Slots that moved between two records, and the fewest that could.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Moves {
-    pub(super) moved: u64,
-    pub(super) minimum: u64,
-    pub(super) epochs: i64,
+pub(crate) struct Moves {
+    pub(crate) moved: u64,
+    pub(crate) minimum: u64,
+    pub(crate) epochs: i64,
 }
 
 /// Slots that changed their owner between two records, by where the new owner is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Rehomed {
-    pub(super) on_same_node: u64,
-    pub(super) on_other_node: u64,
+pub(crate) struct Rehomed {
+    pub(crate) on_same_node: u64,
+    pub(crate) on_other_node: u64,
 }
 
 impl Moves {
     /// Slots that need not have moved.
     #[allow(clippy::cast_precision_loss)] // slots are few
-    pub(super) fn beyond(self) -> f64 {
+    pub(crate) fn beyond(self) -> f64 {
         self.moved as f64 - self.minimum as f64
     }
 }
 
 impl Record {
-    pub(super) async fn read(stage: &Stage, cluster: &str) -> Result<Self> {
+    pub(crate) async fn read(stage: &Stage, cluster: &str) -> Result<Self> {
         let cells: Api<GossipCell> = Api::namespaced(stage.plane.client(), NAMESPACE);
         let of_cluster =
             ListParams::default().labels(&format!("{}={cluster}", names::LABEL_CLUSTER));
@@ -81,12 +81,12 @@ impl Record {
     }
 
     /// Slots without an owner.
-    pub(super) fn unserved(&self) -> usize {
+    pub(crate) fn unserved(&self) -> usize {
         self.owners.iter().filter(|owner| owner.is_none()).count()
     }
 
     /// What happened between an older record and this one.
-    pub(super) fn since(&self, before: &Self) -> Moves {
+    pub(crate) fn since(&self, before: &Self) -> Moves {
         let pairs = before.owners.iter().zip(&self.owners);
         Moves {
             moved: pairs.map(|(old, new)| u64::from(old != new)).sum(),
@@ -96,7 +96,7 @@ impl Record {
     }
 
     /// Where slots went that changed their owner since an older record.
-    pub(super) fn rehomed_since(&self, before: &Self) -> Rehomed {
+    pub(crate) fn rehomed_since(&self, before: &Self) -> Rehomed {
         let mut rehomed = Rehomed::default();
         let pairs = before.owners.iter().zip(&self.owners);
         for (old, new) in pairs.filter(|(old, new)| old != new) {
