@@ -107,7 +107,7 @@ mod tests {
 
     fn pod(name: &str, created: &str, ready: bool, deleted: bool) -> Arc<Pod> {
         let mut pod = json!({
-            "metadata": {"name": name, "uid": name, "creationTimestamp": created},
+            "metadata": {"name": name, "uid": name, "creationTimestamp": created, "deletionTimestamp": null},
             "spec": {"nodeName": "n", "containers": []},
             "status": {
                 "podIP": "127.20.1.2",
@@ -115,7 +115,8 @@ mod tests {
             },
         });
         if deleted {
-            pod["metadata"]["deletionTimestamp"] = json!(created);
+            let metadata = pod.pointer_mut("/metadata").unwrap();
+            *metadata.get_mut("deletionTimestamp").unwrap() = json!(created);
         }
         Arc::new(serde_json::from_value(pod).unwrap())
     }
