@@ -12,7 +12,7 @@ export CARGO_TERM_COLOR ?= auto
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: build ## watch SlotMesh on a real Kubernetes: install, form, kill, recover (KEEP=1 leaves it running)
+demo: build ## watch SlotMesh on a real Kubernetes: install, form, kill, recover, split (KEEP=1 leaves it running)
 	@$(E2E) demo $(if $(KEEP),--keep)
 
 test: lint unit scenarios ## everything CI runs: format, lints, unit, property and simulator tests, scenarios
