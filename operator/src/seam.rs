@@ -25,26 +25,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::ca::CaKey;
+pub use crate::cluster_key::ClusterKey;
 
 /// Capacity of an owner that says nothing about it.
 pub const CAPACITY_DEFAULT: u16 = 100;
 /// Events of a cell that may wait for the kube half; a cell drops (and counts) what does not fit.
 pub const CELL_EVENTS_MAX: usize = 64;
-
-/// Which cluster: a cluster that is deleted and made again is another one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClusterKey {
-    pub namespace: String,
-    pub name: String,
-    pub uid: Uid,
-}
-
-/// `namespace/name`, as logs have it.
-impl std::fmt::Display for ClusterKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
 
 /// What the API says about a pod of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
