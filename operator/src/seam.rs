@@ -344,6 +344,17 @@ pub struct SlotTotals {
     pub changed_node: u64,
 }
 
+impl SlotTotals {
+    /// What was added since; nothing where a cell was started anew in between and counts from zero.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            inherited: self.inherited.saturating_sub(before.inherited),
+            changed_node: self.changed_node.saturating_sub(before.changed_node),
+        }
+    }
+}
+
 /// A plan that waits, while its mode is Preview.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanPreview {
@@ -392,6 +403,18 @@ pub struct CellStatus {
     pub plan: Option<PlanPreview>,
     /// The cell is being split: how far that is.
     pub splitting: Option<String>,
+}
+
+impl CellStatus {
+    /// Whether an agent is being replaced: its successor on the node is a member already.
+    #[must_use]
+    pub fn has_two_members_on_a_node(&self) -> bool {
+        let listed = self.members.iter().filter(|member| !member.failed);
+        let mut nodes = std::collections::BTreeSet::new();
+        listed
+            .map(|member| member.node.as_str())
+            .any(|node| !nodes.insert(node))
+    }
 }
 
 /// What happened in a cell; one per batch, never one per member.
