@@ -11,6 +11,8 @@
 //! the cell and starts another, which goes on from the record. A deposed leader drops its cells at
 //! once; what they still write is compare-and-swap, so a late write does no harm.
 
+mod rollout;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::IpAddr;
@@ -26,6 +28,8 @@ use tokio::task::JoinHandle;
 
 use crate::ca::CaKey;
 
+pub use rollout::SlotTotals;
+
 /// Capacity of an owner that says nothing about it.
 pub const CAPACITY_DEFAULT: u16 = 100;
 /// Events of a cell that may wait for the kube half; a cell drops (and counts) what does not fit.
@@ -37,6 +41,13 @@ pub struct ClusterKey {
     pub namespace: String,
     pub name: String,
     pub uid: Uid,
+}
+
+/// `namespace/name`, as logs have it.
+impl std::fmt::Display for ClusterKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
 }
 
 /// What the API says about a pod of an agent.
@@ -190,6 +201,8 @@ pub struct ClusterKeys {
     pub map: Keypair,
     /// Seals records.
     pub seal: SealKey,
+    /// The seal key took the place of a lost one: records of lower eras are sealed anew, once.
+    pub seals_from_era: Option<u32>,
 }
 
 /// What a cell is started with.
@@ -286,6 +299,8 @@ pub enum Degraded {
     MembersFailed { names: Vec<String> },
     /// Members look dead and too few are left to agree on it.
     NoFailover { because: String },
+    /// Members do not renew their certificates.
+    CertificateExpiring { names: Vec<String> },
     /// The operator reaches no member of the cell.
     MeshUnreachable { because: String },
 }
@@ -332,27 +347,6 @@ pub struct Change {
     pub changed_node: u32,
     pub epoch: Epoch,
     pub recorded_at: jiff::Timestamp,
-}
-
-/// Sums over the maps that a cell recorded since it was started: what came of a rollout is the
-/// difference between its end and its beginning.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SlotTotals {
-    /// Slots that a pod handed to its heir on the same node.
-    pub inherited: u64,
-    /// Slots that had an owner and got one on another node.
-    pub changed_node: u64,
-}
-
-impl SlotTotals {
-    /// What was added since; nothing where a cell was started anew in between and counts from zero.
-    #[must_use]
-    pub fn since(self, before: Self) -> Self {
-        Self {
-            inherited: self.inherited.saturating_sub(before.inherited),
-            changed_node: self.changed_node.saturating_sub(before.changed_node),
-        }
-    }
 }
 
 /// A plan that waits, while its mode is Preview.
@@ -405,18 +399,6 @@ pub struct CellStatus {
     pub splitting: Option<String>,
 }
 
-impl CellStatus {
-    /// Whether an agent is being replaced: its successor on the node is a member already.
-    #[must_use]
-    pub fn has_two_members_on_a_node(&self) -> bool {
-        let listed = self.members.iter().filter(|member| !member.failed);
-        let mut nodes = std::collections::BTreeSet::new();
-        listed
-            .map(|member| member.node.as_str())
-            .any(|node| !nodes.insert(node))
-    }
-}
-
 /// What happened in a cell; one per batch, never one per member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CellEvent {
@@ -467,6 +449,10 @@ pub enum CellEvent {
         pod: String,
         category: String,
         message: String,
+    },
+    /// Members whose certificates run out, told when the first is noticed.
+    CertificateRenewalFailed {
+        names: Vec<String>,
     },
     /// A cell has become two.
     CellSplit {
