@@ -9,7 +9,6 @@ mod kills;
 mod load;
 mod moves;
 mod quiet;
-mod record;
 mod scene;
 mod writes;
 

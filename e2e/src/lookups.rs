@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -48,11 +48,22 @@ impl LookUps {
     /// The same, so many a second on each agent.
     #[must_use]
     pub fn start_at<'a>(per_second: u32, agents: impl IntoIterator<Item = &'a Agent>) -> Self {
+        let fixed = |agent: &Agent| watch::channel(Some(agent.clone())).1;
+        Self::start_on(per_second, agents.into_iter().map(fixed))
+    }
+
+    /// The same where it changes whom to ask: each of these names an agent at a time. That there is
+    /// none counts as a look-up without an answer.
+    #[must_use]
+    pub fn start_on(
+        per_second: u32,
+        places: impl IntoIterator<Item = watch::Receiver<Option<Agent>>>,
+    ) -> Self {
         let pause = Duration::from_secs(1) / per_second.max(1);
         let (stop, _) = watch::channel(false);
-        let tasks = agents
+        let tasks = places
             .into_iter()
-            .map(|agent| tokio::spawn(ask(agent.clone(), pause, stop.subscribe())))
+            .map(|place| tokio::spawn(ask(place, pause, stop.subscribe())))
             .collect();
         Self { stop, tasks }
     }
@@ -125,7 +136,11 @@ impl std::fmt::Display for Tally {
     }
 }
 
-async fn ask(agent: Agent, pause: Duration, mut stop: watch::Receiver<bool>) -> Tally {
+async fn ask(
+    place: watch::Receiver<Option<Agent>>,
+    pause: Duration,
+    mut stop: watch::Receiver<bool>,
+) -> Tally {
     let mut tally = Tally::default();
     let mut ticks = tokio::time::interval(pause);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -136,11 +151,17 @@ async fn ask(agent: Agent, pause: Duration, mut stop: watch::Receiver<bool>) -> 
             _ = ticks.tick() => {}
             _ = stop.wait_for(|stop| *stop) => break,
         }
-        // A question under way is waited for: its failure counts too.
-        match agent
-            .locate_by(&asker, &format!("user:{}", number % KEYS))
-            .await
-        {
+        let agent = place.borrow().clone();
+        let (name, answer) = match agent {
+            // A question under way is waited for: its failure counts too.
+            Some(agent) => {
+                let key = format!("user:{}", number % KEYS);
+                let answer = agent.locate_by(&asker, &key).await;
+                (agent.name, answer)
+            }
+            None => ("nobody".to_owned(), Err(anyhow!("no agent is Ready"))),
+        };
+        match answer {
             Ok(answer) => {
                 tally.answers += 1;
                 tally.saw(answer.epoch);
@@ -149,7 +170,7 @@ async fn ask(agent: Agent, pause: Duration, mut stop: watch::Receiver<bool>) -> 
             }
             Err(error) => {
                 tally.errors += 1;
-                let complaint = format!("{}: {error:#}", agent.name);
+                let complaint = format!("{name}: {error:#}");
                 tally.complaint.get_or_insert(complaint);
             }
         }

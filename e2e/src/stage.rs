@@ -23,7 +23,6 @@ use crate::process::{Process, Program};
 use crate::run_folder::{Network, RunFolder};
 use crate::wait;
 
-use asked::agent_of;
 pub use asked::{Agent, Location, Operator, OwnerName};
 
 /// Namespace of the operator.
@@ -280,7 +279,7 @@ impl Stage {
         let list = pods
             .list(&ListParams::default().labels(&format!("slotmesh.dev/cluster={cluster}")))
             .await?;
-        let mut agents: Vec<Agent> = list.items.iter().filter_map(agent_of).collect();
+        let mut agents: Vec<Agent> = list.items.iter().filter_map(Agent::of).collect();
         agents.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(agents)
     }

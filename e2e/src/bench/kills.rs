@@ -6,10 +6,10 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use super::duration;
-use super::record::Moves;
 use super::scene::{CLUSTER, Scene, with_cluster};
 use crate::control_plane::Options;
 use crate::measure::{self, Failure, Spread};
+use crate::record::Moves;
 use crate::report::Report;
 use crate::stage::Agent;
 

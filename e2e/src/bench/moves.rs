@@ -3,11 +3,11 @@
 use anyhow::{Context, Result};
 
 use super::kills::fail_and_return;
-use super::record::Moves;
 use super::scene::{CLUSTER, Scene, with_cluster};
 use crate::control_plane::Options;
 use crate::measure::Failure;
 use crate::node::Nodes;
+use crate::record::Moves;
 use crate::report::Report;
 use crate::wait;
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::record::Record;
 use crate::assets::Assets;
 use crate::control_plane::Options;
 use crate::node::Nodes;
+use crate::record::Record;
 use crate::run_folder::RunFolder;
 use crate::stage::{Agent, Stage};
 use crate::{http, measure, wait};

@@ -12,35 +12,48 @@ use crate::stage::{NAMESPACE, Stage};
 
 const SLOTS: usize = 16384;
 
-/// The map of a cluster as it is recorded.
+/// The map of a cluster as it is recorded, all of its cells together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Record {
-    pub(super) epoch: i64,
+pub struct Record {
+    /// The highest.
+    pub epoch: i64,
     /// UIDs of the members' pods.
-    pub(super) members: Vec<String>,
+    pub members: Vec<String>,
+    /// Names of the cells.
+    pub cells: Vec<String>,
     capacities: BTreeMap<String, u64>,
     /// UID of each slot's owner.
     owners: Vec<Option<String>>,
+    /// Owner -> its node.
+    nodes: BTreeMap<String, String>,
 }
 
 /// Slots that moved between two records, and the fewest that could.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Moves {
-    pub(super) moved: u64,
-    pub(super) minimum: u64,
-    pub(super) epochs: i64,
+pub struct Moves {
+    /// Slots that changed their owner.
+    pub moved: u64,
+    /// The fewest that could.
+    pub minimum: u64,
+    /// Maps from the one to the other.
+    pub epochs: i64,
 }
 
 impl Moves {
     /// Slots that need not have moved.
     #[allow(clippy::cast_precision_loss)] // slots are few
-    pub(super) fn beyond(self) -> f64 {
+    #[must_use]
+    pub fn beyond(self) -> f64 {
         self.moved as f64 - self.minimum as f64
     }
 }
 
 impl Record {
-    pub(super) async fn read(stage: &Stage, cluster: &str) -> Result<Self> {
+    /// Reads it as it is now.
+    ///
+    /// # Errors
+    /// When the API does not answer, or a slot is recorded with two owners.
+    pub async fn read(stage: &Stage, cluster: &str) -> Result<Self> {
         let cells: Api<GossipCell> = Api::namespaced(stage.plane.client(), NAMESPACE);
         let of_cluster =
             ListParams::default().labels(&format!("{}={cluster}", names::LABEL_CLUSTER));
@@ -52,13 +65,16 @@ impl Record {
             owners: vec![None; SLOTS],
             ..Self::default()
         };
-        for cell in cells.iter().map(|cell| &cell.spec) {
+        for cell in cells {
+            record.cells.extend(cell.metadata.name.clone());
+            let cell = &cell.spec;
             record.epoch = record.epoch.max(cell.epoch);
             for member in &cell.members {
                 record.members.push(member.uid.clone());
                 for owner in &member.owners {
                     let capacity = u64::try_from(owner.capacity)?;
                     record.capacities.insert(owner.uid.clone(), capacity);
+                    record.nodes.insert(owner.uid.clone(), member.node.clone());
                     for slot in slots(&owner.slots)? {
                         let place = record.owners.get_mut(slot).context("no such slot")?;
                         let other = place.replace(owner.uid.clone());
@@ -71,18 +87,40 @@ impl Record {
     }
 
     /// Slots without an owner.
-    pub(super) fn unserved(&self) -> usize {
+    #[must_use]
+    pub fn unserved(&self) -> usize {
         self.owners.iter().filter(|owner| owner.is_none()).count()
     }
 
     /// What happened between an older record and this one.
-    pub(super) fn since(&self, before: &Self) -> Moves {
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Moves {
         let pairs = before.owners.iter().zip(&self.owners);
         Moves {
             moved: pairs.map(|(old, new)| u64::from(old != new)).sum(),
             minimum: self.fewest_moves_from(before),
             epochs: self.epoch - before.epoch,
         }
+    }
+
+    /// Slots that an owner (a pod's UID) holds.
+    #[must_use]
+    pub fn held_by(&self, owner: &str) -> usize {
+        let held = self.owners.iter().flatten();
+        held.filter(|uid| *uid == owner).count()
+    }
+
+    /// Slots that are on another node than in an older record.
+    #[must_use]
+    pub fn changed_node_since(&self, before: &Self) -> usize {
+        let pairs = before.owners.iter().zip(&self.owners);
+        pairs
+            .filter(|(old, new)| before.node_of(old) != self.node_of(new))
+            .count()
+    }
+
+    fn node_of(&self, owner: &Option<String>) -> Option<&String> {
+        self.nodes.get(owner.as_ref()?)
     }
 
     /// Slots that nobody held who is still there have to move, and so has whatever a remaining owner
