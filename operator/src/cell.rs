@@ -11,8 +11,10 @@
 //! A record that somebody else wrote in the meantime is read again and everything starts from there.
 
 mod doubts;
+mod events;
 mod gone;
 mod mesh;
+mod others_hand;
 mod report;
 mod split;
 mod unproven;
@@ -23,7 +25,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use slotmesh_mesh::identity::{MemberId, Uid};
-use slotmesh_mesh::machine::Event;
 use slotmesh_mesh::map::{DirectoryEntry, Map};
 use slotmesh_mesh::signed::SignedMap;
 use slotmesh_transport::authority::Authority;
@@ -41,6 +42,7 @@ use crate::seam::{
 };
 
 use mesh::CellMesh;
+use others_hand::OwnVersions;
 use report::Reporter;
 
 /// Pause after the API server failed us.
@@ -117,6 +119,7 @@ pub(crate) fn start<K: Kubernetes>(parts: Parts<K>) -> Running {
         reporter: Reporter::new(status, parts.events, parts.poke.clone()),
         waiting: BTreeMap::new(),
         version: None,
+        own_versions: OwnVersions::default(),
         verdict_at: None,
         read_at: Instant::now(),
         look_again: false,
@@ -176,6 +179,7 @@ struct Cell<K> {
     /// Agents that wait for the first map that lists them.
     waiting: BTreeMap<Uid, oneshot::Sender<SignedMap>>,
     version: Option<RecordVersion>,
+    own_versions: OwnVersions,
     verdict_at: Option<Instant>,
     /// When the record was last read.
     read_at: Instant,
@@ -207,6 +211,7 @@ impl<K: Kubernetes> Cell<K> {
                         return;
                     }
                     self.take_inventory();
+                    self.look_at_the_record().await;
                     self.look_for_gone_pods().await;
                 }
                 changed = self.wishes.changed() => {
@@ -249,6 +254,7 @@ impl<K: Kubernetes> Cell<K> {
                         None => (None, None),
                     };
                     self.may_begin &= map.is_none();
+                    self.own_versions.extend(version.as_ref());
                     self.version = version;
                     self.reporter.doubts.read(map.as_ref().map(Map::version));
                     self.life.reload(map.clone(), now);
@@ -260,7 +266,7 @@ impl<K: Kubernetes> Cell<K> {
                     return;
                 }
                 Err(failure @ (RecordFailure::Tampered(_) | RecordFailure::Invalid(_))) => {
-                    let message = self.doubt(&failure.to_string());
+                    let message = doubts::describe(&self.settings, &failure.to_string());
                     self.reporter.doubts.tampered(message);
                     self.reporter.report_frozen(&self.life);
                     tokio::time::sleep(FROZEN_RETRY).await;
@@ -283,9 +289,7 @@ impl<K: Kubernetes> Cell<K> {
     fn on_knock(&mut self, knock: Knock) {
         match knock {
             Knock::Admit { candidate, reply } => self.admit(candidate, reply),
-            Knock::Withdraw { uid, key } => {
-                self.life.withdraw(uid, key);
-            }
+            Knock::Withdraw { uid, key } => self.life.withdraw(uid, key),
             Knock::Refused {
                 pod,
                 category,
@@ -304,57 +308,10 @@ impl<K: Kubernetes> Cell<K> {
         let name = &candidate.name;
         tracing::info!(cluster = %self.settings.cluster.name, pod = %name, node = %candidate.node, "agent asks to join");
         if self.life.is_full_for(candidate.uid) {
-            self.reporter.event(CellEvent::JoinRefused {
-                pod: name.clone(),
-                category: "CellFull".to_owned(),
-                message: format!(
-                    "the cell lists {} members, as many as it can; it joins when one leaves",
-                    slotmesh_mesh::limits::MEMBERS_MAX
-                ),
-            });
+            self.reporter.cell_is_full_for(name);
         }
         self.waiting.insert(candidate.uid, reply);
         self.life.join(clock::now(), candidate);
-    }
-
-    fn on_event(&mut self, event: Event) {
-        let cluster = &self.settings.cluster.name;
-        match event {
-            Event::Verdict { epoch, failed } => {
-                self.metrics.verdicts.inc();
-                self.verdict_at = Some(Instant::now());
-                let names: Vec<String> = failed.iter().map(|id| self.name_of(*id)).collect();
-                tracing::warn!(cluster, epoch, failed = names.join(","), "verdict: failed");
-                self.life
-                    .verdict(clock::now(), failed.into_iter().collect());
-            }
-            Event::VerdictWithdrawn { epoch } => {
-                tracing::info!(cluster, epoch, "verdict withdrawn");
-                self.life
-                    .verdict(clock::now(), std::collections::BTreeSet::new());
-            }
-            Event::Leaving { member } => {
-                tracing::info!(cluster, member = self.name_of(member), "member leaves");
-                self.life.leave(clock::now(), member);
-            }
-            // The parts of a cell that was split go on; nothing more is decided here.
-            Event::MapConflict { .. } | Event::NewerMapSeen { .. } if self.is_split() => {}
-            Event::MapConflict { epoch } => {
-                let message = self.doubt(&format!("the mesh holds another map of epoch {epoch}"));
-                let era = self.life.map().map_or(0, |map| map.era);
-                self.reporter.doubts.conflict_seen((era, epoch), message);
-            }
-            Event::NewerMapSeen {
-                version: (era, epoch),
-            } => {
-                let message = format!(
-                    "the mesh holds a newer map (era {era}, epoch {epoch}) than the record"
-                );
-                let message = self.doubt(&message);
-                self.reporter.doubts.newer_seen((era, epoch), message);
-            }
-            other => tracing::debug!(cluster, event = ?other, "mesh"),
-        }
     }
 
     fn name_of(&self, id: MemberId) -> String {
@@ -403,6 +360,7 @@ impl<K: Kubernetes> Cell<K> {
                 self.metrics
                     .write_seconds
                     .observe(begun.elapsed().as_secs_f64());
+                self.own_versions.extend(Some(&version));
                 self.version = Some(version);
                 self.may_begin = false;
                 true
@@ -459,7 +417,7 @@ impl<K: Kubernetes> Cell<K> {
         let signed = match SignedMap::sign(map, &self.settings.keys.map) {
             Ok(signed) => signed,
             Err(error) => {
-                let message = self.doubt(&error.to_string());
+                let message = doubts::describe(&self.settings, &error.to_string());
                 return self.reporter.doubts.tampered(message);
             }
         };
@@ -476,13 +434,6 @@ impl<K: Kubernetes> Cell<K> {
                 let _ = reply.send(signed.clone());
             }
         }
-    }
-
-    fn doubt(&self, what: &str) -> String {
-        format!(
-            "{what}; no further map is made. Look at it: kubectl -n {} get gossipcell {} -o yaml",
-            self.settings.cluster.namespace, self.settings.cell
-        )
     }
 
     fn report(&mut self) {

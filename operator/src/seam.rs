@@ -75,6 +75,9 @@ pub struct Inventory {
     /// Pods with this cluster's name and another cluster UID: the first map waits until they are gone.
     pub old_pods: usize,
     pub daemon_set_uid: Option<Uid>,
+    /// Versions of the cluster's records as a watch shows them, by name of the cell: somebody else may
+    /// have written or deleted one.
+    pub records: BTreeMap<String, String>,
 }
 
 /// What a TokenReview proved.

@@ -193,8 +193,13 @@ fn ready(cluster: &GossipCluster, known: &Known<'_>, status: &GossipClusterStatu
         CellPhase::Serving if cell.served_slots < u32::from(SLOT_COUNT) => no(
             reasons::SLOTS_UNSERVED,
             format!(
-                "{} of {SLOT_COUNT} slots have an owner; {}",
+                "{} of {SLOT_COUNT} slots have an owner{}; {}",
                 cell.served_slots,
+                if cell.frozen.is_some() {
+                    " that is well, and the operator is Frozen"
+                } else {
+                    ""
+                },
                 see_pods(cluster)
             ),
         ),
@@ -285,13 +290,15 @@ fn reconciling(cluster: &GossipCluster, rollout: &Rollout) -> Holds {
 fn degraded(cluster: &GossipCluster, known: &Known<'_>) -> Holds {
     let of_cell = known.cell.and_then(|cell| cell.degraded.as_ref());
     let namespace = place(cluster).0;
+    let is_frozen = known.cell.is_some_and(|cell| cell.frozen.is_some());
     let problem = of_cell.map(|degraded| match degraded {
         Degraded::MembersFailed { names } => {
             let some: Vec<&str> = names.iter().take(5).map(String::as_str).collect();
             let message = format!(
-                "{} failed: {}; their slots have new owners; look at the pods: kubectl -n {namespace} describe pod {}",
+                "{} failed: {}; {}; look at the pods: kubectl -n {namespace} describe pod {}",
                 names.len(),
                 some.join(", "),
+                if is_frozen { "what becomes of their slots, the condition Frozen tells" } else { "their slots have new owners" },
                 some.first().copied().unwrap_or_default()
             );
             (reasons::MEMBERS_FAILED, message)

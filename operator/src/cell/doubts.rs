@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use slotmesh_mesh::identity::Epoch;
 
-use crate::seam::FrozenCause;
+use crate::seam::{CellSettings, FrozenCause};
 
 /// (era, epoch) of a map.
 type Version = (u32, Epoch);
@@ -72,6 +72,14 @@ impl Doubts {
             .filter_map(|(cause, message)| Some((cause, message?.clone())))
             .collect()
     }
+}
+
+/// What is doubtful, and how to look at it.
+pub(super) fn describe(settings: &CellSettings, what: &str) -> String {
+    format!(
+        "{what}; no further map is made. Look at it: kubectl -n {} get gossipcell {} -o yaml",
+        settings.cluster.namespace, settings.cell
+    )
 }
 
 #[cfg(test)]

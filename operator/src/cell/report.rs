@@ -118,6 +118,18 @@ impl Reporter {
         }
     }
 
+    /// An agent cannot be listed; it goes on waiting.
+    pub(super) fn cell_is_full_for(&mut self, pod: &str) {
+        self.event(CellEvent::JoinRefused {
+            pod: pod.to_owned(),
+            category: "CellFull".to_owned(),
+            message: format!(
+                "the cell lists {} members, as many as it can; it joins when one leaves",
+                slotmesh_mesh::limits::MEMBERS_MAX
+            ),
+        });
+    }
+
     /// A map was recorded: one event for each kind of change.
     pub(super) fn changed(&mut self, proposal: &Proposal) {
         let epoch = proposal.map.epoch;

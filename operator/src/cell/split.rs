@@ -79,7 +79,7 @@ impl<K: Kubernetes> Cell<K> {
     /// operator last recorded. An operator that never read it cannot know what it said.
     pub(super) async fn restore(&mut self) {
         let Some(mut map) = self.life.map().cloned() else {
-            let message = self.doubt("the record is gone");
+            let message = super::doubts::describe(&self.settings, "the record is gone");
             self.reporter.doubts.tampered(message);
             self.reporter.report_frozen(&self.life);
             return tokio::time::sleep(FROZEN_RETRY).await;

@@ -81,7 +81,9 @@ impl Life {
             planned = carry_out(&mut map, before.epoch, &bystanders, self.reach())?;
             planned.failed_over = planned.ownerless.intersection(&served).len();
         }
-        if map.members == before.members && map.protocol == before.protocol {
+        let mut same = before.clone();
+        same.epoch = map.epoch;
+        if map == same {
             return Ok(None);
         }
         map.validate()?;
