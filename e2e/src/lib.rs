@@ -19,5 +19,6 @@ pub mod record;
 pub mod report;
 pub mod run_folder;
 pub mod stage;
+pub mod strangers;
 pub mod tokens;
 pub mod wait;

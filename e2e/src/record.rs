@@ -17,15 +17,15 @@ const SLOTS: usize = 16384;
 pub struct Record {
     /// The highest.
     pub epoch: i64,
-    /// UIDs of the members' pods.
-    pub members: Vec<String>,
     /// Names of the cells.
     pub cells: Vec<String>,
+    /// UIDs of the members' pods.
+    pub members: Vec<String>,
     capacities: BTreeMap<String, u64>,
+    /// Node of each owner's agent, by the owner's UID.
+    nodes: BTreeMap<String, String>,
     /// UID of each slot's owner.
     owners: Vec<Option<String>>,
-    /// Owner -> its node.
-    nodes: BTreeMap<String, String>,
 }
 
 /// Slots that moved between two records, and the fewest that could.
@@ -37,6 +37,15 @@ pub struct Moves {
     pub minimum: u64,
     /// Maps from the one to the other.
     pub epochs: i64,
+}
+
+/// Slots that changed their owner between two records, by where the new owner is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rehomed {
+    /// Where the old one was.
+    pub on_same_node: u64,
+    /// Elsewhere.
+    pub on_other_node: u64,
 }
 
 impl Moves {
@@ -110,17 +119,20 @@ impl Record {
         held.filter(|uid| *uid == owner).count()
     }
 
-    /// Slots that are on another node than in an older record.
+    /// Where slots went that changed their owner since an older record.
     #[must_use]
-    pub fn changed_node_since(&self, before: &Self) -> usize {
+    pub fn rehomed_since(&self, before: &Self) -> Rehomed {
+        let mut rehomed = Rehomed::default();
         let pairs = before.owners.iter().zip(&self.owners);
-        pairs
-            .filter(|(old, new)| before.node_of(old) != self.node_of(new))
-            .count()
-    }
-
-    fn node_of(&self, owner: &Option<String>) -> Option<&String> {
-        self.nodes.get(owner.as_ref()?)
+        for (old, new) in pairs.filter(|(old, new)| old != new) {
+            let from = old.as_ref().and_then(|old| before.nodes.get(old));
+            let to = new.as_ref().and_then(|new| self.nodes.get(new));
+            match from == to {
+                true => rehomed.on_same_node += 1,
+                false => rehomed.on_other_node += 1,
+            }
+        }
+        rehomed
     }
 
     /// Slots that nobody held who is still there have to move, and so has whatever a remaining owner
@@ -201,6 +213,9 @@ mod tests {
         };
         for (uid, capacity, held) in owners {
             record.capacities.insert((*uid).to_owned(), *capacity);
+            // `a2` is the second owner on the node `a`.
+            let node = uid.trim_end_matches(char::is_numeric);
+            record.nodes.insert((*uid).to_owned(), node.to_owned());
             for slot in slots(held).unwrap() {
                 *record.owners.get_mut(slot).unwrap() = Some((*uid).to_owned());
             }
@@ -234,6 +249,17 @@ mod tests {
         ]);
         assert_eq!(badly.since(&before).minimum, 5461);
         assert_eq!(badly.since(&before).moved, 16384);
+    }
+
+    #[test]
+    fn an_heir_on_the_same_node_moves_nothing_between_nodes() {
+        let before = record(&[("a", 1, "0-8191"), ("b", 1, "8192-16383")]);
+        let after = record(&[("a2", 1, "0-8190"), ("b", 1, "8191-16383")]);
+        let expected = Rehomed {
+            on_same_node: 8191,
+            on_other_node: 1,
+        };
+        assert_eq!(after.rehomed_since(&before), expected);
     }
 
     #[test]

@@ -55,8 +55,7 @@ pub struct OwnerName {
 
 impl Agent {
     /// None while it has no node or address.
-    #[must_use]
-    pub fn of(pod: &Pod) -> Option<Self> {
+    pub(crate) fn of(pod: &Pod) -> Option<Self> {
         Some(Self {
             name: pod.name_any(),
             uid: pod.uid()?,

@@ -52,7 +52,7 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
         begun.elapsed().as_secs_f64()
     );
     let after = Record::read(stage, scene.name).await?;
-    let elsewhere = after.changed_node_since(&before);
+    let elsewhere = after.rehomed_since(&before).on_other_node;
     println!(
         "  {} slots have new owners, {elsewhere} of them on another node; {} epochs",
         after.since(&before).moved,

@@ -21,8 +21,10 @@ mod four_of_ten;
 mod freeze_and_wake;
 mod hand_edited;
 mod install_uninstall;
+mod keys_lost;
 mod kill_and_hold;
 mod kubectl_only;
+mod leaders;
 mod logs;
 mod mass_failure;
 mod namespace_gone;
@@ -36,7 +38,6 @@ mod restart;
 mod rollout;
 mod scale;
 mod scene;
-mod service;
 mod silence;
 mod split;
 mod split_killed;
@@ -65,7 +66,7 @@ type Play = fn(&mut Stage) -> LocalBoxFuture<'_, Result<()>>;
 
 /// One line a story, in the order in which they are played.
 #[rustfmt::skip]
-const STORIES: [Story; 31] = [
+const STORIES: [Story; 33] = [
     ("api", "each validation rule of the CRDs: accepted and refused", |s| Box::pin(api::play(s))),
     ("chart", "the chart and deploy/: rendered, tried against the API, rights, policy, helm test", |s| Box::pin(chart::play(s))),
     ("children", "every child is deleted and edited, names are taken, overrides refused, a cluster paused", |s| Box::pin(children::play(s))),
@@ -85,6 +86,7 @@ const STORIES: [Story; 31] = [
     ("rbac_taken", "a right is taken from the operator and given back", |s| Box::pin(rbac_taken::play(s))),
     ("rollout", "the pod template changes: every look-up is answered, no slot changes its node", |s| Box::pin(rollout::play(s))),
     ("scale", "no nodes and back; every node is replaced", |s| Box::pin(scale::play(s))),
+    ("keys_lost", "the keys of a cluster are lost: put back, or the loss accepted", |s| Box::pin(keys_lost::play(s))),
     ("strangers", "wrong certificates, wrong tokens, members of another cluster: all refused", |s| Box::pin(strangers::play(s))),
     ("logs", "kubectl logs, as it follows and as it was before a restart", |s| Box::pin(logs::play(s))),
     ("api_down", "no API server for half a minute under a kill, then etcd anew", |s| Box::pin(api_down::play(s))),
@@ -94,6 +96,7 @@ const STORIES: [Story; 31] = [
     ("split", "a cell of twelve becomes two under look-ups: no slot moves", |s| Box::pin(split::play(s))),
     ("split_killed", "operators are killed at each step of a split", |s| Box::pin(split_killed::play(s))),
     ("upgrade", "an earlier chart is upgraded under a cluster, uninstalled, installed again", |s| Box::pin(upgrade::play(s))),
+    ("leaders", "the lead is handed over under joins; certificates expire while nobody leads", |s| Box::pin(leaders::play(s))),
     ("kubectl_only", "installed by kubectl alone, then taken over by helm", |s| Box::pin(kubectl_only::play(s))),
     ("namespace_gone", "a namespace with a cluster goes without any operator", |s| Box::pin(namespace_gone::play(s))),
     ("install_uninstall", "helm uninstall and install again; a deleted cluster leaves nothing", |s| Box::pin(install_uninstall::play(s))),

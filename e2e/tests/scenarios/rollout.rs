@@ -5,21 +5,22 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use serde_json::json;
+use slotmesh_e2e::lookups::LookUps;
 use slotmesh_e2e::record::Record;
 use slotmesh_e2e::stage::Stage;
 use slotmesh_e2e::wait;
 
-use crate::service::Service;
 use crate::{DEADLINE, Scene, told};
 
 const NODES: u8 = 4;
+/// Look-ups on each node.
+const PER_SECOND: u32 = 50;
 
 pub async fn play(stage: &mut Stage) -> Result<()> {
     let mut scene = Scene::set(stage, "rolled", NODES).await?;
     let before = Record::read(stage, scene.name).await?;
-    let nodes = scene.nodes.names().iter().cloned().map(Some).collect();
-    let service = Service::follow(stage, scene.name, nodes);
-    let look_ups = service.look_up().await?;
+    let nodes = scene.nodes.names();
+    let look_ups = LookUps::start_on(PER_SECOND, stage, scene.name, nodes);
 
     let begun = Instant::now();
     let agent = json!({
@@ -44,7 +45,7 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
     let tally = look_ups.stop().await?;
     println!("  asked of the agent on each node: {tally}");
     let after = Record::read(stage, scene.name).await?;
-    let elsewhere = after.changed_node_since(&before);
+    let elsewhere = after.rehomed_since(&before).on_other_node;
     println!(
         "  {} slots have new owners, {elsewhere} of them on another node; {} epochs",
         after.since(&before).moved,

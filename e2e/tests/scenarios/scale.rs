@@ -1,17 +1,17 @@
 //! No node is left for a cluster, and then there are nodes again. After that every node is replaced by
-//! another one: whoever asks is answered all the while.
+//! another one: whoever asks an agent that stays is answered all the while.
 
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
+use slotmesh_e2e::lookups::LookUps;
 use slotmesh_e2e::node::Nodes;
 use slotmesh_e2e::record::Record;
-use slotmesh_e2e::stage::{NAMESPACE, Stage};
+use slotmesh_e2e::stage::{Agent, NAMESPACE, Stage};
 use slotmesh_e2e::wait;
 
 use crate::scene::delete_cluster;
-use crate::service::Service;
 use crate::{DEADLINE, told};
 
 const CLUSTER: &str = "sized";
@@ -25,15 +25,10 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
     stage.apply_cluster(CLUSTER, &json!({})).await?;
     stage.wait_ready(CLUSTER, NODES.into()).await?;
     to_zero_and_back(stage).await?;
-    let service = Service::follow(stage, CLUSTER, vec![None]);
-    let look_ups = service.look_up().await?;
     for (number, old) in (1..).zip(std::mem::take(&mut nodes)) {
         nodes.push(stage.add_nodes(&format!("new{number}"), 1).await?);
         is_replaced(stage, old).await?;
     }
-    let tally = look_ups.stop().await?;
-    println!("  {tally}");
-    tally.ensure_served()?;
     told::ensure_never_frozen(stage, CLUSTER).await?;
     delete_cluster(stage, CLUSTER).await?;
     for node in nodes {
@@ -80,11 +75,13 @@ async fn is_replaced(stage: &Stage, old: Nodes) -> Result<()> {
         .context("a group without nodes")?
         .clone();
     stage.wait_ready(CLUSTER, i32::from(NODES) + 1).await?;
-    let agents = stage.agents(CLUSTER).await?.into_iter();
-    let agent = agents
-        .clone()
-        .find(|agent| agent.node == node)
-        .context("no agent there")?;
+    let (leaving, staying): (Vec<Agent>, Vec<Agent>) = stage
+        .agents(CLUSTER)
+        .await?
+        .into_iter()
+        .partition(|agent| agent.node == node);
+    let agent = leaving.first().context("no agent there")?;
+    let look_ups = LookUps::start(&staying);
     let drain = ["drain", &node, "--ignore-daemonsets", "--timeout=60s"];
     stage.plane.kubectl(&drain).await?;
     told::event(stage, CLUSTER, "OwnerDrained", &agent.name).await?;
@@ -100,6 +97,9 @@ async fn is_replaced(stage: &Stage, old: Nodes) -> Result<()> {
         "  {node} is replaced in {:.1} s; {moved} slots moved after it was drained",
         begun.elapsed().as_secs_f64()
     );
+    let tally = look_ups.stop().await?;
+    println!("  {tally}");
+    tally.ensure_served()?;
     ensure!(moved == 0, "{moved} slots moved, though it held none");
     Ok(())
 }
