@@ -278,7 +278,11 @@ impl<K: Kubernetes> Cell<K> {
                     return;
                 }
                 Err(failure @ (RecordFailure::Tampered(_) | RecordFailure::Invalid(_))) => {
-                    let message = doubts::describe(&self.settings, &failure.to_string());
+                    let describe = match self.life.map() {
+                        Some(_) => doubts::describe_mendable,
+                        None => doubts::describe,
+                    };
+                    let message = describe(&self.settings, &failure.to_string());
                     self.reporter.doubts.tampered(message);
                     self.reporter.report_frozen(&self.life);
                     tokio::time::sleep(FROZEN_RETRY).await;

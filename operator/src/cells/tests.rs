@@ -239,7 +239,7 @@ async fn a_cell_within_its_limit_stays_whole() {
 /// them loses, reads again, and finds that nothing is left to do.
 #[tokio::test]
 async fn two_that_believe_they_lead_do_no_harm() {
-    let whole = map(12, 0, 1, 1366);
+    let whole = map(16, 0, 1, 1024);
     let mut store = Store {
         rivals: Some(tokio::sync::Barrier::new(2)),
         ..Store::default()
@@ -252,7 +252,7 @@ async fn two_that_believe_they_lead_do_no_harm() {
         .insert(whole.cell.clone(), record);
     let store = Arc::new(store);
     store.allow(100);
-    let rivals = [operator(&store, 11), operator(&store, 11)];
+    let rivals = [operator(&store, 15), operator(&store, 15)];
     until("both parts", || store.names().len() == 3).await;
     until("a status that tells of the split", || {
         let tells = |rival: &Operator| rival.handle.status.borrow().splitting.is_some();
