@@ -2,6 +2,7 @@
 //! so that no reader can hold up a heartbeat. `docs/agent-api.md` describes it, and a test compares.
 
 mod answers;
+mod clients;
 mod connection;
 mod elsewhere;
 mod maps;

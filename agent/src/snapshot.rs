@@ -115,8 +115,10 @@ impl Snapshot {
     /// Remembers whom the map before listed and this one does not.
     pub(crate) fn remember(&mut self, previous: &Self, partings: &Partings) {
         self.departed.clone_from(&previous.departed);
-        // How the members of a kept map ended is not known.
-        if previous.standing != Standing::Kept {
+        // How the members of a kept map ended is not known; those of a cell that was split live on in
+        // another.
+        let same_cell = previous.map.cell == self.map.cell;
+        if previous.standing != Standing::Kept && same_cell {
             for gone in previous.map.members.iter() {
                 if !self.map.lists(gone.id()) {
                     self.departed.push_front(Departed {

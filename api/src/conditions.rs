@@ -49,6 +49,7 @@ pub mod reasons {
     // Degraded
     pub const MEMBERS_FAILED: &str = "MembersFailed";
     pub const NO_FAILOVER: &str = "NoFailover";
+    pub const CERTIFICATE_EXPIRING: &str = "CertificateExpiring";
     pub const MESH_UNREACHABLE: &str = "MeshUnreachable";
     pub const AGENTS_OUTDATED: &str = "AgentsOutdated";
     // Rebalancing
@@ -58,6 +59,9 @@ pub mod reasons {
     pub const RECORD_TAMPERED: &str = "RecordTampered";
     pub const EPOCH_REGRESSION: &str = "EpochRegression";
     pub const MAP_CONFLICT: &str = "MapConflict";
+    pub const PARTIAL_VIEW: &str = "PartialView";
+    pub const MASS_FAILURE: &str = "MassFailure";
+    pub const OWNERS_DYING_IN_SEQUENCE: &str = "OwnersDyingInSequence";
     /// Reason of a condition that is False at rest.
     pub const AS_EXPECTED: &str = "AsExpected";
 }
@@ -72,6 +76,10 @@ pub mod events {
     pub const SLOTS_FAILED_OVER: &str = "SlotsFailedOver";
     pub const ROLLOUT_COMPLETED: &str = "RolloutCompleted";
     pub const REBALANCE_COMPLETED: &str = "RebalanceCompleted";
+    pub const SLOTS_HANDED_OVER: &str = "SlotsHandedOver";
+    pub const OWNER_DRAINED: &str = "OwnerDrained";
+    pub const UNFROZEN: &str = "Unfrozen";
     pub const JOIN_REFUSED: &str = "JoinRefused";
     pub const APPLY_FAILED: &str = "ApplyFailed";
+    pub const CERTIFICATE_RENEWAL_FAILED: &str = "CertificateRenewalFailed";
 }

@@ -273,10 +273,11 @@ impl Map {
             .flat_map(|member| member.owners.iter().map(move |owner| (member, owner)))
     }
 
-    /// How many slots have an owner.
+    /// How many slots have an owner that is not listed as failed.
     #[must_use]
     pub fn served_slots(&self) -> u16 {
-        self.owners().map(|(_, owner)| owner.slots.len()).sum()
+        let owners = self.active().flat_map(|member| &member.owners);
+        owners.map(|owner| owner.slots.len()).sum()
     }
 
     /// Checks limits, order and that no slot has two owners.

@@ -10,19 +10,22 @@
 //!
 //! A record that somebody else wrote in the meantime is read again and everything starts from there.
 
+mod certificates;
+mod doubts;
+mod events;
 mod gone;
 mod mesh;
+mod others_hand;
 mod report;
 mod split;
 mod unproven;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use slotmesh_mesh::identity::{MemberId, Uid};
-use slotmesh_mesh::machine::Event;
 use slotmesh_mesh::map::{DirectoryEntry, Map};
 use slotmesh_mesh::signed::SignedMap;
 use slotmesh_transport::authority::Authority;
@@ -31,15 +34,17 @@ use slotmesh_transport::endpoint::Credentials;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::join::Knock;
-use crate::life::{Candidate, Life, LifeSettings, Proposal};
+use crate::join::{Admission, Knock};
+use crate::life::{Candidate, Life, LifeSettings, Policy, Proposal};
 use crate::metrics::Metrics;
 use crate::seam::{
-    CellEvent, CellSettings, CellStatus, Frozen, FrozenCause, Inventory, Kubernetes, RecordFailure,
-    RecordVersion, Wishes,
+    CellEvent, CellSettings, CellStatus, Inventory, Kubernetes, RecordFailure, RecordVersion,
+    Wishes,
 };
 
+use certificates::Certificates;
 use mesh::CellMesh;
+use others_hand::OwnVersions;
 use report::Reporter;
 
 /// Pause after the API server failed us.
@@ -59,9 +64,14 @@ pub(crate) struct Parts<K> {
     pub(crate) inventory: watch::Receiver<Inventory>,
     pub(crate) wishes: watch::Receiver<Wishes>,
     pub(crate) authority: Arc<Authority>,
-    pub(crate) credentials: Credentials,
+    /// This operator's certificate, renewed now and then.
+    pub(crate) credentials: watch::Receiver<Credentials>,
+    /// How long certificates live.
+    pub(crate) lifetime: Duration,
     /// Address of this operator's pod.
     pub(crate) local: IpAddr,
+    /// Where it answers joins.
+    pub(crate) join_address: SocketAddr,
     pub(crate) metrics: Metrics,
     pub(crate) events: mpsc::Sender<CellEvent>,
     /// Told when the cell's state has changed.
@@ -116,8 +126,11 @@ pub(crate) fn start<K: Kubernetes>(parts: Parts<K>) -> Running {
         reporter: Reporter::new(status, parts.events, parts.poke.clone()),
         waiting: BTreeMap::new(),
         version: None,
+        own_versions: OwnVersions::default(),
         verdict_at: None,
+        read_at: Instant::now(),
         look_again: false,
+        certificates: Certificates::new(parts.lifetime),
         settled: !parts.take_census,
         may_begin: parts.may_begin,
         metrics: parts.metrics,
@@ -172,9 +185,12 @@ struct Cell<K> {
     mesh: CellMesh,
     reporter: Reporter,
     /// Agents that wait for the first map that lists them.
-    waiting: BTreeMap<Uid, oneshot::Sender<SignedMap>>,
+    waiting: BTreeMap<Uid, oneshot::Sender<Admission>>,
     version: Option<RecordVersion>,
+    own_versions: OwnVersions,
     verdict_at: Option<Instant>,
+    /// When the record was last read.
+    read_at: Instant,
     /// A look at a pod failed: once more.
     look_again: bool,
     /// Every member has a map of this cell, as far as that is to be found out.
@@ -182,18 +198,20 @@ struct Cell<K> {
     /// There may be no record yet.
     may_begin: bool,
     metrics: Metrics,
+    certificates: Certificates,
 }
 
 impl<K: Kubernetes> Cell<K> {
     async fn run(mut self) {
+        self.take_wishes();
+        self.take_inventory();
         self.load().await;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let wait = self
-                .life
-                .next_deadline()
-                .map(|at| at.saturating_since(clock::now()));
+            let due = self.life.next_deadline();
+            let due = due.filter(|_| self.reporter.doubts.is_empty());
+            let wait = due.map(|at| at.saturating_since(clock::now()));
             tokio::select! {
                 Some(command) = self.commands.recv() => self.on_command(command),
                 event = self.mesh.next_event() => self.on_event(event),
@@ -201,24 +219,41 @@ impl<K: Kubernetes> Cell<K> {
                     if changed.is_err() {
                         return;
                     }
+                    self.take_inventory();
+                    self.look_at_the_record().await;
                     self.look_for_gone_pods().await;
                 }
                 changed = self.wishes.changed() => {
                     if changed.is_err() {
                         return;
                     }
+                    self.take_wishes();
                 }
                 () = sleep(wait) => {}
-                _ = tick.tick() => self.look().await,
+                _ = tick.tick() => {
+                    self.tend_certificates();
+                    self.look().await;
+                }
             }
             self.advance().await;
             self.report();
         }
     }
 
+    fn take_wishes(&mut self) {
+        let policy = Policy::from(&*self.wishes.borrow_and_update());
+        self.life.set_policy(clock::now(), policy);
+    }
+
+    fn take_inventory(&mut self) {
+        let inventory = self.inventory.borrow_and_update();
+        self.life.set_inventory(clock::now(), &inventory);
+    }
+
     /// Reads the record until it can be used.
     async fn load(&mut self) {
         loop {
+            self.read_at = Instant::now();
             let read = self
                 .kubernetes
                 .read_record(&self.settings.cluster, &self.settings.cell);
@@ -231,22 +266,25 @@ impl<K: Kubernetes> Cell<K> {
                         None => (None, None),
                     };
                     self.may_begin &= map.is_none();
+                    self.own_versions.extend(version.as_ref());
                     self.version = version;
+                    self.reporter.doubts.read(map.as_ref().map(Map::version));
                     self.life.reload(map.clone(), now);
                     if let Some(map) = map {
                         self.publish(map).await;
                     }
-                    self.reporter.thaw();
                     self.report();
                     self.look_for_gone_pods().await;
                     return;
                 }
                 Err(failure @ (RecordFailure::Tampered(_) | RecordFailure::Invalid(_))) => {
-                    self.freeze(FrozenCause::RecordTampered, &failure.to_string());
+                    let message = doubts::describe(&self.settings, &failure.to_string());
+                    self.reporter.doubts.tampered(message);
+                    self.reporter.report_frozen(&self.life);
                     tokio::time::sleep(FROZEN_RETRY).await;
                 }
                 Err(failure) => {
-                    tracing::warn!(cluster = %self.settings.cluster.name, %failure, "the record was not read");
+                    tracing::warn!(cluster = %self.settings.cluster, %failure, "the record was not read");
                     tokio::time::sleep(RETRY).await;
                 }
             }
@@ -263,9 +301,7 @@ impl<K: Kubernetes> Cell<K> {
     fn on_knock(&mut self, knock: Knock) {
         match knock {
             Knock::Admit { candidate, reply } => self.admit(candidate, reply),
-            Knock::Withdraw { uid, key } => {
-                self.life.withdraw(uid, key);
-            }
+            Knock::Withdraw { uid, key } => self.life.withdraw(uid, key),
             Knock::Refused {
                 pod,
                 category,
@@ -280,51 +316,22 @@ impl<K: Kubernetes> Cell<K> {
         }
     }
 
-    fn admit(&mut self, candidate: Candidate, reply: oneshot::Sender<SignedMap>) {
-        let name = &candidate.name;
-        tracing::info!(cluster = %self.settings.cluster.name, pod = %name, node = %candidate.node, "agent asks to join");
+    fn admit(&mut self, candidate: Candidate, reply: oneshot::Sender<Admission>) {
+        let (name, cluster) = (&candidate.name, &self.settings.cluster);
+        self.certificates.issued_to(candidate.uid, Instant::now());
+        let listed = self.life.map().and_then(|map| map.member(candidate.uid));
+        if listed.is_some_and(|member| member.key == candidate.key) {
+            tracing::info!(%cluster, pod = %name, "certificate renewed");
+            // An agent that went away in the meantime has its certificate all the same.
+            let _ = reply.send(Admission::Renewed);
+            return;
+        }
+        tracing::info!(%cluster, pod = %name, node = %candidate.node, "agent asks to join");
+        if self.life.is_full_for(candidate.uid) {
+            self.reporter.cell_is_full_for(name);
+        }
         self.waiting.insert(candidate.uid, reply);
         self.life.join(clock::now(), candidate);
-    }
-
-    fn on_event(&mut self, event: Event) {
-        let cluster = &self.settings.cluster.name;
-        match event {
-            Event::Verdict { epoch, failed } => {
-                self.metrics.verdicts.inc();
-                self.verdict_at = Some(Instant::now());
-                let names: Vec<String> = failed.iter().map(|id| self.name_of(*id)).collect();
-                tracing::warn!(cluster, epoch, failed = names.join(","), "verdict: failed");
-                self.life
-                    .verdict(clock::now(), failed.into_iter().collect());
-            }
-            Event::VerdictWithdrawn { epoch } => {
-                tracing::info!(cluster, epoch, "verdict withdrawn");
-                self.life
-                    .verdict(clock::now(), std::collections::BTreeSet::new());
-            }
-            Event::Leaving { member } => {
-                tracing::info!(cluster, member = self.name_of(member), "member leaves");
-                self.life.leave(clock::now(), member);
-            }
-            // The parts of a cell that was split go on; nothing more is decided here.
-            Event::MapConflict { .. } | Event::NewerMapSeen { .. } if self.is_split() => {}
-            Event::MapConflict { epoch } => {
-                self.freeze(
-                    FrozenCause::MapConflict,
-                    &format!("the mesh holds another map of epoch {epoch}"),
-                );
-            }
-            Event::NewerMapSeen {
-                version: (era, epoch),
-            } => {
-                let message = format!(
-                    "the mesh holds a newer map (era {era}, epoch {epoch}) than the record"
-                );
-                self.freeze(FrozenCause::EpochRegression, &message);
-            }
-            other => tracing::debug!(cluster, event = ?other, "mesh"),
-        }
     }
 
     fn name_of(&self, id: MemberId) -> String {
@@ -332,10 +339,26 @@ impl<K: Kubernetes> Cell<K> {
         member.map_or_else(|| id.to_string(), |member| member.name.clone())
     }
 
+    /// The pace's work on certificates.
+    fn tend_certificates(&mut self) {
+        self.mesh.show_newest_certificate();
+        let overdue = match self.life.map() {
+            Some(map) => self.certificates.overdue(map, Instant::now()),
+            None => Vec::new(),
+        };
+        self.reporter.set_overdue(overdue);
+    }
+
     /// Records and publishes the next map, if it is time for one.
     async fn advance(&mut self) {
-        if self.reporter.is_frozen() || self.wishes.borrow_and_update().paused {
-            return;
+        if !self.reporter.doubts.is_empty() {
+            if self.read_at.elapsed() < FROZEN_RETRY {
+                return;
+            }
+            self.load().await;
+            if !self.reporter.doubts.is_empty() {
+                return;
+            }
         }
         let (wanted, old_pods) = {
             let inventory = self.inventory.borrow();
@@ -346,7 +369,7 @@ impl<K: Kubernetes> Cell<K> {
             Ok(Some(proposal)) => proposal,
             Err(error) => {
                 self.metrics.plans_refused.inc();
-                tracing::error!(cluster = %self.settings.cluster.name, %error, "no map can be made; please report this");
+                tracing::error!(cluster = %self.settings.cluster, %error, "no map can be made; please report this");
                 return tokio::time::sleep(RETRY).await;
             }
         };
@@ -367,6 +390,7 @@ impl<K: Kubernetes> Cell<K> {
                 self.metrics
                     .write_seconds
                     .observe(begun.elapsed().as_secs_f64());
+                self.own_versions.extend(Some(&version));
                 self.version = Some(version);
                 self.may_begin = false;
                 true
@@ -382,7 +406,7 @@ impl<K: Kubernetes> Cell<K> {
                     .write_failures
                     .with_label_values(&[cause])
                     .inc();
-                tracing::warn!(cluster = %self.settings.cluster.name, %failure, "the map was not recorded");
+                tracing::warn!(cluster = %self.settings.cluster, %failure, "the map was not recorded");
                 if cause != "conflict" {
                     tokio::time::sleep(RETRY).await;
                 }
@@ -402,7 +426,7 @@ impl<K: Kubernetes> Cell<K> {
                 .observe(verdict_at.elapsed().as_secs_f64());
         }
         tracing::info!(
-            cluster = %self.settings.cluster.name,
+            cluster = %self.settings.cluster,
             epoch = proposal.map.epoch,
             members = proposal.map.members.len(),
             joined = proposal.joined.join(","),
@@ -422,7 +446,10 @@ impl<K: Kubernetes> Cell<K> {
     async fn publish(&mut self, map: Map) {
         let signed = match SignedMap::sign(map, &self.settings.keys.map) {
             Ok(signed) => signed,
-            Err(error) => return self.freeze(FrozenCause::RecordTampered, &error.to_string()),
+            Err(error) => {
+                let message = doubts::describe(&self.settings, &error.to_string());
+                return self.reporter.doubts.tampered(message);
+            }
         };
         self.mesh.publish(&signed).await;
         let listed: Vec<Uid> = self
@@ -434,17 +461,9 @@ impl<K: Kubernetes> Cell<K> {
         for uid in listed {
             if let Some(reply) = self.waiting.remove(&uid) {
                 // An agent that went away in the meantime joins again.
-                let _ = reply.send(signed.clone());
+                let _ = reply.send(Admission::Listed(signed.clone()));
             }
         }
-    }
-
-    fn freeze(&mut self, cause: FrozenCause, message: &str) {
-        let message = format!(
-            "{message}; no further map is made. Look at it: kubectl -n {} get gossipcell {} -o yaml",
-            self.settings.cluster.namespace, self.settings.cell
-        );
-        self.reporter.freeze(Frozen { cause, message });
     }
 
     fn report(&mut self) {

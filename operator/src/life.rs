@@ -5,98 +5,64 @@
 //!   join ──▶ candidate ──▶ listed ──┬─ verdict ───────────────▶ removed, its slots re-homed
 //!              (batch)        ▲     ├─ presumed dead ──────────▶ removed, its slots re-homed
 //!                             │     ├─ says Leave, or pod gone ▶ removed, its slots re-homed
-//!                             └─────┴─ joins again (new key) ──▶ replaced, keeps its slots
+//!                             ├─────┴─ joins again (new key) ──▶ replaced, keeps its slots
+//!                             │
+//!                             └─ joins again ── listed as failed, with its slots ◀── too many
+//!                                                (`freeze.rs`: what too many are)
 //! ```
+//!
+//! A removed member's slots go to its heir on the same node where there is one (`heirs.rs`), else to
+//! whom the plan gives them.
+
+mod build;
+mod chain;
+mod freeze;
+mod heirs;
+mod standing;
+mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use slotmesh_mesh::identity::{Epoch, MemberId, PublicKey, Uid};
+use slotmesh_mesh::identity::{MemberId, PublicKey, Uid};
 use slotmesh_mesh::limits;
-use slotmesh_mesh::map::{DirectoryEntry, Map, Member, Mode, Owner, Protocol};
-use slotmesh_mesh::slot::SlotSet;
+use slotmesh_mesh::map::{DirectoryEntry, Map, Member};
 use slotmesh_mesh::time::Instant;
-use thiserror::Error;
 
-use crate::plan::checker::{PlanError, check};
-use crate::plan::{Holding, Snapshot, plan};
+use crate::seam::{FrozenCause, Inventory, PlanPreview};
+
+use chain::Chain;
+use freeze::Freezes;
+pub use types::{Candidate, LifeError, LifeSettings, Policy, Proposal};
 
 /// Joins and deaths within that time are one epoch.
 pub const BATCH: Duration = Duration::from_millis(300);
 /// The first map waits that long, after the first join, for pods that are still missing.
 pub const FIRST_MAP_WAIT: Duration = Duration::from_secs(10);
 
-/// What does not change in the life of a cell.
-#[derive(Clone, Debug)]
-pub struct LifeSettings {
-    /// UID of the cluster.
-    pub cluster: Uid,
-    /// Name of the cell.
-    pub cell: String,
-    /// Epoch of the first map.
-    pub first_epoch: Epoch,
-    /// As the spec wants it.
-    pub heartbeat_interval_ms: u32,
-}
-
-/// An agent that proved who it is and wants to be listed.
+/// What the API says of a pod, as far as a life depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    /// UID of its pod.
-    pub uid: Uid,
-    /// Key of its process.
-    pub key: PublicKey,
-    /// Name of its pod.
-    pub name: String,
-    /// Its node.
-    pub node: String,
-    /// Its zone; empty when unknown.
-    pub zone: String,
-    /// Its mesh port.
-    pub address: SocketAddr,
-    /// Where clients are sent to.
-    pub client_address: SocketAddr,
-    /// Weight of the owner on it.
-    pub capacity: u16,
+struct Pod {
+    node: String,
+    /// Neither being deleted nor finished.
+    lives: bool,
+    capacity: u16,
 }
 
-/// The next map, and what it changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proposal {
-    /// To be recorded.
-    pub map: Map,
-    /// Names of new members.
-    pub joined: Vec<String>,
-    /// Names of members that were found failed and are back.
-    pub recovered: Vec<String>,
-    /// Names of members that failed.
-    pub failed: Vec<String>,
-    /// Names of members that left or whose pod is gone.
-    pub left: Vec<String>,
-    /// Slots that had lost their owner.
-    pub failed_over: u16,
-    /// Slots that change their owner.
-    pub moves: u16,
-    /// The fewest that could.
-    pub minimum_moves: u16,
-}
-
-/// Why there is no proposal though something is to be done.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum LifeError {
-    /// The planner's plan does not pass the checker: a defect.
-    #[error("the plan was refused by the checker: {0}")]
-    Plan(#[from] PlanError),
-    /// The map would break a rule.
-    #[error("the next map is not valid: {0}")]
-    Map(#[from] slotmesh_mesh::map::MapError),
+/// What the API says of a cell's pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Pods {
+    by_uid: BTreeMap<Uid, Pod>,
+    /// Members that there should be, once the DaemonSet is known.
+    wanted: Option<usize>,
 }
 
 /// The life of the members of one cell.
 #[derive(Clone, Debug)]
 pub struct Life {
     settings: LifeSettings,
+    policy: Policy,
+    pods: Pods,
     map: Option<Map>,
     candidates: BTreeMap<Uid, Candidate>,
     failed: BTreeSet<MemberId>,
@@ -106,10 +72,17 @@ pub struct Life {
     /// The other cells, as the next map is to name them; none as long as nobody has said.
     directory: Option<Vec<DirectoryEntry>>,
     gone: BTreeSet<Uid>,
+    /// Listed members whose pod is gone or on its way out, and since when.
+    away_since: BTreeMap<Uid, Instant>,
     /// Pods whose member was found failed, until they are listed again.
     lost: BTreeSet<Uid>,
+    chain: Chain,
+    freezes: Freezes,
+    preview: Option<PlanPreview>,
     first_join: Option<Instant>,
     batch_ends: Option<Instant>,
+    /// Something other than a member's fate changed: look whether another map would be made now.
+    look_again: bool,
 }
 
 impl Life {
@@ -118,6 +91,8 @@ impl Life {
     pub fn new(settings: LifeSettings, map: Option<Map>, now: Instant) -> Self {
         let mut life = Self {
             settings,
+            policy: Policy::default(),
+            pods: Pods::default(),
             map: None,
             candidates: BTreeMap::new(),
             failed: BTreeSet::new(),
@@ -125,26 +100,77 @@ impl Life {
             leaving: BTreeSet::new(),
             directory: None,
             gone: BTreeSet::new(),
+            away_since: BTreeMap::new(),
             lost: BTreeSet::new(),
+            chain: Chain::default(),
+            freezes: Freezes::default(),
+            preview: None,
             first_join: None,
             batch_ends: None,
+            look_again: false,
         };
-        if let Some(map) = map {
-            life.recorded(map, now);
+        if map.is_some() {
+            life.reload(map, now);
         }
         life
     }
 
     /// What the API server holds, read again after a doubt; agents that wait go on waiting.
     pub fn reload(&mut self, map: Option<Map>, now: Instant) {
+        self.look_again = true;
         match map {
-            Some(map) => self.recorded(map, now),
+            Some(map) => {
+                // What this operator holds already, it has judged already.
+                if self.map.as_ref().map(Map::version) != Some(map.version()) {
+                    self.freezes.resume(now, &map, self.policy);
+                }
+                self.recorded(map, now);
+            }
             None => {
                 self.map = None;
+                self.preview = None;
                 self.batch_ends = None;
                 self.begin_batch(now);
             }
         }
+    }
+
+    /// What the spec wants.
+    pub fn set_policy(&mut self, now: Instant, policy: Policy) {
+        if self.policy == policy {
+            return;
+        }
+        if self.map.is_some() && policy.max_unhealthy_percent > self.policy.max_unhealthy_percent {
+            self.freezes.limit_was_raised();
+        }
+        self.policy = policy;
+        self.look_again = true;
+        self.begin_batch(now);
+        self.preview_again();
+    }
+
+    /// What the API says of the cell's pods: their nodes' capacity, who is on the way out, and who has
+    /// a successor on its node.
+    pub fn set_inventory(&mut self, now: Instant, inventory: &Inventory) {
+        let pod = |pod: &crate::seam::PodFacts| Pod {
+            node: pod.node.clone(),
+            lives: !pod.deleting && !pod.finished,
+            capacity: pod.capacity,
+        };
+        let by_uid = inventory.pods.iter().map(|(uid, facts)| (*uid, pod(facts)));
+        let pods = Pods {
+            by_uid: by_uid.collect(),
+            wanted: inventory.daemon_set_uid.map(|_| inventory.wanted),
+        };
+        if pods == self.pods {
+            return;
+        }
+        // Whoever was looked for in vain and is shown again was not gone.
+        self.gone.retain(|uid| !pods.by_uid.contains_key(uid));
+        self.pods = pods;
+        self.note_who_is_away(now);
+        self.look_again = true;
+        self.begin_batch(now);
     }
 
     /// The newest recorded map.
@@ -163,6 +189,25 @@ impl Life {
     #[must_use]
     pub fn lost(&self) -> &BTreeSet<Uid> {
         &self.lost
+    }
+
+    /// Why nothing is planned, if so: each cause with who, why and the next command.
+    #[must_use]
+    pub fn frozen(&self) -> &BTreeMap<FrozenCause, String> {
+        self.freezes.told()
+    }
+
+    /// What evening out would come to, while it only may be shown.
+    #[must_use]
+    pub fn preview(&self) -> Option<&PlanPreview> {
+        self.preview.as_ref().filter(|_| self.frozen().is_empty())
+    }
+
+    /// Whether that pod cannot be listed because the cell lists as many members as it can.
+    #[must_use]
+    pub fn is_full_for(&self, uid: Uid) -> bool {
+        let map = self.map.as_ref();
+        map.is_some_and(|map| map.members.len() >= limits::MEMBERS_MAX && map.member(uid).is_none())
     }
 
     /// An agent proved who it is. Its newest key counts.
@@ -191,6 +236,7 @@ impl Life {
     /// The verdict of the mesh: exactly these have failed.
     pub fn verdict(&mut self, now: Instant, failed: BTreeSet<MemberId>) {
         self.failed = failed;
+        self.note_who_is_away(now);
         self.begin_batch(now);
     }
 
@@ -206,10 +252,11 @@ impl Life {
         self.begin_batch(now);
     }
 
-    /// Whether a map is recorded and nothing waits to be changed in it.
+    /// Whether a map is recorded and nothing waits to be changed in it, nor anybody to inherit.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
-        self.map.is_some() && !self.has_changes()
+        let no_heirs = |map: &Map| self.heirs(map).is_empty();
+        self.map.as_ref().is_some_and(no_heirs) && !self.has_changes()
     }
 
     /// A member says that it leaves.
@@ -222,15 +269,25 @@ impl Life {
     pub fn pod_gone(&mut self, now: Instant, uid: Uid) {
         self.lost.remove(&uid);
         self.candidates.remove(&uid);
-        self.gone.insert(uid);
+        if self.gone.insert(uid) {
+            self.away_since.insert(uid, now);
+        }
         self.begin_batch(now);
     }
 
     /// A map was recorded: ours, or one found there.
     pub fn recorded(&mut self, map: Map, now: Instant) {
+        if let Some(before) = self.map.take() {
+            self.chain.follow(now, &before, &map, |member| {
+                member.failed
+                    || self.failed.contains(&member.id())
+                    || self.presumed.contains(&member.id())
+            });
+            let dropped = before.members.iter().filter(|member| member.failed);
+            self.lost.extend(dropped.map(|member| member.uid));
+        }
         let found_dead = self.failed.union(&self.presumed);
-        let dropped = found_dead.filter(|member| map.member(member.uid).is_none());
-        self.lost.extend(dropped.map(|member| member.uid));
+        self.lost.extend(found_dead.map(|member| member.uid));
         self.lost
             .retain(|uid| map.member(*uid).is_none() && !self.gone.contains(uid));
         self.candidates.retain(|uid, candidate| {
@@ -242,6 +299,8 @@ impl Life {
         self.leaving.retain(|member| map.lists(*member));
         self.gone.retain(|uid| map.member(*uid).is_some());
         self.map = Some(map);
+        self.note_who_is_away(now);
+        self.preview_again();
         self.batch_ends = None;
         self.begin_batch(now);
     }
@@ -249,10 +308,17 @@ impl Life {
     /// When to ask for a proposal again.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        if self.map.is_none() {
-            return self.first_join.map(|first| first + FIRST_MAP_WAIT);
+        if self.policy.paused {
+            return None;
         }
+        let Some(map) = &self.map else {
+            return self.first_join.map(|first| first + FIRST_MAP_WAIT);
+        };
+        // A cell that was split changes no more.
+        let may_change = map.delegation.is_empty();
         self.batch_ends
+            .or(self.freezes.next_look())
+            .filter(|_| may_change)
     }
 
     /// The next map, if it is time for one. `wanted` members are expected, `old_pods` belong to a
@@ -261,27 +327,34 @@ impl Life {
     /// # Errors
     /// When planner and checker disagree.
     pub fn propose(
-        &self,
+        &mut self,
         now: Instant,
         wanted: usize,
         old_pods: usize,
     ) -> Result<Option<Proposal>, LifeError> {
-        let due = match &self.map {
-            Some(_) => self.batch_ends.is_some_and(|ends| now >= ends) && self.has_changes(),
-            None => {
-                let complete = !self.candidates.is_empty() && self.candidates.len() >= wanted;
-                let waited = self
-                    .first_join
-                    .is_some_and(|first| now >= first + FIRST_MAP_WAIT);
-                let batched = self.batch_ends.is_some_and(|ends| now >= ends);
-                old_pods == 0 && !self.candidates.is_empty() && (waited || (complete && batched))
-            }
-        };
-        if due {
-            self.build().map(Some)
-        } else {
-            Ok(None)
+        if self.policy.paused {
+            return Ok(None);
         }
+        let Some(map) = &self.map else {
+            let complete = !self.candidates.is_empty() && self.candidates.len() >= wanted;
+            let waited = self
+                .first_join
+                .is_some_and(|first| now >= first + FIRST_MAP_WAIT);
+            let batched = self.batch_ends.is_some_and(|ends| now >= ends);
+            let due =
+                old_pods == 0 && !self.candidates.is_empty() && (waited || (complete && batched));
+            return if due { self.first_map() } else { Ok(None) };
+        };
+        if self.next_deadline().is_none_or(|at| now < at) {
+            return Ok(None);
+        }
+        let standing = self.standing(map, now);
+        let third = self.chain.third_death(now, self.newly_dead(map, &standing));
+        let policy = self.policy;
+        self.freezes.assess(now, &standing, third, policy);
+        self.batch_ends = None;
+        self.look_again = false;
+        self.next_map(&standing)
     }
 
     fn begin_batch(&mut self, now: Instant) {
@@ -290,6 +363,7 @@ impl Life {
         }
     }
 
+    /// Whether there may be something to do; what there is, [`Life::propose`] finds out.
     fn has_changes(&self) -> bool {
         let Some(map) = &self.map else {
             return !self.candidates.is_empty();
@@ -298,148 +372,42 @@ impl Life {
             // Its parts go on.
             return false;
         }
-        !self.candidates.is_empty()
+        self.look_again
+            || !self.candidates.is_empty()
             || self
                 .directory
                 .as_ref()
                 .is_some_and(|directory| *directory != map.directory)
             || map.protocol.heartbeat_interval_ms != self.settings.heartbeat_interval_ms
-            || map.members.iter().any(|member| self.is_removed(member))
+            || map.members.iter().any(|member| self.is_in_question(member))
     }
 
     fn is_dead(&self, member: &Member) -> bool {
         self.failed.contains(&member.id()) || self.presumed.contains(&member.id())
     }
 
-    fn is_removed(&self, member: &Member) -> bool {
-        self.is_dead(member)
+    fn is_in_question(&self, member: &Member) -> bool {
+        member.failed
+            || self.is_dead(member)
             || self.leaving.contains(&member.id())
             || self.gone.contains(&member.uid)
     }
 
-    fn build(&self) -> Result<Proposal, LifeError> {
-        let mut map = self.map.clone().unwrap_or_else(|| Map {
-            cluster: self.settings.cluster,
-            cell: self.settings.cell.clone(),
-            era: 0,
-            epoch: 0,
-            slots: SlotSet::full(),
-            protocol: Protocol {
-                mode: Mode::Affinity,
-                ..Protocol::default()
-            },
-            members: Vec::new(),
-            delegation: Vec::new(),
-            directory: Vec::new(),
-        });
-        let parent_epoch = map.epoch;
-        let served = map.owners().fold(SlotSet::empty(), |slots, (_, owner)| {
-            slots.union(&owner.slots)
-        });
-        if let Some(directory) = &self.directory {
-            map.directory.clone_from(directory);
+    /// Keeps since when listed members' pods are gone or on the way out.
+    fn note_who_is_away(&mut self, now: Instant) {
+        let listed = self.map.iter().flat_map(|map| &map.members);
+        let away: BTreeSet<Uid> = listed
+            .map(|member| member.uid)
+            .filter(|uid| self.is_away(*uid))
+            .collect();
+        self.away_since.retain(|uid, _| away.contains(uid));
+        for uid in away {
+            self.away_since.entry(uid).or_insert(now);
         }
-        map.protocol.heartbeat_interval_ms = self.settings.heartbeat_interval_ms;
-        map.epoch = (parent_epoch + 1).max(self.settings.first_epoch);
-
-        let (mut failed, mut left) = (Vec::new(), Vec::new());
-        for member in map
-            .members
-            .iter()
-            .filter(|member| !self.candidates.contains_key(&member.uid))
-        {
-            if self.gone.contains(&member.uid) || self.leaving.contains(&member.id()) {
-                left.push(member.name.clone());
-            } else if self.is_dead(member) {
-                failed.push(member.name.clone());
-            }
-        }
-        map.members
-            .retain(|member| self.candidates.contains_key(&member.uid) || !self.is_removed(member));
-        let (joined, recovered) = self.admit(&mut map);
-        map.members.sort_by(|a, b| a.name.cmp(&b.name));
-
-        let snapshot = snapshot_of(&map, parent_epoch);
-        let failed_over = served.intersection(&snapshot.ownerless()).len();
-        let plan = plan(&snapshot);
-        check(&snapshot, &plan)?;
-        for step in &plan.moves {
-            for owner in map.members.iter_mut().flat_map(|member| &mut member.owners) {
-                if Some(owner.uid) == step.from {
-                    owner.slots.remove(&step.slots);
-                } else if owner.uid == step.to {
-                    owner.slots = owner.slots.union(&step.slots);
-                }
-            }
-        }
-        map.validate()?;
-        let (moves, minimum_moves) = (plan.moved_slots(), plan.minimum_moves);
-        Ok(Proposal {
-            map,
-            joined,
-            recovered,
-            failed,
-            left,
-            failed_over,
-            moves,
-            minimum_moves,
-        })
     }
 
-    /// Lists the candidates; one whose pod was listed takes over what its older self owned.
-    fn admit(&self, map: &mut Map) -> (Vec<String>, Vec<String>) {
-        let (mut joined, mut recovered) = (Vec::new(), Vec::new());
-        for candidate in self.candidates.values() {
-            let older = map
-                .members
-                .iter()
-                .position(|member| member.uid == candidate.uid);
-            let older = older.map(|index| map.members.remove(index));
-            if older.is_none() && map.members.len() >= limits::MEMBERS_MAX {
-                continue;
-            }
-            let names = if self.lost.contains(&candidate.uid) {
-                &mut recovered
-            } else {
-                &mut joined
-            };
-            names.push(candidate.name.clone());
-            let held = older.map(|member| member.slots()).unwrap_or_default();
-            map.members.push(Member {
-                name: candidate.name.clone(),
-                uid: candidate.uid,
-                incarnation: map.epoch,
-                key: candidate.key,
-                node: candidate.node.clone(),
-                zone: candidate.zone.clone(),
-                address: candidate.address,
-                failed: false,
-                owners: vec![Owner {
-                    name: candidate.name.clone(),
-                    uid: candidate.uid,
-                    address: candidate.client_address,
-                    capacity: candidate.capacity,
-                    slots: held,
-                }],
-            });
-        }
-        (joined, recovered)
-    }
-}
-
-fn snapshot_of(map: &Map, parent_epoch: Epoch) -> Snapshot {
-    let holding = |owner: &Owner| Holding {
-        capacity: owner.capacity,
-        slots: owner.slots.clone(),
-    };
-    let owners = map
-        .owners()
-        .map(|(_, owner)| (owner.uid, holding(owner)))
-        .collect();
-    Snapshot {
-        parent_epoch,
-        slots: map.slots.clone(),
-        owners,
+    fn is_away(&self, uid: Uid) -> bool {
+        self.gone.contains(&uid) || self.pods.by_uid.get(&uid).is_some_and(|pod| !pod.lives)
     }
 }
 

@@ -9,6 +9,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use slotmesh_api::conditions::events;
 
+use crate::lease::Tenure;
 use crate::seam::CellEvent;
 use crate::status::frozen_reason;
 
@@ -81,6 +82,14 @@ pub fn event_of(event: &CellEvent) -> Event {
                 format!("{pod} may not join ({category}): {message}; next: kubectl logs {pod}");
             warning(events::JOIN_REFUSED, "Refuse", note)
         }
+        CellEvent::CertificateRenewalFailed { names } => {
+            let note = format!(
+                "{} got no new certificate for three quarters of its life; the mesh accepts the old one, expired or not; next: kubectl logs {}",
+                list(names),
+                names.first().map_or("", String::as_str)
+            );
+            warning(events::CERTIFICATE_RENEWAL_FAILED, "Renew", note)
+        }
         CellEvent::CellSplit { cell, parts, epoch } => {
             let parts: Vec<String> = parts
                 .iter()
@@ -97,7 +106,30 @@ pub fn event_of(event: &CellEvent) -> Event {
             "Freeze",
             frozen.message.clone(),
         ),
-        CellEvent::Unfrozen => normal("Unfrozen", "Thaw", "the record can be used again".into()),
+        CellEvent::Unfrozen { causes } => {
+            let reasons: Vec<&str> = causes.iter().map(|cause| frozen_reason(*cause)).collect();
+            let note = format!("{} is over: planning goes on", reasons.join(", "));
+            normal(events::UNFROZEN, "Thaw", note)
+        }
+        CellEvent::SlotsHandedOver {
+            slots,
+            changed_node,
+            from,
+            epoch,
+        } => {
+            let note = format!(
+                "{slots} slots of {} went to the new pods on the same nodes (epoch {epoch}); {changed_node} slots changed their node",
+                list(from)
+            );
+            normal(events::SLOTS_HANDED_OVER, "HandOver", note)
+        }
+        CellEvent::OwnersDrained { names, epoch } => {
+            let note = format!(
+                "{} hold no slots any more (capacity 0, epoch {epoch}); their nodes can go",
+                list(names)
+            );
+            normal(events::OWNER_DRAINED, "Drain", note)
+        }
     }
 }
 
@@ -115,6 +147,7 @@ pub struct Event {
 #[derive(Clone)]
 pub struct Recorder {
     client: Client,
+    tenure: Tenure,
     instance: String,
 }
 
@@ -127,10 +160,14 @@ impl std::fmt::Debug for Recorder {
 }
 
 impl Recorder {
-    /// Events are reported by this pod.
+    /// Events are reported by this pod, while it leads.
     #[must_use]
-    pub fn new(client: Client, instance: String) -> Self {
-        Self { client, instance }
+    pub fn new(client: Client, tenure: Tenure, instance: String) -> Self {
+        Self {
+            client,
+            tenure,
+            instance,
+        }
     }
 }
 
@@ -155,6 +192,9 @@ pub async fn publish(recorder: &Recorder, event: &Event, about: &ObjectReference
         regarding: Some(about.clone()),
         ..ApiEvent::default()
     };
+    if let Err(error) = recorder.tenure.check() {
+        return tracing::debug!(%error, reason = event.reason, "an event was not written");
+    }
     let events: Api<ApiEvent> = Api::namespaced(recorder.client.clone(), namespace);
     let parameters = PostParams::default();
     match tokio::time::timeout(CALL_TIMEOUT, events.create(&parameters, &object)).await {

@@ -5,6 +5,8 @@
 //! remainders the rounded-up seat goes to whoever holds more than its share rounded down, so that
 //! nothing moves for rounding's sake. Only what is ownerless or above a quota moves: `ownerless + sum(max(0, held - quota))`, and
 //! no assignment with these quotas can do with less, because each of those slots has to move.
+//! Where only the ownerless may move ([`Reach::Ownerless`]), they go to owners below their quota: what
+//! these lack is never less than what is ownerless.
 
 pub mod checker;
 
@@ -44,6 +46,16 @@ pub struct Move {
     pub slots: SlotSet,
 }
 
+/// Which slots a plan may move.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Every owner gets its share.
+    #[default]
+    Everything,
+    /// Slots without an owner get one; whoever holds slots keeps them, drained owners included.
+    Ownerless,
+}
+
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -56,6 +68,13 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// How many runs of slots move.
+    #[must_use]
+    pub fn runs(&self) -> usize {
+        let runs = self.moves.iter().map(|step| step.slots.ranges().count());
+        runs.sum()
+    }
+
     /// How many slots move.
     #[must_use]
     pub fn moved_slots(&self) -> u16 {
@@ -77,7 +96,7 @@ impl Snapshot {
 
 /// Plans. Without an owner of any capacity there is nowhere to move anything, and nothing moves.
 #[must_use]
-pub fn plan(snapshot: &Snapshot) -> Plan {
+pub fn plan(snapshot: &Snapshot, reach: Reach) -> Plan {
     let quotas = quotas(snapshot);
     let mut plan = Plan {
         parent_epoch: snapshot.parent_epoch,
@@ -88,7 +107,11 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
         return plan;
     }
     let mut pool: Vec<(Option<Uid>, SlotSet)> = vec![(None, snapshot.ownerless())];
-    for (uid, owner) in &snapshot.owners {
+    let givers = match reach {
+        Reach::Everything => snapshot.owners.iter(),
+        Reach::Ownerless => Default::default(),
+    };
+    for (uid, owner) in givers {
         let quota = quotas.get(uid).copied().unwrap_or(0);
         pool.push((
             Some(*uid),

@@ -39,6 +39,13 @@ pub struct ClusterKey {
     pub uid: Uid,
 }
 
+/// `namespace/name`, as logs have it.
+impl std::fmt::Display for ClusterKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
 /// What the API says about a pod of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodFacts {
@@ -75,6 +82,9 @@ pub struct Inventory {
     /// Pods with this cluster's name and another cluster UID: the first map waits until they are gone.
     pub old_pods: usize,
     pub daemon_set_uid: Option<Uid>,
+    /// Versions of the cluster's records as a watch shows them, by name of the cell: somebody else may
+    /// have written or deleted one.
+    pub records: BTreeMap<String, String>,
 }
 
 /// What a TokenReview proved.
@@ -187,6 +197,8 @@ pub struct ClusterKeys {
     pub map: Keypair,
     /// Seals records.
     pub seal: SealKey,
+    /// The seal key took the place of a lost one: records of lower eras are sealed anew, once.
+    pub seals_from_era: Option<u32>,
 }
 
 /// What a cell is started with.
@@ -283,6 +295,8 @@ pub enum Degraded {
     MembersFailed { names: Vec<String> },
     /// Members look dead and too few are left to agree on it.
     NoFailover { because: String },
+    /// Members do not renew their certificates.
+    CertificateExpiring { names: Vec<String> },
     /// The operator reaches no member of the cell.
     MeshUnreachable { because: String },
 }
@@ -290,9 +304,18 @@ pub enum Degraded {
 /// Why the operator refuses to plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FrozenCause {
+    /// The record cannot be used. Causes are told in this order, the gravest first.
     RecordTampered,
+    /// The mesh holds a newer map than the record.
     EpochRegression,
+    /// The mesh holds another map of the record's epoch.
     MapConflict,
+    /// The API shows too few pods to be believed.
+    PartialView,
+    /// Too many members failed at once.
+    MassFailure,
+    /// Whoever takes over certain slots dies.
+    OwnersDyingInSequence,
 }
 
 /// The operator refuses to plan.
@@ -314,8 +337,22 @@ pub struct Change {
     /// Slots that changed their owner, and the fewest that could have.
     pub moves: u32,
     pub minimum_moves: u32,
+    /// Slots that a pod handed to its heir on the same node; no plan moved them.
+    pub inherited: u32,
+    /// Slots that had an owner and have one on another node now.
+    pub changed_node: u32,
     pub epoch: Epoch,
     pub recorded_at: jiff::Timestamp,
+}
+
+/// Sums over the maps that a cell recorded since it was started: what came of a rollout is the
+/// difference between its end and its beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlotTotals {
+    /// Slots that a pod handed to its heir on the same node.
+    pub inherited: u64,
+    /// Slots that had an owner and got one on another node.
+    pub changed_node: u64,
 }
 
 /// A plan that waits, while its mode is Preview.
@@ -359,6 +396,8 @@ pub struct CellStatus {
     pub phase: CellPhase,
     pub degraded: Option<Degraded>,
     pub last_change: Option<Change>,
+    pub slot_totals: SlotTotals,
+    /// The gravest cause; its message names the others.
     pub frozen: Option<Frozen>,
     /// What would be done if the mode were not Preview.
     pub plan: Option<PlanPreview>,
@@ -399,11 +438,27 @@ pub enum CellEvent {
         minimum_moves: u32,
         epoch: Epoch,
     },
+    /// Pods were replaced on their nodes, and the new ones took over their slots.
+    SlotsHandedOver {
+        slots: u32,
+        changed_node: u32,
+        from: Vec<String>,
+        epoch: Epoch,
+    },
+    /// Owners of capacity 0 hold no slot any more.
+    OwnersDrained {
+        names: Vec<String>,
+        epoch: Epoch,
+    },
     /// At most one per pod and category until it joins.
     JoinRefused {
         pod: String,
         category: String,
         message: String,
+    },
+    /// Members whose certificates run out, told when the first is noticed.
+    CertificateRenewalFailed {
+        names: Vec<String>,
     },
     /// A cell has become two.
     CellSplit {
@@ -413,7 +468,10 @@ pub enum CellEvent {
         epoch: Epoch,
     },
     Frozen(Frozen),
-    Unfrozen,
+    /// No cause holds any more; these did.
+    Unfrozen {
+        causes: Vec<FrozenCause>,
+    },
 }
 
 /// A running cell. Dropping it stops the cell at once.

@@ -193,8 +193,13 @@ fn ready(cluster: &GossipCluster, known: &Known<'_>, status: &GossipClusterStatu
         CellPhase::Serving if cell.served_slots < u32::from(SLOT_COUNT) => no(
             reasons::SLOTS_UNSERVED,
             format!(
-                "{} of {SLOT_COUNT} slots have an owner; {}",
+                "{} of {SLOT_COUNT} slots have an owner{}; {}",
                 cell.served_slots,
+                if cell.frozen.is_some() {
+                    " that is well, and the operator is Frozen"
+                } else {
+                    ""
+                },
                 see_pods(cluster)
             ),
         ),
@@ -285,16 +290,28 @@ fn reconciling(cluster: &GossipCluster, rollout: &Rollout) -> Holds {
 fn degraded(cluster: &GossipCluster, known: &Known<'_>) -> Holds {
     let of_cell = known.cell.and_then(|cell| cell.degraded.as_ref());
     let namespace = place(cluster).0;
+    let is_frozen = known.cell.is_some_and(|cell| cell.frozen.is_some());
     let problem = of_cell.map(|degraded| match degraded {
         Degraded::MembersFailed { names } => {
             let some: Vec<&str> = names.iter().take(5).map(String::as_str).collect();
             let message = format!(
-                "{} failed: {}; their slots have new owners; look at the pods: kubectl -n {namespace} describe pod {}",
+                "{} failed: {}; {}; look at the pods: kubectl -n {namespace} describe pod {}",
+                names.len(),
+                some.join(", "),
+                if is_frozen { "what becomes of their slots, the condition Frozen tells" } else { "their slots have new owners" },
+                some.first().copied().unwrap_or_default()
+            );
+            (reasons::MEMBERS_FAILED, message)
+        }
+        Degraded::CertificateExpiring { names } => {
+            let some: Vec<&str> = names.iter().take(5).map(String::as_str).collect();
+            let message = format!(
+                "{} members do not renew their certificates: {}; the mesh goes on, the map revokes and expiry does not; look at one: kubectl logs {}",
                 names.len(),
                 some.join(", "),
                 some.first().copied().unwrap_or_default()
             );
-            (reasons::MEMBERS_FAILED, message)
+            (reasons::CERTIFICATE_EXPIRING, message)
         }
         Degraded::NoFailover { because } => (reasons::NO_FAILOVER, because.clone()),
         Degraded::MeshUnreachable { because } => {
@@ -372,6 +389,9 @@ pub fn frozen_reason(cause: FrozenCause) -> &'static str {
         FrozenCause::RecordTampered => reasons::RECORD_TAMPERED,
         FrozenCause::EpochRegression => reasons::EPOCH_REGRESSION,
         FrozenCause::MapConflict => reasons::MAP_CONFLICT,
+        FrozenCause::PartialView => reasons::PARTIAL_VIEW,
+        FrozenCause::MassFailure => reasons::MASS_FAILURE,
+        FrozenCause::OwnersDyingInSequence => reasons::OWNERS_DYING_IN_SEQUENCE,
     }
 }
 

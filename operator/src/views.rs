@@ -2,6 +2,7 @@
 //! the cluster that somebody has to look at. Only what is read is kept.
 
 mod child;
+mod records;
 mod trim;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,14 +13,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::DynamicObject;
+use kube::api::{DynamicObject, PartialObjectMeta};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
-use slotmesh_api::GossipCluster;
 use slotmesh_api::names::{APP_NAME, PART_OF};
+use slotmesh_api::{GossipCell, GossipCluster};
 use tokio::task::JoinSet;
 
 use crate::apply::resource_of;
@@ -29,6 +30,7 @@ use crate::queue::{Name, Queue};
 use crate::scope::Scope;
 
 pub use child::Cached;
+pub use records::Records;
 use trim::{trim, trim_pod};
 
 /// Seconds after which a watch is asked for anew (below the API server's own bound).
@@ -90,6 +92,8 @@ pub struct Views {
     pub daemon_sets: View<DaemonSet>,
     /// The other children, by the plural of their kind.
     children: BTreeMap<&'static str, View<DynamicObject>>,
+    /// Versions of the records.
+    pub records: Records,
     _tasks: JoinSet<()>,
 }
 
@@ -138,6 +142,11 @@ impl Views {
             });
             (plural, view)
         });
+        let records = Records::default();
+        for api in scope.apis::<PartialObjectMeta<GossipCell>>(client) {
+            let stream = watcher(api, everything.clone()).default_backoff();
+            tasks.spawn(records.clone().follow(stream, queue.clone()));
+        }
         if sight.nodes {
             let api = Api::all(client.clone());
             let of_nodes = NodeWatch {
@@ -152,6 +161,7 @@ impl Views {
             pods,
             daemon_sets,
             children: children.into(),
+            records,
             _tasks: tasks,
         }
     }

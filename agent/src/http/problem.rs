@@ -22,6 +22,7 @@ pub(crate) enum Problem {
     NotJoined,
     NotAMember,
     SlotUnserved,
+    TooManyConnections,
     TooManyWatchers,
     ShuttingDown,
     SlowReader,
@@ -31,7 +32,7 @@ pub(crate) enum Problem {
 impl Problem {
     /// All of them.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::BadParameter,
         Self::KeyMissing,
         Self::SeveralKeys,
@@ -43,6 +44,7 @@ impl Problem {
         Self::NotJoined,
         Self::NotAMember,
         Self::SlotUnserved,
+        Self::TooManyConnections,
         Self::TooManyWatchers,
         Self::ShuttingDown,
         Self::SlowReader,
@@ -62,6 +64,7 @@ impl Problem {
             Self::NotJoined => "NotJoined",
             Self::NotAMember => "NotAMember",
             Self::SlotUnserved => "SlotUnserved",
+            Self::TooManyConnections => "TooManyConnections",
             Self::TooManyWatchers => "TooManyWatchers",
             Self::ShuttingDown => "ShuttingDown",
             Self::SlowReader => "SlowReader",
@@ -84,6 +87,7 @@ impl Problem {
             Self::NotJoined
             | Self::NotAMember
             | Self::SlotUnserved
+            | Self::TooManyConnections
             | Self::TooManyWatchers
             | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::Metrics => StatusCode::INTERNAL_SERVER_ERROR,

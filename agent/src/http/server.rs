@@ -11,10 +11,12 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tower::util::MapRequest;
 
+use super::clients::Clients;
 use super::connection::{Connection, Patient};
+use super::problem::Problem;
 use super::watch::Pace;
 
 /// Bytes of a request's head; a key of 4096 bytes is 12288 when every byte is escaped.
@@ -32,8 +34,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What clients may take up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Connections at once; HTTP/1 has one request at a time on each. More wait to be accepted.
+    /// Connections at once; HTTP/1 has one request at a time on each. More wait to be accepted, and the
+    /// idle ones are closed to make room.
     pub(crate) connections: usize,
+    /// Of them, those of one client. More are refused.
+    pub(crate) connections_per_client: usize,
     /// Of them, those that watch the map or wait for a newer one. More are refused.
     pub(crate) watchers: usize,
     /// What a watch waits for.
@@ -53,6 +58,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 256,
+            connections_per_client: 128,
             watchers: 64,
             pace: Pace::default(),
             head_timeout: Duration::from_secs(15),
@@ -85,26 +91,60 @@ pub(crate) async fn serve(
 
 async fn accept(listener: TcpListener, router: Router, limits: Limits) {
     let connections = Arc::new(Semaphore::new(limits.connections));
-    // The semaphore is never closed.
-    while let Ok(permit) = connections.clone().acquire_owned().await {
-        match listener.accept().await {
-            Ok((stream, remote)) => {
-                let router = router.clone();
-                tokio::spawn(async move {
-                    converse(stream, remote, router, limits).await;
-                    drop(permit);
-                });
-            }
+    let (clients, crowded) = (Clients::default(), Arc::new(Notify::new()));
+    loop {
+        if connections.available_permits() == 0 {
+            crowded.notify_waiters();
+        }
+        // The semaphore is never closed.
+        let Ok(permit) = connections.clone().acquire_owned().await else {
+            return;
+        };
+        let (stream, remote) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
             }
-        }
+        };
+        let Some(held) = clients.hold(remote.ip(), limits.connections_per_client) else {
+            tracing::debug!(%remote, "a client that has too many connections was refused");
+            refuse(&stream, limits);
+            continue;
+        };
+        let (router, crowded) = (router.clone(), crowded.clone());
+        tokio::spawn(async move {
+            converse(stream, remote, router, limits, &crowded).await;
+            drop((permit, held));
+        });
     }
 }
 
+/// Says why, if the client's kernel has room for a few bytes, as it always has at first.
+fn refuse(stream: &TcpStream, limits: Limits) {
+    let most = limits.connections_per_client;
+    let refusal = Problem::TooManyConnections.because(format!(
+        "this client holds {most} connections to this agent already: reuse them"
+    ));
+    // Plain structures have no way to fail.
+    let body = serde_json::to_string(&refusal.body()).unwrap_or_default();
+    let status = refusal.problem.status();
+    let (length, kind) = (body.len(), "application/json");
+    let text = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nretry-after: 1\r\nconnection: close\r\n\r\n{body}"
+    );
+    let _ = stream.try_write(text.as_bytes());
+}
+
 /// One connection, as long as it may last.
-async fn converse(stream: TcpStream, remote: SocketAddr, router: Router, limits: Limits) {
+async fn converse(
+    stream: TcpStream,
+    remote: SocketAddr,
+    router: Router,
+    limits: Limits,
+    crowded: &Notify,
+) {
     let known = Connection::new(remote);
     let stream = Patient::new(stream, known.clone(), limits.write_stall);
     let told = known.clone();
@@ -119,9 +159,15 @@ async fn converse(stream: TcpStream, remote: SocketAddr, router: Router, limits:
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     tokio::pin!(connection);
+    let last = async {
+        tokio::select! {
+            () = tokio::time::sleep(limits.connection_age) => {}
+            () = crowded.notified() => {}
+        }
+    };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = tokio::time::sleep(limits.connection_age) => {
+        () = last => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = connection => ended,

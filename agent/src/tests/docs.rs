@@ -79,14 +79,15 @@ fn each_limit_is_there() {
     let seconds = |time: std::time::Duration| format!("{} s", time.as_secs());
     for (row, expected) in [
         (0, format!("{};", limits.connections)),
-        (1, format!("{};", limits.watchers)),
+        (1, format!("{};", limits.connections_per_client)),
+        (2, format!("{};", limits.watchers)),
         (
-            2,
+            3,
             format!("16 KiB, 64 headers, {}", seconds(limits.head_timeout)),
         ),
-        (3, seconds(limits.write_stall)),
-        (4, seconds(limits.pace.line)),
-        (5, seconds(limits.connection_age)),
+        (4, seconds(limits.write_stall)),
+        (5, seconds(limits.pace.line)),
+        (6, seconds(limits.connection_age)),
     ] {
         assert!(
             shown[row][1].starts_with(&expected),

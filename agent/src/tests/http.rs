@@ -263,3 +263,17 @@ async fn slots_of_other_cells_are_asked_for_there() {
         "16000-16383"
     );
 }
+
+#[test]
+fn whoever_went_to_another_cell_has_not_departed() {
+    let gone = |cell: &str| {
+        let mut next = super::fixture::at_epoch(8);
+        let mut map = (*next.map).clone();
+        map.members.truncate(1);
+        map.cell = cell.into();
+        next.map = Arc::new(map);
+        next.remember(&snapshot(), &crate::snapshot::Partings::default());
+        next.departed.len() - snapshot().departed.len()
+    };
+    assert_eq!((gone("sessions-bcdfg"), gone("sessions-other")), (1, 0));
+}

@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::http;
+use crate::http::{self, Asker};
 
 /// An agent's pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,16 @@ pub struct OwnerName {
 }
 
 impl Agent {
+    /// None while it has no node or address.
+    pub(crate) fn of(pod: &Pod) -> Option<Self> {
+        Some(Self {
+            name: pod.name_any(),
+            uid: pod.uid()?,
+            node: pod.spec.as_ref()?.node_name.clone()?,
+            ip: pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?,
+        })
+    }
+
     /// URL of its local API.
     #[must_use]
     pub fn api(&self, path: &str) -> String {
@@ -100,8 +110,33 @@ impl Agent {
     /// # Errors
     /// When it does not answer.
     pub async fn locate(&self, key: &str) -> Result<Location> {
-        let answer = http::json(&self.api(&format!("/v1/locate?key={key}"))).await?;
+        self.locate_by(&Asker::default(), key).await
+    }
+
+    /// The same over connections that are kept.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn locate_by(&self, asker: &Asker, key: &str) -> Result<Location> {
+        let answer = asker
+            .json(&self.api(&format!("/v1/locate?key={key}")))
+            .await?;
         Ok(serde_json::from_value(answer)?)
+    }
+
+    /// Owner (its pod's UID) of each of these slots, as this agent sees it or knows whom to ask.
+    ///
+    /// # Errors
+    /// When one is not answered within one hop.
+    pub async fn owners_of(&self, slots: &[u16]) -> Result<Vec<String>> {
+        let asker = Asker::default();
+        let mut owners = Vec::new();
+        for slot in slots {
+            let answer = asker.json(&self.api(&format!("/v1/slots/{slot}"))).await?;
+            let location: Location = serde_json::from_value(answer)?;
+            owners.push(location.owner.uid);
+        }
+        Ok(owners)
     }
 }
 
@@ -117,14 +152,4 @@ impl Operator {
             .copied()
             .with_context(|| format!("{} has no metric {name}", self.name))
     }
-}
-
-/// None while it has no node or address.
-pub(super) fn agent_of(pod: &Pod) -> Option<Agent> {
-    Some(Agent {
-        name: pod.name_any(),
-        uid: pod.uid()?,
-        node: pod.spec.as_ref()?.node_name.clone()?,
-        ip: pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?,
-    })
 }

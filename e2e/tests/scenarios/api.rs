@@ -22,8 +22,8 @@ pub fn cell(change: impl FnOnce(&mut Value)) -> Value {
         "protocol": {"wireVersion": 1, "mode": "Affinity", "heartbeatIntervalMilliseconds": 200, "observers": 10, "verdictPercent": 70},
         "members": [{"name": "a", "uid": uid, "incarnation": 5, "key": key, "node": "n", "zone": "z", "address": "10.0.0.1:7400",
             "owners": [{"name": "a", "uid": uid, "address": "10.0.0.1:7402", "capacity": 100, "slots": "0-16383"}]}],
-        "delegation": [{"cell": "c-1", "slots": "0-16383", "firstMapSha256": key, "startEpoch": 11}],
-        "directory": [{"cell": "c-2", "slots": "0-16383", "entries": ["10.0.0.2:7402"]}],
+        "delegation": [{"cell": "c-a", "slots": "0-16383", "firstMapSha256": key, "startEpoch": 11}],
+        "directory": [{"cell": "c-b", "slots": "", "entries": ["10.0.0.2:7402"]}],
         "seal": key,
     });
     change(&mut spec);

@@ -11,7 +11,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use slotmesh_e2e::stage::{CHART, OPERATOR_NAMESPACE, RELEASE, Stage};
+use slotmesh_e2e::stage::{CHART, NAMESPACE, OPERATOR_NAMESPACE, RELEASE, Stage};
+use slotmesh_e2e::wait;
+
+use crate::DEADLINE;
 
 /// Nodes on which `helm test` plays.
 const NODES: u8 = 3;
@@ -22,7 +25,7 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
     deploy::play(stage).await?;
     first_cluster_of_the_notes(stage).await?;
     policy::play(stage).await?;
-    helm_test(stage).await
+    helm_tests(stage).await
 }
 
 /// The chart as Helm renders it with this file of values, if any, these values, and these flags.
@@ -91,34 +94,66 @@ async fn first_cluster_of_the_notes(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Helm's own test, on nodes of its own: it passes, prints what it did, and leaves nothing.
-async fn helm_test(stage: &mut Stage) -> Result<()> {
+/// Helm's own test, on nodes of its own, with rights everywhere, and then with Roles in one namespace
+/// alone: it passes, prints what it did, and leaves nothing. The operators miss no right meanwhile.
+async fn helm_tests(stage: &mut Stage) -> Result<()> {
     let nodes = stage.add_nodes("tried", NODES).await?;
+    helm_test(stage, OPERATOR_NAMESPACE, &["--logs"]).await?;
+    no_right_is_missing(stage).await?;
+
+    let upgrade = ["upgrade", "--set", "watchNamespaces={default}"];
+    let upgrade = [&upgrade[..], &["--set", "rbac.readNodes=false"]].concat();
+    stage.release(&upgrade, CHART).await?;
+    println!("  helm upgrade: Roles in namespace {NAMESPACE} alone");
+    // Helm looks for logs of tests in the release's namespace only.
+    helm_test(stage, NAMESPACE, &[]).await?;
+    no_right_is_missing(stage).await?;
+    stage.release(&["upgrade"], CHART).await?;
+    nodes.remove().await;
+    Ok(())
+}
+
+async fn helm_test(stage: &Stage, namespace: &str, flags: &[&str]) -> Result<()> {
     let begun = Instant::now();
-    let arguments = ["test", RELEASE, "-n", OPERATOR_NAMESPACE, "--logs"];
+    let arguments = [&["test", RELEASE, "-n", OPERATOR_NAMESPACE], flags].concat();
     let said = stage.plane.helm(&arguments).await?;
-    for words in [
-        "is created",
-        "Ready with 3 members",
-        "user:42 belongs to",
-        "is deleted",
-    ] {
-        ensure!(
-            said.contains(words),
-            "helm test does not say `{words}`: {said}"
-        );
-    }
     println!(
         "  helm test: passed after {:.1} s",
         begun.elapsed().as_secs_f64()
     );
-    for line in said.lines().filter(|line| line.contains(" s  ")) {
-        println!("    {line}");
+    if flags.contains(&"--logs") {
+        for words in [
+            "is created",
+            "Ready with 3 members",
+            "user:42 belongs to",
+            "is deleted",
+        ] {
+            ensure!(
+                said.contains(words),
+                "helm test does not say `{words}`: {said}"
+            );
+        }
+        for line in said.lines().filter(|line| line.contains(" s  ")) {
+            println!("    {line}");
+        }
     }
     let kinds = "gossipclusters,pods,serviceaccounts,roles,rolebindings";
-    let query = ["get", kinds, "-n", OPERATOR_NAMESPACE, "-o", "name"];
-    let left = stage.plane.kubectl(&query).await?;
-    ensure!(!left.contains("-check"), "helm test left something: {left}");
-    nodes.remove().await;
+    wait::until("helm test to leave nothing", DEADLINE, async || {
+        let query = ["get", kinds, "-n", namespace, "-o", "name"];
+        let left = stage.plane.kubectl(&query).await?;
+        ensure!(!left.contains("-check"), "still there: {left}");
+        Ok(Some(()))
+    })
+    .await
+}
+
+async fn no_right_is_missing(stage: &Stage) -> Result<()> {
+    for pod in stage.operator_pods().await? {
+        let log = stage.log(&pod)?;
+        let complaint = log
+            .lines()
+            .find(|line| line.to_lowercase().contains("forbidden"));
+        ensure!(complaint.is_none(), "{pod} misses a right: {complaint:?}");
+    }
     Ok(())
 }

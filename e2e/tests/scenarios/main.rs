@@ -27,6 +27,7 @@ mod power_off;
 mod restart;
 mod scene;
 mod silence;
+mod split;
 mod strangers;
 mod upgrade;
 
@@ -50,7 +51,7 @@ type Play = fn(&mut Stage) -> LocalBoxFuture<'_, Result<()>>;
 
 /// One line a story, in the order in which they are played.
 #[rustfmt::skip]
-const STORIES: [Story; 18] = [
+const STORIES: [Story; 19] = [
     ("api", "each validation rule of the CRDs: accepted and refused", |s| Box::pin(api::play(s))),
     ("chart", "the chart and deploy/: rendered, tried against the API, rights, policy, helm test", |s| Box::pin(chart::play(s))),
     ("children", "every child is deleted and edited, names are taken, overrides refused, a cluster paused", |s| Box::pin(children::play(s))),
@@ -66,6 +67,7 @@ const STORIES: [Story; 18] = [
     ("power_off", "a node loses power: its peers know long before Kubernetes", |s| Box::pin(power_off::play(s))),
     ("silence", "nothing gets in or out of a node: verdict, and back", |s| Box::pin(silence::play(s))),
     ("cut", "two of five are cut off: the three agree, the two claim nothing", |s| Box::pin(cut::play(s))),
+    ("split", "a cell of twelve becomes two under look-ups: no slot moves", |s| Box::pin(split::play(s))),
     ("upgrade", "an earlier chart is upgraded under a cluster, uninstalled, installed again", |s| Box::pin(upgrade::play(s))),
     ("kubectl_only", "installed by kubectl alone, then taken over by helm", |s| Box::pin(kubectl_only::play(s))),
     ("install_uninstall", "helm uninstall and install again; a deleted cluster leaves nothing", |s| Box::pin(install_uninstall::play(s))),

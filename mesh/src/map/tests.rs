@@ -79,6 +79,16 @@ fn a_sound_map_round_trips() {
 }
 
 #[test]
+fn slots_of_the_failed_are_not_served() {
+    let mut map = map(4);
+    let held = map.members[1].slots().len();
+    map.members[1].failed = true;
+    map.validate().unwrap();
+    assert_eq!(map.served_slots(), 16384 - held);
+    assert_eq!(map.active().count(), 3);
+}
+
+#[test]
 fn every_slot_finds_its_owner() {
     let map = map(7);
     for number in 0..16384 {

@@ -1,7 +1,7 @@
 //! What a cell tells the half that speaks with Kubernetes: state through a watch channel, events
 //! through a bounded one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use slotmesh_mesh::map::Map;
@@ -9,10 +9,11 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::life::{Life, Proposal};
 use crate::seam::{
-    CellBrief, CellEvent, CellPhase, CellStatus, Change, Degraded, Frozen, Inventory, MemberStatus,
-    PlanPreview,
+    CellBrief, CellEvent, CellPhase, CellStatus, Change, Degraded, Frozen, FrozenCause, Inventory,
+    MemberStatus, PlanPreview, SlotTotals,
 };
 
+use super::doubts::Doubts;
 use super::mesh::Reach;
 
 /// Pods whose refusal was told and that have not joined since.
@@ -22,11 +23,17 @@ const REFUSED_MAX: usize = 256;
 pub(super) struct Reporter {
     status: watch::Sender<CellStatus>,
     events: mpsc::Sender<CellEvent>,
-    frozen: Option<Frozen>,
+    /// About the record.
+    pub(super) doubts: Doubts,
+    /// Causes that were told as events; those that are over stay until all are.
+    told: BTreeSet<FrozenCause>,
     last_change: Option<Change>,
+    slot_totals: SlotTotals,
     refused: BTreeSet<(String, String)>,
     /// Names of members that look dead while too few are left to agree on it.
     unproven: Vec<String>,
+    /// Names of members whose certificates run out.
+    overdue: Vec<String>,
     split_preview: Option<PlanPreview>,
     poke: Arc<Notify>,
 }
@@ -40,39 +47,70 @@ impl Reporter {
         Self {
             status,
             events,
-            frozen: None,
+            doubts: Doubts::default(),
+            told: BTreeSet::new(),
             last_change: None,
+            slot_totals: SlotTotals::default(),
             refused: BTreeSet::new(),
             unproven: Vec::new(),
+            overdue: Vec::new(),
             split_preview: None,
             poke,
         }
     }
 
-    pub(super) fn is_frozen(&self) -> bool {
-        self.frozen.is_some()
+    /// Shows at once why nothing is planned, and nothing else.
+    pub(super) fn report_frozen(&mut self, life: &Life) {
+        let frozen = self.frozen(life);
+        let changed = self.status.send_if_modified(|status| {
+            let changed = status.frozen != frozen;
+            status.frozen = frozen;
+            changed
+        });
+        if changed {
+            self.poke.notify_one();
+        }
     }
 
-    pub(super) fn freeze(&mut self, frozen: Frozen) {
-        if self.frozen.as_ref() == Some(&frozen) {
-            return;
+    /// The gravest cause for which nothing is planned; its message names the others. Each new one is
+    /// an event, and so is the end of the last.
+    fn frozen(&mut self, life: &Life) -> Option<Frozen> {
+        let mut causes: BTreeMap<FrozenCause, String> = self.doubts.causes();
+        causes.extend(
+            life.frozen()
+                .iter()
+                .map(|(cause, text)| (*cause, text.clone())),
+        );
+        for (cause, message) in &causes {
+            if self.told.insert(*cause) {
+                tracing::error!(?cause, message, "frozen");
+                let (cause, message) = (*cause, message.clone());
+                self.event(CellEvent::Frozen(Frozen { cause, message }));
+            }
         }
-        tracing::error!(cause = ?frozen.cause, message = frozen.message, "frozen");
-        self.event(CellEvent::Frozen(frozen.clone()));
-        self.frozen = Some(frozen.clone());
-        self.status
-            .send_modify(|status| status.frozen = Some(frozen));
-        self.poke.notify_one();
-    }
-
-    pub(super) fn thaw(&mut self) {
-        if self.frozen.take().is_some() {
-            self.event(CellEvent::Unfrozen);
+        if causes.is_empty() && !self.told.is_empty() {
+            let causes: Vec<FrozenCause> = std::mem::take(&mut self.told).into_iter().collect();
+            tracing::info!(?causes, "not frozen any more");
+            self.event(CellEvent::Unfrozen { causes });
         }
+        let (cause, mut message) = causes.pop_first()?;
+        let others: Vec<String> = causes.keys().map(|cause| format!("{cause:?}")).collect();
+        if !others.is_empty() {
+            message = format!("{message} (and {})", others.join(", "));
+        }
+        Some(Frozen { cause, message })
     }
 
     pub(super) fn set_unproven(&mut self, names: Vec<String>) {
         self.unproven = names;
+    }
+
+    pub(super) fn set_overdue(&mut self, names: Vec<String>) {
+        if self.overdue.is_empty() && !names.is_empty() {
+            let names = names.clone();
+            self.event(CellEvent::CertificateRenewalFailed { names });
+        }
+        self.overdue = names;
     }
 
     pub(super) fn set_split_preview(&mut self, preview: Option<PlanPreview>) {
@@ -91,6 +129,18 @@ impl Reporter {
         }
     }
 
+    /// An agent cannot be listed; it goes on waiting.
+    pub(super) fn cell_is_full_for(&mut self, pod: &str) {
+        self.event(CellEvent::JoinRefused {
+            pod: pod.to_owned(),
+            category: "CellFull".to_owned(),
+            message: format!(
+                "the cell lists {} members, as many as it can; it joins when one leaves",
+                slotmesh_mesh::limits::MEMBERS_MAX
+            ),
+        });
+    }
+
     /// A map was recorded: one event for each kind of change.
     pub(super) fn changed(&mut self, proposal: &Proposal) {
         let epoch = proposal.map.epoch;
@@ -98,7 +148,7 @@ impl Reporter {
         self.refused
             .retain(|(pod, _)| !proposal.joined.contains(pod));
         type List<'a> = (&'a Vec<String>, fn(Vec<String>, u64) -> CellEvent);
-        let lists: [List<'_>; 4] = [
+        let lists: [List<'_>; 5] = [
             (&proposal.joined, |names, epoch| CellEvent::MembersJoined {
                 names,
                 epoch,
@@ -114,14 +164,18 @@ impl Reporter {
                 names,
                 epoch,
             }),
+            (&proposal.drained, |names, epoch| CellEvent::OwnersDrained {
+                names,
+                epoch,
+            }),
         ];
         for (names, event) in lists {
             if !names.is_empty() {
                 self.event(event(names.clone(), epoch));
             }
         }
-        let mut from = proposal.failed.clone();
-        from.extend(proposal.left.iter().cloned());
+        let from = [&proposal.failed, &proposal.left, &proposal.dropped].map(Clone::clone);
+        let from = from.concat();
         if proposal.failed_over > 0 {
             let slots = proposal.failed_over.into();
             self.event(CellEvent::SlotsFailedOver {
@@ -138,6 +192,17 @@ impl Reporter {
                 epoch,
             });
         }
+        let (inherited, changed_node) = (proposal.inherited, proposal.changed_node);
+        self.slot_totals.inherited += u64::from(inherited);
+        self.slot_totals.changed_node += u64::from(changed_node);
+        if inherited > 0 {
+            self.event(CellEvent::SlotsHandedOver {
+                slots: inherited.into(),
+                changed_node: changed_node.into(),
+                from: proposal.inherited_from.clone(),
+                epoch,
+            });
+        }
         self.last_change = Some(Change {
             cause: cause(proposal).to_owned(),
             joined: [proposal.joined.clone(), proposal.recovered.clone()].concat(),
@@ -145,6 +210,8 @@ impl Reporter {
             left: proposal.left.clone(),
             moves,
             minimum_moves,
+            inherited: inherited.into(),
+            changed_node: changed_node.into(),
             epoch,
             recorded_at: jiff::Timestamp::now(),
         });
@@ -153,19 +220,17 @@ impl Reporter {
     pub(super) fn report(&mut self, life: &Life, inventory: &Inventory, reach: Reach) {
         let mut status = CellStatus {
             desired: inventory.wanted,
-            frozen: self.frozen.clone(),
+            frozen: self.frozen(life),
+            plan: self
+                .split_preview
+                .clone()
+                .or_else(|| life.preview().cloned()),
+            slot_totals: self.slot_totals,
             last_change: self.last_change.clone(),
             phase: phase(life, inventory),
-            plan: self.split_preview.clone(),
             ..CellStatus::default()
         };
-        let lost: Vec<String> = life
-            .lost()
-            .iter()
-            .filter_map(|uid| inventory.pods.get(uid))
-            .filter(|pod| !pod.deleting && !pod.finished)
-            .map(|pod| pod.name.clone())
-            .collect();
+        let lost = missed(life, inventory);
         if let Some(map) = life.map() {
             status.era = map.era;
             status.epoch = map.epoch;
@@ -189,6 +254,9 @@ impl Reporter {
             })
         } else if !lost.is_empty() {
             Some(Degraded::MembersFailed { names: lost })
+        } else if !self.overdue.is_empty() {
+            let names = self.overdue.clone();
+            Some(Degraded::CertificateExpiring { names })
         } else {
             None
         };
@@ -201,6 +269,18 @@ impl Reporter {
             self.poke.notify_one();
         }
     }
+}
+
+/// Names of those who failed and are not members again: pods that live and are not listed, and
+/// whoever the map lists as failed.
+fn missed(life: &Life, inventory: &Inventory) -> Vec<String> {
+    let lost = life.lost().iter().filter_map(|uid| inventory.pods.get(uid));
+    let lost = lost.filter(|pod| !pod.deleting && !pod.finished);
+    let listed = life.map().into_iter().flat_map(|map| &map.members);
+    let listed = listed.filter(|member| member.failed);
+    lost.map(|pod| pod.name.clone())
+        .chain(listed.map(|member| member.name.clone()))
+        .collect()
 }
 
 fn no_failover(unproven: &[String]) -> String {
@@ -220,6 +300,8 @@ fn cause(proposal: &Proposal) -> &'static str {
         "MembersLeft"
     } else if !proposal.joined.is_empty() || !proposal.recovered.is_empty() {
         "Join"
+    } else if proposal.moves > 0 {
+        "Rebalance"
     } else {
         "Settings"
     }
@@ -234,7 +316,14 @@ fn phase(life: &Life, inventory: &Inventory) -> CellPhase {
             joined: life.waiting(),
             wanted: inventory.wanted,
         },
-        Some(map) if map.owners().all(|(_, owner)| owner.capacity == 0) => CellPhase::NoOwners,
+        Some(map)
+            if map
+                .active()
+                .flat_map(|member| &member.owners)
+                .all(|owner| owner.capacity == 0) =>
+        {
+            CellPhase::NoOwners
+        }
         Some(_) => CellPhase::Serving,
     }
 }

@@ -6,7 +6,7 @@ use slotmesh_api::Automation;
 use slotmesh_mesh::map::Map;
 use slotmesh_transport::clock;
 
-use crate::seam::{FrozenCause, Kubernetes, PlanPreview};
+use crate::seam::{Kubernetes, PlanPreview};
 use crate::split;
 
 use super::{Cell, FROZEN_RETRY};
@@ -50,7 +50,7 @@ impl<K: Kubernetes> Cell<K> {
             Ok(None) => return,
             Err(error) => {
                 self.metrics.plans_refused.inc();
-                tracing::error!(cluster = %self.settings.cluster.name, %error, "the cell cannot be split; please report this");
+                tracing::error!(cluster = %self.settings.cluster, %error, "the cell cannot be split; please report this");
                 return tokio::time::sleep(super::RETRY).await;
             }
         };
@@ -62,7 +62,7 @@ impl<K: Kubernetes> Cell<K> {
                 .map(|part| part.cell.as_str())
                 .collect();
             tracing::info!(
-                cluster = %self.settings.cluster.name,
+                cluster = %self.settings.cluster,
                 cell = %self.settings.cell,
                 epoch = last.epoch,
                 members = last.members.len(),
@@ -79,16 +79,18 @@ impl<K: Kubernetes> Cell<K> {
     /// operator last recorded. An operator that never read it cannot know what it said.
     pub(super) async fn restore(&mut self) {
         let Some(mut map) = self.life.map().cloned() else {
-            self.freeze(FrozenCause::RecordTampered, "the record is gone");
+            let message = super::doubts::describe(&self.settings, "the record is gone");
+            self.reporter.doubts.tampered(message);
+            self.reporter.report_frozen(&self.life);
             return tokio::time::sleep(FROZEN_RETRY).await;
         };
-        tracing::warn!(cluster = %self.settings.cluster.name, cell = %self.settings.cell, epoch = map.epoch, "the record is gone: writing it again");
+        tracing::warn!(cluster = %self.settings.cluster, cell = %self.settings.cell, epoch = map.epoch, "the record is gone: writing it again");
         map.epoch += 1;
         let written = self
             .kubernetes
             .write_record(&self.settings.cluster, None, &map);
         if let Err(failure) = written.await {
-            tracing::warn!(cluster = %self.settings.cluster.name, %failure, "the record was not written again");
+            tracing::warn!(cluster = %self.settings.cluster, %failure, "the record was not written again");
             tokio::time::sleep(super::RETRY).await;
         }
     }

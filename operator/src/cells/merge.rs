@@ -27,8 +27,11 @@ pub(super) fn merge(cells: Vec<CellStatus>, splitting: Option<String>) -> CellSt
         merged.members.extend(cell.members);
         merged.cells.extend(cell.cells);
         merged.degraded = merged.degraded.or(cell.degraded);
-        merged.frozen = merged.frozen.or(cell.frozen);
+        let causes = [merged.frozen.take(), cell.frozen].into_iter().flatten();
+        merged.frozen = causes.min_by_key(|frozen| frozen.cause);
         merged.plan = merged.plan.or(cell.plan);
+        merged.slot_totals.inherited += cell.slot_totals.inherited;
+        merged.slot_totals.changed_node += cell.slot_totals.changed_node;
         let at = |change: &Option<crate::seam::Change>| change.as_ref().map(|it| it.recorded_at);
         if at(&cell.last_change) > at(&merged.last_change) {
             merged.last_change = cell.last_change;

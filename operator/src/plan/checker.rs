@@ -7,7 +7,7 @@ use slotmesh_mesh::identity::Uid;
 use slotmesh_mesh::slot::SLOT_COUNT;
 use thiserror::Error;
 
-use super::{Plan, Snapshot};
+use super::{Plan, Reach, Snapshot};
 
 /// Why a plan is refused.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -43,6 +43,9 @@ pub enum PlanError {
         /// How many.
         held: u64,
     },
+    /// A slot leaves its owner though only the ownerless may move.
+    #[error("slot {0} would leave its owner, and only slots without one may move")]
+    OutOfReach(u16),
     /// Fewer moves would do.
     #[error("{moved} slots move where {needed} would do")]
     Wasteful {
@@ -57,7 +60,7 @@ pub enum PlanError {
 ///
 /// # Errors
 /// Names the first rule that it breaks.
-pub fn check(snapshot: &Snapshot, plan: &Plan) -> Result<(), PlanError> {
+pub fn check(snapshot: &Snapshot, reach: Reach, plan: &Plan) -> Result<(), PlanError> {
     if plan.parent_epoch != snapshot.parent_epoch {
         return Err(PlanError::WrongParent {
             found: plan.parent_epoch,
@@ -92,13 +95,26 @@ pub fn check(snapshot: &Snapshot, plan: &Plan) -> Result<(), PlanError> {
         }
     }
     let (held, held_before) = (count(&after), count(&before));
-    fair(snapshot, &held, capacity)?;
+    let needed = match reach {
+        Reach::Everything => {
+            fair(snapshot, &held, capacity)?;
+            fewest(snapshot, &held_before, capacity)
+        }
+        Reach::Ownerless => {
+            nobody_is_robbed(&before, &after)?;
+            nobody_is_flooded(snapshot, &held, &held_before, capacity)?;
+            let ownerless = |slot: &slotmesh_mesh::slot::Slot| {
+                let holder = before.get(usize::from(slot.number()));
+                holder.copied().flatten().is_none()
+            };
+            snapshot.slots.iter().filter(ownerless).count() as u64
+        }
+    };
     let moved = before
         .iter()
         .zip(&after)
         .filter(|(before, after)| before != after)
         .count() as u64;
-    let needed = fewest(snapshot, &held_before, capacity);
     if moved != needed
         || moved != u64::from(plan.minimum_moves)
         || moved != u64::from(plan.moved_slots())
@@ -170,6 +186,40 @@ fn fair(snapshot: &Snapshot, held: &BTreeMap<Uid, u64>, capacity: u64) -> Result
         let exact = slots * u64::from(owner.capacity);
         if (held * capacity).abs_diff(exact) >= capacity {
             return Err(PlanError::Unfair { owner: *uid, held });
+        }
+    }
+    Ok(())
+}
+
+/// Only slots without an owner change hands.
+fn nobody_is_robbed(before: &Table, after: &Table) -> Result<(), PlanError> {
+    let robbed =
+        |(before, after): (&Option<Uid>, &Option<Uid>)| before.is_some() && before != after;
+    match before.iter().zip(after).position(robbed) {
+        Some(slot) => Err(PlanError::OutOfReach(
+            u16::try_from(slot).unwrap_or(u16::MAX),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Nobody who receives ends a whole slot or more above its exact share.
+fn nobody_is_flooded(
+    snapshot: &Snapshot,
+    held: &BTreeMap<Uid, u64>,
+    held_before: &BTreeMap<Uid, u64>,
+    capacity: u64,
+) -> Result<(), PlanError> {
+    let slots = u64::from(snapshot.slots.len());
+    for (uid, owner) in &snapshot.owners {
+        let now = held.get(uid).copied().unwrap_or(0);
+        let received = now > held_before.get(uid).copied().unwrap_or(0);
+        let exact = slots * u64::from(owner.capacity);
+        if received && now * capacity >= exact + capacity {
+            return Err(PlanError::Unfair {
+                owner: *uid,
+                held: now,
+            });
         }
     }
     Ok(())

@@ -48,8 +48,8 @@ fn snapshot(capacities: &[u16], deal: &[usize]) -> Snapshot {
 }
 
 fn planned(snapshot: &Snapshot) -> (Plan, BTreeMap<Uid, SlotSet>) {
-    let plan = plan(snapshot);
-    assert_eq!(check(snapshot, &plan), Ok(()));
+    let plan = plan(snapshot, Reach::Everything);
+    assert_eq!(check(snapshot, Reach::Everything, &plan), Ok(()));
     let mut held: BTreeMap<Uid, SlotSet> = snapshot
         .owners
         .iter()
@@ -127,7 +127,7 @@ fn without_capacity_nothing_moves() {
 #[test]
 fn the_checker_refuses_every_kind_of_wrong_plan() {
     let snapshot = snapshot(&[100; 3], &[1, 2]);
-    let good = plan(&snapshot);
+    let good = plan(&snapshot, Reach::Everything);
     type Case = (&'static str, fn(&mut Plan), fn(&PlanError) -> bool);
     let cases: [Case; 9] = [
         (
@@ -181,7 +181,7 @@ fn the_checker_refuses_every_kind_of_wrong_plan() {
     for (name, break_it, expected) in cases {
         let mut bad = good.clone();
         break_it(&mut bad);
-        let error = check(&snapshot, &bad).unwrap_err();
+        let error = check(&snapshot, Reach::Everything, &bad).unwrap_err();
         assert!(expected(&error), "{name}: {error}");
     }
     // Two survivors that swap: fair, and more than needed.
@@ -215,8 +215,38 @@ fn the_checker_refuses_every_kind_of_wrong_plan() {
         slots: other,
     });
     assert!(matches!(
-        check(&snapshot, &swapped),
+        check(&snapshot, Reach::Everything, &swapped),
         Err(PlanError::Wasteful { .. })
+    ));
+}
+
+#[test]
+fn the_checker_knows_what_may_move() {
+    let mut snapshot = snapshot(&[100, 100, 0], &[1, 2, 3, 3]);
+    snapshot.owners.remove(&uid(1));
+    let whole = plan(&snapshot, Reach::Everything);
+    assert!(matches!(
+        check(&snapshot, Reach::Ownerless, &whole),
+        Err(PlanError::OutOfReach(_))
+    ));
+    let small = plan(&snapshot, Reach::Ownerless);
+    assert!(matches!(
+        check(&snapshot, Reach::Everything, &small),
+        Err(PlanError::Unfair { .. })
+    ));
+    // All to one of two that could share: the receiver ends above its share.
+    let mut snapshot = self::snapshot(&[100, 100], &[1, 9]);
+    let mut greedy = plan(&snapshot, Reach::Ownerless);
+    assert_eq!(check(&snapshot, Reach::Ownerless, &greedy), Ok(()));
+    greedy.moves[0].to = uid(1);
+    assert!(matches!(
+        check(&snapshot, Reach::Ownerless, &greedy),
+        Err(PlanError::Unfair { .. })
+    ));
+    snapshot.parent_epoch += 1;
+    assert!(matches!(
+        check(&snapshot, Reach::Ownerless, &greedy),
+        Err(PlanError::WrongParent { .. })
     ));
 }
 
@@ -227,8 +257,22 @@ proptest! {
         deal in prop::collection::vec(0_usize..14, 0..40),
     ) {
         let snapshot = snapshot(&capacities, &deal);
-        let plan = plan(&snapshot);
-        prop_assert_eq!(check(&snapshot, &plan), Ok(()));
+        for reach in [Reach::Everything, Reach::Ownerless] {
+            let plan = plan(&snapshot, reach);
+            prop_assert_eq!(check(&snapshot, reach, &plan), Ok(()));
+        }
+    }
+
+    #[test]
+    fn only_the_ownerless_move_where_nothing_else_may(
+        capacities in prop::collection::vec(prop_oneof![Just(0_u16), Just(100), 1_u16..500], 1..12),
+        deal in prop::collection::vec(0_usize..14, 0..40),
+    ) {
+        let snapshot = snapshot(&capacities, &deal);
+        let plan = plan(&snapshot, Reach::Ownerless);
+        prop_assert!(plan.moves.iter().all(|step| step.from.is_none()));
+        let homeless = if capacities.iter().all(|c| *c == 0) { 0 } else { snapshot.ownerless().len() };
+        prop_assert_eq!((plan.moved_slots(), plan.minimum_moves), (homeless, homeless));
     }
 
     #[test]
@@ -242,6 +286,6 @@ proptest! {
         for (uid, slots) in held {
             after.owners.get_mut(&uid).unwrap().slots = slots;
         }
-        prop_assert!(plan(&after).moves.is_empty());
+        prop_assert!(plan(&after, Reach::Everything).moves.is_empty());
     }
 }

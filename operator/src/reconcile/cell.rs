@@ -32,12 +32,14 @@ impl Managed {
         let nodes = nodes
             .read()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let next = inventory(
+        let mut next = inventory(
             key,
             pods.iter().map(AsRef::as_ref),
             daemon_set.as_deref(),
             &nodes,
         );
+        let name = (key.namespace.clone(), key.name.clone());
+        next.records = context.views.records.of(&name);
         let sender = self
             .inventory
             .get_or_insert_with(|| watch::channel(Inventory::default()).0);

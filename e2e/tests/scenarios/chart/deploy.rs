@@ -20,7 +20,7 @@ pub async fn play(stage: &Stage) -> Result<()> {
     );
     let objects = accepted(stage, &file).await?.len();
     println!("  accepted: deploy/install.yaml, which is current ({objects} objects)");
-    for folder in [".", "overlays/own-registry"] {
+    for folder in [".", "../docs/examples/own-registry"] {
         let path = Path::new(DEPLOY).join(folder).display().to_string();
         let built = stage.plane.kubectl(&["kustomize", &path]).await?;
         let found = accepted(stage, &built).await.context(path)?.len();

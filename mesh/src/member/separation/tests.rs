@@ -161,3 +161,27 @@ fn nobody_is_accused_in_a_cell_that_was_split() {
         "{all:?}"
     );
 }
+
+#[test]
+fn who_is_listed_as_failed_is_no_member_and_joins_again() {
+    let mut next = map(8);
+    next.epoch = 101;
+    let position = next.members.iter().position(|member| member.uid == uid(2));
+    next.members[position.unwrap()].failed = true;
+    let next = signed(next);
+    let mut mesh = member();
+    let events = hand(&mut mesh, &next);
+    assert!(
+        events.contains(&Event::Deposed { epoch: 101 }),
+        "{events:?}"
+    );
+    assert!(mesh.is_deposed());
+    let config = MeshConfig {
+        cluster: uid(u16::MAX),
+        uid: uid(2),
+        keypair: keypair(2),
+        map_keys: vec![operator().public()],
+        seed: 1,
+    };
+    assert!(Mesh::new(config, next, Instant::from_micros(1)).is_err());
+}
