@@ -207,7 +207,7 @@ async fn pour(cluster: Arc<Cluster>, requests: Vec<(IpAddr, JoinRequest)>) -> Fl
     while let Some(answer) = under_way.join_next().await {
         answers.push(match answer {
             Ok(Ok(JoinResponse::Refused { .. })) => Answer::Refused,
-            Ok(Ok(JoinResponse::Retry { .. })) => Answer::PutOff,
+            Ok(Ok(JoinResponse::Retry { .. } | JoinResponse::NotLeader { .. })) => Answer::PutOff,
             Ok(Ok(JoinResponse::Certificate { .. } | JoinResponse::Map(_))) => Answer::Admitted,
             Ok(Err(_)) | Err(_) => Answer::None,
         });

@@ -33,6 +33,7 @@ impl Case {
         match cluster.ask(self.from, &self.request).await? {
             JoinResponse::Refused { category, message } => Ok((category, message)),
             JoinResponse::Retry { reason, .. } => bail!("put off instead of refused: {reason}"),
+            JoinResponse::NotLeader { leader } => bail!("sent on to {leader:?}"),
             JoinResponse::Certificate { .. } | JoinResponse::Map(_) => bail!("it was admitted"),
         }
     }
