@@ -7,12 +7,12 @@ CARGO ?= cargo
 E2E = $(CARGO) run -q --release --locked -p slotmesh-e2e --
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test build lint unit scenarios bench-main crds chart-docs manifests assets up clean
+.PHONY: help demo test build lint unit scenarios bench-main bench-operator crds chart-docs manifests assets up clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: build ## watch SlotMesh on a real Kubernetes: install, form, kill, recover (KEEP=1 leaves it running)
+demo: build ## watch SlotMesh on a real Kubernetes: install, form, kill, recover, split (KEEP=1 leaves it running)
 	@$(E2E) demo $(if $(KEEP),--keep)
 
 test: lint unit scenarios ## everything CI runs: format, lints, unit, property and simulator tests, scenarios
@@ -34,6 +34,9 @@ scenarios: build ## stories on a real Kubernetes API, one control plane for all
 
 bench-main: build ## measure what is promised, about 40 min (ARGS="--help" lists the parts, ARGS="--only kills" runs one)
 	@$(E2E) bench main $(ARGS)
+
+bench-operator: build ## measure the product on Kubernetes, about 30 min (ARGS="--help" lists the parts, ARGS="--only split" runs one)
+	@$(E2E) bench operator $(ARGS)
 
 crds: ## regenerate crds/ and the chart's copy from the types
 	$(CARGO) run -q --locked -p slotmesh-api --bin slotmesh-crds crds charts/slotmesh/files/crds

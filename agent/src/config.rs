@@ -71,15 +71,15 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
 
     /// UDP port of the mesh.
-    #[arg(long, env = "SLOTMESH_MESH_PORT", default_value_t = 7400, value_parser = port())]
+    #[arg(long, env = "SLOTMESH_MESH_PORT", default_value_t = 7400, value_parser = port)]
     pub mesh_port: u16,
 
     /// TCP port of the local API.
-    #[arg(long, env = "SLOTMESH_HTTP_PORT", default_value_t = 7402, value_parser = port())]
+    #[arg(long, env = "SLOTMESH_HTTP_PORT", default_value_t = 7402, value_parser = port)]
     pub http_port: u16,
 
     /// TCP port of /metrics.
-    #[arg(long, env = "SLOTMESH_METRICS_PORT", default_value_t = 7403, value_parser = port())]
+    #[arg(long, env = "SLOTMESH_METRICS_PORT", default_value_t = 7403, value_parser = port)]
     pub metrics_port: u16,
 
     /// Form of the log.
@@ -249,6 +249,7 @@ fn not_empty(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn port() -> clap::builder::RangedI64ValueParser<u16> {
-    clap::value_parser!(u16).range(1..)
+fn port(text: &str) -> Result<u16, String> {
+    let port = text.parse().ok().filter(|port| *port != 0);
+    port.ok_or_else(|| "a port from 1 to 65535 is expected".into())
 }

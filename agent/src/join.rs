@@ -1,27 +1,29 @@
 //! Joining: from token and signing request to a certificate and the first map that lists this key.
 
+mod route;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use quinn::{ClientConfig, Endpoint};
+use quinn::ClientConfig;
 use rustls_pki_types::CertificateDer;
-use slotmesh_mesh::identity::{Keypair, PublicKey, Uid};
+use slotmesh_mesh::identity::Keypair;
 use slotmesh_mesh::join::{JoinRequest, JoinResponse};
-use slotmesh_mesh::machine::PeerIdentity;
 use slotmesh_mesh::map::MapError;
 use slotmesh_mesh::signed::SignedMap;
-use slotmesh_transport::endpoint::{Credentials, EndpointError, accept_as};
+use slotmesh_transport::endpoint::{Credentials, EndpointError};
 use slotmesh_transport::identity::{IdentityError, signing_request};
 use slotmesh_transport::join::{JoinError, Joining};
-use slotmesh_transport::verifier::PeerVerifier;
 use thiserror::Error;
 
 use crate::config::Config;
+use crate::door::Door;
 use crate::metrics::Metrics;
-use crate::snapshot::Shared;
-use crate::trust::{Trust, TrustError};
+use crate::renewal::Validity;
+use crate::trust::{Anchors, Trust, TrustError};
+
+pub(crate) use route::Route;
 
 /// Pause after a failed attempt, at first; it doubles.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -40,108 +42,24 @@ pub(crate) struct Joined {
     pub(crate) keypair: Keypair,
     /// The endpoint accepts with the new certificate already; this dials with it.
     pub(crate) client: ClientConfig,
-    pub(crate) map_keys: Vec<PublicKey>,
+    pub(crate) anchors: Anchors,
+    pub(crate) validity: Validity,
     pub(crate) map: SignedMap,
-}
-
-/// The agent's mesh port, bound once, which opens with each certificate.
-#[derive(Debug)]
-pub(crate) struct Door {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) snapshots: Shared,
-    /// What the port shows while nothing else is tried: the certificate of the membership in force.
-    shown: Mutex<Option<Shown>>,
-}
-
-#[derive(Clone, Debug)]
-struct Shown {
-    credentials: Credentials,
-    verifier: Arc<PeerVerifier>,
-}
-
-impl Door {
-    pub(crate) fn new(endpoint: Endpoint, snapshots: Shared) -> Self {
-        Self {
-            endpoint,
-            snapshots,
-            shown: Mutex::new(None),
-        }
-    }
-
-    /// Shows a new certificate; the one before is back when the attempt comes to nothing.
-    fn open(
-        &self,
-        cluster: Uid,
-        roots: Vec<CertificateDer<'static>>,
-        credentials: Credentials,
-    ) -> Result<(ClientConfig, Opened<'_>), EndpointError> {
-        // Whoever the map in force lists may show an expired certificate.
-        let listed = self.snapshots.clone();
-        let is_listed = move |peer: &PeerIdentity| match peer {
-            PeerIdentity::Operator => false,
-            PeerIdentity::Agent { uid, key } => listed.load().as_ref().is_some_and(|snapshot| {
-                snapshot
-                    .map
-                    .member(*uid)
-                    .is_some_and(|member| member.key == *key)
-            }),
-        };
-        let verifier = PeerVerifier::new(cluster, roots, Arc::new(is_listed));
-        let client = accept_as(&self.endpoint, &credentials, &verifier)?;
-        let new = Some(Shown {
-            credentials,
-            verifier,
-        });
-        Ok((client, Opened { door: self, new }))
-    }
-}
-
-/// A door opened for an attempt.
-struct Opened<'a> {
-    door: &'a Door,
-    new: Option<Shown>,
-}
-
-impl Opened<'_> {
-    /// The attempt succeeded: the new certificate stays.
-    fn keep(mut self) {
-        let mut shown = self
-            .door
-            .shown
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *shown = self.new.take();
-    }
-}
-
-impl Drop for Opened<'_> {
-    fn drop(&mut self) {
-        if self.new.is_none() {
-            return;
-        }
-        let shown = self
-            .door
-            .shown
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(before) = shown.as_ref()
-            && let Err(error) =
-                accept_as(&self.door.endpoint, &before.credentials, &before.verifier)
-        {
-            tracing::error!(%error, "the certificate in force cannot be shown again");
-        }
-    }
 }
 
 /// Why an attempt came to nothing.
 #[derive(Debug, Error)]
-enum Failure {
+pub(crate) enum Failure {
     #[error(transparent)]
     Trust(#[from] TrustError),
     #[error(transparent)]
     Join(#[from] JoinError),
     #[error("cannot make a signing request: {0}")]
     Identity(#[from] IdentityError),
+    #[error("the operator that answered leads no longer")]
+    NotLeader { leader: Option<SocketAddr> },
+    #[error("the trust ConfigMap names another CA or map key than this membership is of")]
+    TrustReplaced,
     #[error("the operator asks to try again: {reason}")]
     Retry { after: Duration, reason: String },
     #[error("the operator refuses this agent ({category}): {message}")]
@@ -162,9 +80,11 @@ enum Failure {
 
 impl Failure {
     /// Stable category: metric label.
-    fn outcome(&self) -> &'static str {
+    pub(crate) fn outcome(&self) -> &'static str {
         match self {
             Self::Trust(_) => "trust_missing",
+            Self::Join(JoinError::NotLeader { .. }) | Self::NotLeader { .. } => "not_leader",
+            Self::TrustReplaced => "trust_replaced",
             Self::Join(JoinError::NotTrusted { .. }) => "operator_not_trusted",
             Self::Join(_) => "operator_unreachable",
             Self::Retry { .. } => "retry",
@@ -178,10 +98,26 @@ impl Failure {
         }
     }
 
+    /// Whether the next operator is to be asked at once: this one does not lead and named another.
+    pub(crate) fn is_to_be_followed(&self, route: &mut Route) -> bool {
+        match self {
+            Self::Join(JoinError::NotLeader { leader, .. }) => route.follow(Some(*leader)),
+            Self::NotLeader { leader } => route.follow(*leader),
+            _ => {
+                route.start_over();
+                false
+            }
+        }
+    }
+
     /// What whoever reads the log can do.
-    fn next_step(&self) -> &'static str {
+    pub(crate) fn next_step(&self) -> &'static str {
         match self {
             Self::Trust(_) => "kubectl describe this pod shows whether its volumes are mounted",
+            Self::Join(JoinError::NotLeader { .. }) | Self::NotLeader { .. } => {
+                "another operator is about to lead; this agent tries again by itself"
+            }
+            Self::TrustReplaced => "this agent joins again by itself",
             Self::Join(JoinError::NotTrusted { .. }) => {
                 "is another operator at that address, or was the cluster's CA replaced? The trust ConfigMap is read again at each attempt"
             }
@@ -207,10 +143,9 @@ impl Failure {
 /// Joins, however long it takes. Each distinct cause of delay is logged once. May be dropped at any
 /// time: the operator then forgets the request, and the port shows the certificate it showed before.
 pub(crate) async fn join(config: &Config, door: &Door, metrics: &Metrics) -> Joined {
-    let mut pause = PAUSE_MIN;
-    let mut logged = BTreeSet::new();
-    for attempt in 0_usize.. {
-        let failure = match attempt_once(config, door, attempt).await {
+    let (mut pause, mut route, mut logged) = (PAUSE_MIN, Route::default(), BTreeSet::new());
+    loop {
+        let failure = match attempt(config, door, &mut route).await {
             Ok(joined) => {
                 metrics.join_attempt("admitted");
                 return joined;
@@ -218,6 +153,10 @@ pub(crate) async fn join(config: &Config, door: &Door, metrics: &Metrics) -> Joi
             Err(failure) => failure,
         };
         metrics.join_attempt(failure.outcome());
+        if failure.is_to_be_followed(&mut route) {
+            tracing::info!(cluster = config.cluster_name, "{failure}; asking there");
+            continue;
+        }
         let cause = failure.to_string();
         if logged.len() < CAUSES_MAX && !logged.contains(&cause) {
             let (outcome, next_step) = (failure.outcome(), failure.next_step());
@@ -240,33 +179,62 @@ pub(crate) async fn join(config: &Config, door: &Door, metrics: &Metrics) -> Joi
         };
         tokio::time::sleep(jittered(wait)).await;
     }
-    std::future::pending().await
 }
 
-async fn attempt_once(config: &Config, door: &Door, attempt: usize) -> Result<Joined, Failure> {
+/// An operator that has certified this agent's key.
+pub(crate) struct Knocked {
+    pub(crate) joining: Joining,
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) anchors: Anchors,
+}
+
+/// Asks one operator to certify a key. Whom to trust and where to ask is read afresh.
+pub(crate) async fn knock(
+    config: &Config,
+    door: &Door,
+    route: &mut Route,
+    keypair: &Keypair,
+) -> Result<Knocked, Failure> {
     let trust = Trust::read(&config.trust_dir, &config.token_file)?;
-    let keypair = new_key()?;
     let request = JoinRequest {
         cluster: config.cluster_uid,
         pod_uid: config.pod_uid,
-        token: trust.token.clone(),
-        csr_der: signing_request(&keypair, config.cluster_uid, config.pod_uid)?,
+        token: trust.token,
+        csr_der: signing_request(keypair, config.cluster_uid, config.pod_uid)?,
     };
-    let operator = operator_for(&trust.operators, attempt).ok_or(Failure::Order)?;
-    let mut joining =
-        Joining::start(config.pod_ip, operator, trust.roots.clone(), &request).await?;
+    let operator = route.next(door.leader(), &trust.operators);
+    let operator = operator.ok_or(Failure::Order)?;
+    let roots = trust.anchors.roots.clone();
+    let mut joining = Joining::start(config.pod_ip, operator, roots, &request).await?;
     let chain = match joining.next().await? {
         JoinResponse::Certificate { chain_der } => chain_der.into_iter().map(Into::into).collect(),
         other => return Err(not_admitted(other)),
     };
+    Ok(Knocked {
+        joining,
+        chain,
+        anchors: trust.anchors,
+    })
+}
+
+async fn attempt(config: &Config, door: &Door, route: &mut Route) -> Result<Joined, Failure> {
+    let keypair = new_key()?;
+    let Knocked {
+        mut joining,
+        chain,
+        anchors,
+    } = knock(config, door, route, &keypair).await?;
+    let validity = Validity::of(&chain, SystemTime::now())?;
     // Peers dial as soon as they have the map, which may be before it has come back to us.
     let credentials = Credentials {
         chain,
         keypair: keypair.clone(),
     };
-    let (client, opened) = door.open(config.cluster_uid, trust.roots, credentials)?;
+    let (client, opened) = door.open(config.cluster_uid, anchors.roots.clone(), credentials)?;
     let map = match joining.next().await? {
-        JoinResponse::Map(bytes) => SignedMap::decode(&bytes, config.cluster_uid, &trust.map_keys)?,
+        JoinResponse::Map(bytes) => {
+            SignedMap::decode(&bytes, config.cluster_uid, &anchors.map_keys)?
+        }
         other => return Err(not_admitted(other)),
     };
     if map.map().member(config.pod_uid).map(|member| member.key) != Some(keypair.public()) {
@@ -278,16 +246,10 @@ async fn attempt_once(config: &Config, door: &Door, attempt: usize) -> Result<Jo
     Ok(Joined {
         keypair,
         client,
-        map_keys: trust.map_keys,
+        anchors,
+        validity,
         map,
     })
-}
-
-/// The operators in turn, first the first.
-fn operator_for(operators: &[SocketAddr], attempt: usize) -> Option<SocketAddr> {
-    operators
-        .get(attempt.checked_rem(operators.len())?)
-        .copied()
 }
 
 fn not_admitted(response: JoinResponse) -> Failure {
@@ -297,6 +259,7 @@ fn not_admitted(response: JoinResponse) -> Failure {
             reason,
         },
         JoinResponse::Refused { category, message } => Failure::Refused { category, message },
+        JoinResponse::NotLeader { leader } => Failure::NotLeader { leader },
         JoinResponse::Certificate { .. } | JoinResponse::Map(_) => Failure::Order,
     }
 }
@@ -309,7 +272,7 @@ fn new_key() -> Result<Keypair, Failure> {
 }
 
 /// Up to a quarter more, so that agents that start together do not knock together.
-fn jittered(wait: Duration) -> Duration {
+pub(crate) fn jittered(wait: Duration) -> Duration {
     let random = getrandom::u32().unwrap_or(0);
     wait + wait / 4 * (random % 256) / 256
 }

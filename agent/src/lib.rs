@@ -8,6 +8,7 @@
 //! ```
 
 pub mod config;
+mod door;
 mod error;
 mod http;
 mod join;
@@ -15,6 +16,7 @@ mod keep;
 pub mod logging;
 mod member;
 mod metrics;
+mod renewal;
 mod run;
 mod snapshot;
 mod trust;

@@ -13,12 +13,15 @@ use slotmesh_transport::clock;
 use slotmesh_transport::driver::{Driver, DriverConfig, TrafficSums};
 use slotmesh_transport::refusal::Refusal;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::config::Config;
+use crate::door::Door;
 use crate::error::AgentError;
-use crate::join::{Door, Joined};
+use crate::join::Joined;
 use crate::metrics::Metrics;
+use crate::renewal::Renewal;
 use crate::snapshot::{Degraded, Partings, Shared, Snapshot, Standing};
 
 /// Pace at which counters reach the metrics.
@@ -63,6 +66,19 @@ pub(crate) struct Member {
     tick: Interval,
     silent_ticks: u32,
     alone: bool,
+    door: Arc<Door>,
+    /// Renews the certificate; ends with the membership.
+    _renewal: AbortOnDrop,
+}
+
+/// A task that ends with its owner.
+#[derive(Debug)]
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// What the shell reads of the machine at once.
@@ -82,14 +98,15 @@ impl Member {
     pub(crate) async fn start(
         config: &Config,
         joined: Joined,
-        door: &Door,
+        door: &Arc<Door>,
         metrics: &Metrics,
     ) -> Result<Self, AgentError> {
+        let keypair = joined.keypair.clone();
         let mesh_config = MeshConfig {
             cluster: config.cluster_uid,
             uid: config.pod_uid,
             keypair: joined.keypair,
-            map_keys: joined.map_keys,
+            map_keys: joined.anchors.map_keys.clone(),
             seed: getrandom::u64().unwrap_or_default(),
         };
         let mesh = Mesh::new(mesh_config, joined.map, clock::now())?;
@@ -103,7 +120,18 @@ impl Member {
                 cluster,
             },
         );
+        let renewal = Renewal {
+            config: config.clone(),
+            door: door.clone(),
+            metrics: metrics.clone(),
+            keypair,
+            anchors: joined.anchors,
+            validity: joined.validity,
+            dialer: driver.dialer(),
+        };
         let mut member = Self {
+            door: door.clone(),
+            _renewal: AbortOnDrop(tokio::spawn(renewal.keep())),
             driver,
             events,
             metrics: metrics.clone(),
@@ -345,6 +373,10 @@ impl Member {
                 )
             }
             Event::NewerMapSeen { version } => tracing::debug!(?version, "newer map seen"),
+            Event::JoinAddress { address } => {
+                self.door.set_leader(*address);
+                tracing::debug!(%address, "the operator answers joins there");
+            }
             Event::Refused { cause } => tracing::debug!(cause, "message refused"),
         }
     }

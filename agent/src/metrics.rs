@@ -1,6 +1,7 @@
 //! Metrics of the agent, in one table.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::{
     Encoder, Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
@@ -33,6 +34,8 @@ pub(crate) struct Metrics {
     pub(crate) keeping_failed: IntCounter,
     watches_ended: IntCounterVec,
     joins: IntCounterVec,
+    renewals: IntCounterVec,
+    certificate_expires: Gauge,
     refused: IntCounterVec,
     handshakes_failed: IntCounterVec,
     totals: BTreeMap<&'static str, IntCounter>,
@@ -97,14 +100,27 @@ const TOTALS: [Total; 11] = [
     ),
 ];
 /// Outcomes of an attempt to join; all count from the start, so that the first one shows as growth.
-const OUTCOMES: [&str; 8] = [
+const OUTCOMES: [&str; 9] = [
     "admitted",
     "retry",
+    "not_leader",
     "refused",
     "trust_missing",
     "operator_not_trusted",
     "operator_unreachable",
     "bad_map",
+    "error",
+];
+/// Outcomes of an attempt to renew the certificate.
+const RENEWALS: [&str; 9] = [
+    "renewed",
+    "retry",
+    "not_leader",
+    "refused",
+    "trust_missing",
+    "trust_replaced",
+    "operator_not_trusted",
+    "operator_unreachable",
     "error",
 ];
 const SENT: &str = "slotmesh_agent_udp_sent_bytes_total";
@@ -165,6 +181,14 @@ impl Metrics {
         for outcome in OUTCOMES {
             joins.with_label_values(&[outcome]);
         }
+        let renewals = vector(
+            "slotmesh_agent_certificate_renewals_total",
+            "Attempts to renew this agent's certificate, by outcome.",
+            "outcome",
+        )?;
+        for outcome in RENEWALS {
+            renewals.with_label_values(&[outcome]);
+        }
         let watches_ended = vector(
             "slotmesh_agent_map_watches_ended_total",
             "Watches of the map, and waits for a newer one, that ended, by cause.",
@@ -175,6 +199,11 @@ impl Metrics {
         }
         Ok(Self {
             joins,
+            renewals,
+            certificate_expires: moment(
+                "slotmesh_agent_certificate_expires_timestamp_seconds",
+                "When this agent's certificate expires, Unix time; renewed after half of its life.",
+            )?,
             watches_ended,
             degraded_links: gauge(
                 "slotmesh_agent_degraded_links",
@@ -245,6 +274,16 @@ impl Metrics {
 
     pub(crate) fn join_attempt(&self, outcome: &str) {
         self.joins.with_label_values(&[outcome]).inc();
+    }
+
+    pub(crate) fn renewal(&self, outcome: &str) {
+        self.renewals.with_label_values(&[outcome]).inc();
+    }
+
+    /// When the certificate in force expires.
+    pub(crate) fn certificate(&self, until: SystemTime) {
+        let until = until.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.certificate_expires.set(until.as_secs_f64());
     }
 
     /// Moves the totals on. Each member counts from zero, so only growth since `before` is added.

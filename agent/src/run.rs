@@ -2,13 +2,15 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use slotmesh_transport::endpoint::bind;
 
 use crate::config::Config;
+use crate::door::Door;
 use crate::error::AgentError;
 use crate::http::{self, Limits};
-use crate::join::{Door, Joined, join};
+use crate::join::{Joined, join};
 use crate::keep;
 use crate::member::{Change, Member};
 use crate::metrics::Metrics;
@@ -26,7 +28,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         keep::start(&config, folder, &snapshots, &metrics);
     }
     serve(&config, &snapshots, &metrics).await?;
-    let door = Door::new(endpoint, snapshots.clone());
+    let door = Arc::new(Door::new(endpoint, snapshots.clone()));
     tracing::info!(
         cluster = config.cluster_name,
         pod = config.pod_name,
@@ -45,8 +47,14 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         () = &mut shutdown => return Ok(()),
     };
     loop {
+        let anchors = joined.anchors.clone();
         let member = Member::start(&config, joined, &door, &metrics).await?;
-        let next = next_membership(member, || join(&config, &door, &metrics), shutdown.as_mut());
+        let next = next_membership(
+            member,
+            || join(&config, &door, &metrics),
+            anchors.replaced(&config.trust_dir),
+            shutdown.as_mut(),
+        );
         match next.await {
             Some(next) => joined = next,
             None => return Ok(()),
@@ -82,21 +90,26 @@ async fn serve(config: &Config, snapshots: &Shared, metrics: &Metrics) -> Result
 /// Lives as a member until the next membership is there; none when the agent is to end.
 ///
 /// A member that hears nobody asks the operator, but stays what it is meanwhile: when it was the
-/// network, or when the operator is away too, it goes on where it was. A member that lost its place
-/// goes on answering from its last map until it has joined again.
+/// network, or when the operator is away too, it goes on where it was. The same when the cluster's keys
+/// were replaced: only a new membership is of the new keys. A member that lost its place goes on
+/// answering from its last map until it has joined again.
 async fn next_membership<J: Future<Output = Joined>>(
     mut member: Member,
     join: impl Fn() -> J,
+    keys_replaced: impl Future<Output = ()>,
     mut shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> Option<Joined> {
     let mut joining: Option<Pin<Box<J>>> = None;
+    let mut keys_replaced = std::pin::pin!(keys_replaced);
+    let mut outdated = false;
     let joined = loop {
         tokio::select! {
             change = member.change() => match change {
                 Change::Alone => {
                     tracing::warn!("nobody is heard any more: asking the operator whether this agent is still a member");
-                    joining = Some(Box::pin(join()));
+                    joining.get_or_insert_with(|| Box::pin(join()));
                 }
+                Change::Heard if outdated => {}
                 Change::Heard => {
                     tracing::info!("others are heard again: this agent stays the member that it was");
                     joining = None;
@@ -110,6 +123,11 @@ async fn next_membership<J: Future<Output = Joined>>(
                     break None;
                 }
             },
+            () = &mut keys_replaced, if !outdated => {
+                tracing::warn!("the trust ConfigMap names another CA or map key: joining again, as a member of the new keys");
+                outdated = true;
+                joining.get_or_insert_with(|| Box::pin(join()));
+            }
             joined = underway(&mut joining) => break Some(joined),
             () = &mut shutdown => {
                 // The operator forgets a request whose agent has gone.

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,16 +15,26 @@ use thiserror::Error;
 
 /// Bytes of one file; a ConfigMap holds at most 1 MiB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Time between two looks whether the keys of the cluster were replaced.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How the folder and the token are set.
 const TRUST_FLAG: &str = "--trust-dir (or SLOTMESH_TRUST_DIR)";
 const TOKEN_FLAG: &str = "--token-file (or SLOTMESH_TOKEN_FILE)";
 
+/// Whom to believe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Anchors {
+    /// CA certificates of the cluster.
+    pub(crate) roots: Vec<CertificateDer<'static>>,
+    /// Keys that sign maps.
+    pub(crate) map_keys: Vec<PublicKey>,
+}
+
 /// What a join needs.
 #[derive(Debug)]
 pub(crate) struct Trust {
-    pub(crate) roots: Vec<CertificateDer<'static>>,
-    pub(crate) map_keys: Vec<PublicKey>,
+    pub(crate) anchors: Anchors,
     pub(crate) operators: Vec<SocketAddr>,
     pub(crate) token: String,
 }
@@ -49,8 +60,8 @@ pub(crate) enum TrustError {
     },
 }
 
-impl Trust {
-    pub(crate) fn read(folder: &Path, token_file: &Path) -> Result<Self, TrustError> {
+impl Anchors {
+    pub(crate) fn read(folder: &Path) -> Result<Self, TrustError> {
         let ca = folder.join("ca.crt");
         let roots: Vec<CertificateDer<'static>> =
             CertificateDer::pem_slice_iter(read(&ca, TRUST_FLAG)?.as_bytes())
@@ -64,6 +75,23 @@ impl Trust {
             });
         }
         let map_keys = map_keys(folder)?;
+        Ok(Self { roots, map_keys })
+    }
+
+    /// Returns when the folder names other keys than these.
+    pub(crate) async fn replaced(&self, folder: &Path) {
+        loop {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            if Self::read(folder).is_ok_and(|now| now != *self) {
+                return;
+            }
+        }
+    }
+}
+
+impl Trust {
+    pub(crate) fn read(folder: &Path, token_file: &Path) -> Result<Self, TrustError> {
+        let anchors = Anchors::read(folder)?;
         let path = folder.join("join-address");
         let operators: Vec<SocketAddr> = read(&path, TRUST_FLAG)?
             .lines()
@@ -85,8 +113,7 @@ impl Trust {
             });
         }
         Ok(Self {
-            roots,
-            map_keys,
+            anchors,
             operators,
             token,
         })

@@ -49,6 +49,7 @@ pub mod reasons {
     // Degraded
     pub const MEMBERS_FAILED: &str = "MembersFailed";
     pub const NO_FAILOVER: &str = "NoFailover";
+    pub const CERTIFICATE_EXPIRING: &str = "CertificateExpiring";
     pub const MESH_UNREACHABLE: &str = "MeshUnreachable";
     pub const AGENTS_OUTDATED: &str = "AgentsOutdated";
     // Rebalancing
@@ -80,4 +81,5 @@ pub mod events {
     pub const UNFROZEN: &str = "Unfrozen";
     pub const JOIN_REFUSED: &str = "JoinRefused";
     pub const APPLY_FAILED: &str = "ApplyFailed";
+    pub const CERTIFICATE_RENEWAL_FAILED: &str = "CertificateRenewalFailed";
 }

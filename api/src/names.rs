@@ -6,6 +6,10 @@ pub const LABEL_PREFIX: &str = "slotmesh.dev/";
 pub const LABEL_CLUSTER: &str = "slotmesh.dev/cluster";
 /// Label: UID of the cluster that an object belongs to.
 pub const LABEL_CLUSTER_UID: &str = "slotmesh.dev/cluster-uid";
+/// Annotation of a `GossipCluster` whose keys are lost: its UID accepts that, and new keys are made.
+pub const ANNOTATION_ACCEPT_KEY_LOSS: &str = "slotmesh.dev/accept-key-loss";
+/// Annotation of the Lease: where the operator that leads answers joins, `ip:port`.
+pub const ANNOTATION_JOIN_ADDRESS: &str = "slotmesh.dev/join-address";
 /// `app.kubernetes.io/name` of agents.
 pub const APP_NAME: &str = "slotmesh-agent";
 /// `app.kubernetes.io/managed-by` and `part-of`.

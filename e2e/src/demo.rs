@@ -8,21 +8,28 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::assets::Assets;
+use crate::http::Asker;
 use crate::measure::{self, Failure};
 use crate::node::Nodes;
+use crate::record::Record;
 use crate::report::Report;
 use crate::run_folder::RunFolder;
-use crate::stage::{Agent, NAMESPACE, OPERATOR_NAMESPACE, Stage};
+use crate::stage::{Agent, Location, NAMESPACE, OPERATOR_NAMESPACE, Stage};
 
 const NODES: u8 = 8;
 const CLUSTER: &str = "sessions";
 const KEY: &str = "user:42";
+/// Nodes that come for the split.
+const MORE: u8 = 4;
+const MEMBERS_MAX: u8 = 10;
+/// Every 64th slot is asked for: several of each owner.
+const STEP: usize = 64;
 
 /// The demo after its last scene: everything still runs.
 #[derive(Debug)]
 pub struct Played {
     stage: Stage,
-    nodes: Nodes,
+    nodes: Vec<Nodes>,
     /// Whether every promise was kept.
     pub all_met: bool,
 }
@@ -43,7 +50,9 @@ impl Played {
 
     /// Ends everything.
     pub async fn end(self) {
-        self.nodes.remove().await;
+        for nodes in self.nodes {
+            nodes.remove().await;
+        }
         self.stage.stop().await;
     }
 }
@@ -135,6 +144,7 @@ pub async fn play(run: Arc<RunFolder>) -> Result<Played> {
     .await?;
 
     without_operator(&stage, &nodes, &agents, &mut report).await?;
+    let more = split(&mut stage, &mut report).await?;
     report.plain("the whole demo", begun.elapsed().as_secs_f64(), "s");
 
     println!();
@@ -143,7 +153,7 @@ pub async fn play(run: Arc<RunFolder>) -> Result<Played> {
     println!("written to {}", path.display());
     Ok(Played {
         stage,
-        nodes,
+        nodes: vec![nodes, more],
         all_met: report.all_met(),
     })
 }
@@ -251,4 +261,70 @@ async fn without_operator(
     )
     .await?;
     step("the agent returns", returned(stage, nodes, victim)).await
+}
+
+/// Four more nodes, and the cell becomes two.
+async fn split(stage: &mut Stage, report: &mut Report) -> Result<Nodes> {
+    let more = stage.add_nodes("more", MORE).await?;
+    step(
+        &format!("{MORE} nodes more, every agent a member"),
+        stage.wait_ready(CLUSTER, (NODES + MORE).into()),
+    )
+    .await?;
+    let agents = stage.agents(CLUSTER).await?;
+    let slots: Vec<u16> = (0..16384).step_by(STEP).collect();
+    let owners = first(&agents)?.owners_of(&slots).await?;
+    let before = Record::read(stage, CLUSTER).await?;
+    let begun = Instant::now();
+    let spec = json!({"cells": {"maxMembers": MEMBERS_MAX}});
+    stage.apply_cluster(CLUSTER, &spec).await?;
+    let cells = step(
+        &format!("kubectl apply with cells.maxMembers {MEMBERS_MAX}, two cells"),
+        stage.wait_cells(CLUSTER, &agents, 2),
+    )
+    .await?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let case = "split of 12: apply -> two cells, every agent in its own";
+    report.at_most(case, seconds, "s", 10.0);
+    stage.wait_ready(CLUSTER, (NODES + MORE).into()).await?;
+    let get = ["get", "gossip,gcell", "-n", NAMESPACE];
+    print!("{}", stage.plane.kubectl(&get).await?);
+    let after = Record::read(stage, CLUSTER).await?;
+    let moved = u32::try_from(after.since(&before).moved)?;
+    println!("  {moved} slots moved, by the records");
+    report.exactly("split of 12: slots moved", moved.into(), "slots", 0.0);
+    let mut elsewhere: u32 = 0;
+    for agent in &agents {
+        let now = agent.owners_of(&slots).await?;
+        let moved = now.iter().zip(&owners).filter(|(now, old)| now != old);
+        elsewhere += u32::try_from(moved.count())?;
+    }
+    println!(
+        "  {} slots asked for on each of {} agents: {elsewhere} have another owner than before",
+        slots.len(),
+        agents.len()
+    );
+    let case = "split of 12: sampled slots that an agent finds elsewhere";
+    report.exactly(case, f64::from(elsewhere), "slots", 0.0);
+    for (cell, members) in &cells {
+        let asked = members.first().context("an empty cell")?;
+        println!("  {}", one_hop(cell, asked, &slots).await?);
+    }
+    Ok(more)
+}
+
+/// Asks a member of a cell for a slot of the other, and tells how that was answered.
+async fn one_hop(cell: &str, asked: &Agent, slots: &[u16]) -> Result<String> {
+    let asker = Asker::default();
+    for slot in slots {
+        let url = asked.api(&format!("/v1/slots/{slot}"));
+        let (answer, hop) = asker.json_and_hop(&url).await?;
+        let Some(hop) = hop else { continue };
+        let place: Location = serde_json::from_value(answer)?;
+        return Ok(format!(
+            "{} of {cell} is asked for slot {slot} of the other cell: 307 to {hop}, which says {}",
+            asked.name, place.owner.name
+        ));
+    }
+    anyhow::bail!("{} of {cell} answers for every slot itself", asked.name)
 }

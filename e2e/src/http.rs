@@ -69,14 +69,25 @@ impl Asker {
     /// # Errors
     /// When there is another answer.
     pub async fn json(&self, url: &str) -> Result<Value> {
+        Ok(self.json_and_hop(url).await?.0)
+    }
+
+    /// The same, and where the hop went if one was needed.
+    ///
+    /// # Errors
+    /// When there is another answer.
+    pub async fn json_and_hop(&self, url: &str) -> Result<(Value, Option<String>)> {
         let first = self.get(url).await?;
-        let (url, answer) = match (first.status, &first.location) {
-            (307, Some(location)) => (location.clone(), self.get(location).await?),
-            _ => (url.to_owned(), first),
+        let (hop, answer) = match (first.status, &first.location) {
+            (307, Some(location)) => (Some(location.clone()), self.get(location).await?),
+            _ => (None, first),
         };
         match answer.status {
-            200 => Ok(serde_json::from_str(&answer.body)?),
-            status => bail!("GET {url}: {status} {}", answer.body),
+            200 => Ok((serde_json::from_str(&answer.body)?, hop)),
+            status => {
+                let url = hop.as_deref().unwrap_or(url);
+                bail!("GET {url}: {status} {}", answer.body)
+            }
         }
     }
 }

@@ -37,7 +37,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Plays the demo: install, form, kill, freeze, recover; exit code 1 when a promise is broken.
+    /// Plays the demo: install, form, kill, freeze, recover, split; exit code 1 when a promise is broken.
     Demo {
         /// Leave everything running at the end, and print how to point kubectl at it.
         #[arg(long)]

@@ -2,6 +2,7 @@
 //! the agents' nodes.
 
 mod asked;
+mod cells;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,6 @@ use crate::process::{Process, Program};
 use crate::run_folder::{Network, RunFolder};
 use crate::wait;
 
-use asked::agent_of;
 pub use asked::{Agent, Location, Operator, OwnerName};
 
 /// Namespace of the operator.
@@ -242,9 +242,22 @@ impl Stage {
     /// # Errors
     /// When the deadline passes, with the status as it is.
     pub async fn wait_ready(&self, name: &str, members: i32) -> Result<GossipCluster> {
+        self.wait_ready_for(name, members, DEADLINE).await
+    }
+
+    /// The same with a deadline of one's own: large clusters take their time.
+    ///
+    /// # Errors
+    /// When the deadline passes, with the status as it is.
+    pub async fn wait_ready_for(
+        &self,
+        name: &str,
+        members: i32,
+        deadline: Duration,
+    ) -> Result<GossipCluster> {
         wait::until(
             &format!("GossipCluster {name} to be Ready with {members} members"),
-            DEADLINE,
+            deadline,
             async || {
                 let cluster = self.cluster(name).await?;
                 let status = cluster.status.clone().unwrap_or_default();
@@ -280,7 +293,7 @@ impl Stage {
         let list = pods
             .list(&ListParams::default().labels(&format!("slotmesh.dev/cluster={cluster}")))
             .await?;
-        let mut agents: Vec<Agent> = list.items.iter().filter_map(agent_of).collect();
+        let mut agents: Vec<Agent> = list.items.iter().filter_map(Agent::of).collect();
         agents.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(agents)
     }
@@ -369,6 +382,15 @@ impl Stage {
         let folder = self.run.path().join("stories").join(name);
         std::fs::create_dir_all(&folder)?;
         Ok(folder)
+    }
+
+    /// Number of a pod's process that runs, or of a program started here.
+    ///
+    /// # Errors
+    /// When none runs.
+    pub fn pid_of(&self, name: &str) -> Result<u32> {
+        let pid = self.run.running_child(name);
+        pid.with_context(|| format!("{name} does not run; its log says why"))
     }
 
     /// What a pod, or a program started here, has logged so far.

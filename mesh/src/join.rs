@@ -1,5 +1,10 @@
 //! What an agent and the operator say to each other when the agent joins: one stream, one request,
 //! then responses until the first map that lists the agent.
+//!
+//! A member that asks with the key that the map lists for it renews its certificate: it gets a new one
+//! and nothing else, because nothing else changes.
+
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -52,6 +57,11 @@ pub enum JoinResponse {
         category: String,
         /// Why, and what to do.
         message: String,
+    },
+    /// This operator leads no longer (or not yet): ask the one that does, at once.
+    NotLeader {
+        /// Its join endpoint, as far as it is known.
+        leader: Option<SocketAddr>,
     },
 }
 
@@ -109,7 +119,7 @@ impl JoinResponse {
                         .iter()
                         .all(|der| der.len() <= limits::CERTIFICATE_BYTES_MAX)
             }
-            Self::Map(_) => true,
+            Self::Map(_) | Self::NotLeader { .. } => true,
             Self::Retry { reason, .. } => reason.len() <= limits::REASON_BYTES_MAX,
             Self::Refused { category, message } => {
                 category.len() <= limits::REASON_BYTES_MAX

@@ -11,6 +11,7 @@ pub mod evidence;
 pub mod graph;
 pub mod identity;
 pub mod join;
+pub mod join_address;
 pub mod limits;
 pub mod machine;
 pub mod map;

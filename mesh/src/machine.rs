@@ -229,6 +229,11 @@ pub enum Event {
         /// The epoch.
         epoch: Epoch,
     },
+    /// The operator told where it answers joins.
+    JoinAddress {
+        /// Where.
+        address: SocketAddr,
+    },
     /// This process hears nobody and therefore accuses nobody, or hears somebody again.
     SelfDoubt {
         /// Whether it doubts itself.

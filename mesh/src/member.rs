@@ -5,6 +5,7 @@
 //! [`Machine::handle`]; what it wants done comes out as [`Output`].
 
 mod health;
+mod operator;
 mod peers;
 mod separation;
 mod spread;
@@ -22,6 +23,7 @@ use crate::edge::Edge;
 use crate::evidence::{Edge as Link, EvidenceStore};
 use crate::graph::Graph;
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
+use crate::join_address::JoinAddress;
 use crate::limits;
 use crate::machine::{Event, Input, Machine, Output};
 use crate::map::Map;
@@ -114,6 +116,8 @@ pub struct Mesh {
     doubt: bool,
     heard_anybody: Instant,
     heard_operator: Option<Instant>,
+    /// Where the operator answers joins, as it told.
+    join_address: Option<JoinAddress>,
 }
 
 /// A fresh member learns what is known before it counts reports itself.
@@ -163,6 +167,7 @@ impl Mesh {
             doubt: false,
             heard_anybody: now,
             heard_operator: None,
+            join_address: None,
             config,
         };
         // Members that start together do not beat together.

@@ -11,6 +11,7 @@ mod probing;
 mod second_look;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::counters::Counters;
@@ -18,6 +19,7 @@ use crate::edge::Edge;
 use crate::evidence::{Evidence, EvidenceStore};
 use crate::graph::Graph;
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
+use crate::join_address::JoinAddress;
 use crate::limits;
 use crate::machine::{
     CloseReason, ConnectionId, Disconnect, Event, Input, Machine, Output, PeerIdentity,
@@ -64,6 +66,8 @@ pub struct Watch {
     second_look: SecondLook,
     census: Census,
     sequence: u64,
+    /// Told to every reporter.
+    join_address: Option<JoinAddress>,
     /// Number of the tick: nonce of its probes.
     tick: u32,
     next_tick: Instant,
@@ -96,6 +100,7 @@ impl Watch {
     pub fn new(config: WatchConfig, current: SignedMap, now: Instant) -> Self {
         let mut watch = Self {
             sequence: config.first_sequence,
+            join_address: None,
             census: match config.take_census {
                 true => Census::of(current.map()),
                 false => Census::default(),
@@ -121,6 +126,13 @@ impl Watch {
         watch.rebuild_edges(now);
         watch.dial(now);
         watch
+    }
+
+    /// Tells members, as they connect, where this operator answers joins.
+    pub fn answer_joins_at(&mut self, address: SocketAddr) {
+        let (cluster, number) = (self.map().cluster, self.config.first_sequence);
+        let told = JoinAddress::sign(cluster, number, address, &self.config.keypair);
+        self.join_address = Some(told);
     }
 
     /// Hands a recorded map to the reporters.
@@ -352,6 +364,9 @@ impl Watch {
                 reason: CloseReason::Replaced,
             });
         }
+        if let Some(told) = self.join_address {
+            self.send(connection, &Frame::JoinAddress(told));
+        }
         let own: Vec<Evidence> = self
             .evidence
             .iter()
@@ -398,6 +413,7 @@ impl Watch {
                 self.counters.refuse("MapForTheOperator")
             }
             Ok(Frame::Summary { .. }) => self.refuse("SummaryForTheOperator"),
+            Ok(Frame::JoinAddress(_)) => self.refuse("JoinAddressForTheOperator"),
         }
     }
 

@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use crate::evidence::{Evidence, SummaryEntry};
 use crate::identity::Epoch;
+use crate::join_address::JoinAddress;
 use crate::limits;
 
 /// Why bytes from a peer are refused.
@@ -196,6 +197,8 @@ pub enum Frame {
         /// One line for each edge.
         entries: Vec<SummaryEntry>,
     },
+    /// Where the operator answers joins.
+    JoinAddress(JoinAddress),
 }
 
 impl Frame {
@@ -234,7 +237,7 @@ impl Frame {
     }
 }
 
-const LAST_FRAME_KIND: u8 = 5;
+const LAST_FRAME_KIND: u8 = 6;
 const _: () = assert!(1 + 1 + 6 + 4 + 4 + 8 + 2 + 2 <= limits::BEAT_BYTES_MAX);
 const _: () = assert!(limits::EPOCH_MAX < 1 << 48, "an epoch travels in six bytes");
 

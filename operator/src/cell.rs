@@ -10,6 +10,7 @@
 //!
 //! A record that somebody else wrote in the meantime is read again and everything starts from there.
 
+mod certificates;
 mod doubts;
 mod events;
 mod gone;
@@ -20,7 +21,7 @@ mod split;
 mod unproven;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,7 @@ use slotmesh_transport::endpoint::Credentials;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::join::Knock;
+use crate::join::{Admission, Knock};
 use crate::life::{Candidate, Life, LifeSettings, Policy, Proposal};
 use crate::metrics::Metrics;
 use crate::seam::{
@@ -41,6 +42,7 @@ use crate::seam::{
     Wishes,
 };
 
+use certificates::Certificates;
 use mesh::CellMesh;
 use others_hand::OwnVersions;
 use report::Reporter;
@@ -62,9 +64,14 @@ pub(crate) struct Parts<K> {
     pub(crate) inventory: watch::Receiver<Inventory>,
     pub(crate) wishes: watch::Receiver<Wishes>,
     pub(crate) authority: Arc<Authority>,
-    pub(crate) credentials: Credentials,
+    /// This operator's certificate, renewed now and then.
+    pub(crate) credentials: watch::Receiver<Credentials>,
+    /// How long certificates live.
+    pub(crate) lifetime: Duration,
     /// Address of this operator's pod.
     pub(crate) local: IpAddr,
+    /// Where it answers joins.
+    pub(crate) join_address: SocketAddr,
     pub(crate) metrics: Metrics,
     pub(crate) events: mpsc::Sender<CellEvent>,
     /// Told when the cell's state has changed.
@@ -123,6 +130,7 @@ pub(crate) fn start<K: Kubernetes>(parts: Parts<K>) -> Running {
         verdict_at: None,
         read_at: Instant::now(),
         look_again: false,
+        certificates: Certificates::new(parts.lifetime),
         settled: !parts.take_census,
         may_begin: parts.may_begin,
         metrics: parts.metrics,
@@ -177,7 +185,7 @@ struct Cell<K> {
     mesh: CellMesh,
     reporter: Reporter,
     /// Agents that wait for the first map that lists them.
-    waiting: BTreeMap<Uid, oneshot::Sender<SignedMap>>,
+    waiting: BTreeMap<Uid, oneshot::Sender<Admission>>,
     version: Option<RecordVersion>,
     own_versions: OwnVersions,
     verdict_at: Option<Instant>,
@@ -190,6 +198,7 @@ struct Cell<K> {
     /// There may be no record yet.
     may_begin: bool,
     metrics: Metrics,
+    certificates: Certificates,
 }
 
 impl<K: Kubernetes> Cell<K> {
@@ -221,7 +230,10 @@ impl<K: Kubernetes> Cell<K> {
                     self.take_wishes();
                 }
                 () = sleep(wait) => {}
-                _ = tick.tick() => self.look().await,
+                _ = tick.tick() => {
+                    self.tend_certificates();
+                    self.look().await;
+                }
             }
             self.advance().await;
             self.report();
@@ -272,7 +284,7 @@ impl<K: Kubernetes> Cell<K> {
                     tokio::time::sleep(FROZEN_RETRY).await;
                 }
                 Err(failure) => {
-                    tracing::warn!(cluster = %self.settings.cluster.name, %failure, "the record was not read");
+                    tracing::warn!(cluster = %self.settings.cluster, %failure, "the record was not read");
                     tokio::time::sleep(RETRY).await;
                 }
             }
@@ -304,9 +316,17 @@ impl<K: Kubernetes> Cell<K> {
         }
     }
 
-    fn admit(&mut self, candidate: Candidate, reply: oneshot::Sender<SignedMap>) {
-        let name = &candidate.name;
-        tracing::info!(cluster = %self.settings.cluster.name, pod = %name, node = %candidate.node, "agent asks to join");
+    fn admit(&mut self, candidate: Candidate, reply: oneshot::Sender<Admission>) {
+        let (name, cluster) = (&candidate.name, &self.settings.cluster);
+        self.certificates.issued_to(candidate.uid, Instant::now());
+        let listed = self.life.map().and_then(|map| map.member(candidate.uid));
+        if listed.is_some_and(|member| member.key == candidate.key) {
+            tracing::info!(%cluster, pod = %name, "certificate renewed");
+            // An agent that went away in the meantime has its certificate all the same.
+            let _ = reply.send(Admission::Renewed);
+            return;
+        }
+        tracing::info!(%cluster, pod = %name, node = %candidate.node, "agent asks to join");
         if self.life.is_full_for(candidate.uid) {
             self.reporter.cell_is_full_for(name);
         }
@@ -317,6 +337,16 @@ impl<K: Kubernetes> Cell<K> {
     fn name_of(&self, id: MemberId) -> String {
         let member = self.life.map().and_then(|map| map.member(id.uid));
         member.map_or_else(|| id.to_string(), |member| member.name.clone())
+    }
+
+    /// The pace's work on certificates.
+    fn tend_certificates(&mut self) {
+        self.mesh.show_newest_certificate();
+        let overdue = match self.life.map() {
+            Some(map) => self.certificates.overdue(map, Instant::now()),
+            None => Vec::new(),
+        };
+        self.reporter.set_overdue(overdue);
     }
 
     /// Records and publishes the next map, if it is time for one.
@@ -339,7 +369,7 @@ impl<K: Kubernetes> Cell<K> {
             Ok(Some(proposal)) => proposal,
             Err(error) => {
                 self.metrics.plans_refused.inc();
-                tracing::error!(cluster = %self.settings.cluster.name, %error, "no map can be made; please report this");
+                tracing::error!(cluster = %self.settings.cluster, %error, "no map can be made; please report this");
                 return tokio::time::sleep(RETRY).await;
             }
         };
@@ -376,7 +406,7 @@ impl<K: Kubernetes> Cell<K> {
                     .write_failures
                     .with_label_values(&[cause])
                     .inc();
-                tracing::warn!(cluster = %self.settings.cluster.name, %failure, "the map was not recorded");
+                tracing::warn!(cluster = %self.settings.cluster, %failure, "the map was not recorded");
                 if cause != "conflict" {
                     tokio::time::sleep(RETRY).await;
                 }
@@ -396,7 +426,7 @@ impl<K: Kubernetes> Cell<K> {
                 .observe(verdict_at.elapsed().as_secs_f64());
         }
         tracing::info!(
-            cluster = %self.settings.cluster.name,
+            cluster = %self.settings.cluster,
             epoch = proposal.map.epoch,
             members = proposal.map.members.len(),
             joined = proposal.joined.join(","),
@@ -431,7 +461,7 @@ impl<K: Kubernetes> Cell<K> {
         for uid in listed {
             if let Some(reply) = self.waiting.remove(&uid) {
                 // An agent that went away in the meantime joins again.
-                let _ = reply.send(signed.clone());
+                let _ = reply.send(Admission::Listed(signed.clone()));
             }
         }
     }

@@ -11,11 +11,12 @@
 //! records of parts, deleting that of their parent) is decided from the parent's record alone, so an
 //! operator that is killed at any point is followed by one that goes on from there.
 
+mod certificate;
 mod merge;
 mod splitting;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -23,19 +24,21 @@ use slotmesh_mesh::identity::{Keypair, Uid};
 use slotmesh_mesh::limits;
 use slotmesh_mesh::map::{DirectoryEntry, Map};
 use slotmesh_transport::authority::Authority;
-use slotmesh_transport::endpoint::{Credentials, EndpointError};
+use slotmesh_transport::endpoint::EndpointError;
 use slotmesh_transport::identity::IdentityError;
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::cell::{self, Command, Parts, Running};
-use crate::join::{Knock, Registered, Registry};
+use crate::join::{Knock, Registry};
 use crate::metrics::Metrics;
 use crate::seam::{
     CELL_EVENTS_MAX, CellEvent, CellHandle, CellSettings, CellStatus, Inventory, Kubernetes,
     RecordVersion, Wishes,
 };
 use crate::split;
+
+use certificate::{Certificate, Issuer};
 
 /// Pause after the API server failed us.
 const RETRY: Duration = Duration::from_secs(1);
@@ -58,6 +61,8 @@ pub enum CellsError {
 pub struct Shared {
     /// Address of this operator's pod.
     pub local: IpAddr,
+    /// Where it answers joins.
+    pub join_address: SocketAddr,
     /// The join endpoint's register.
     pub joins: Registry,
     /// Metrics.
@@ -79,11 +84,14 @@ pub fn start<K: Kubernetes>(
     let ca = &settings.keys.ca;
     let authority = Arc::new(Authority::from_pem(ca.certificate_pem(), ca.key_pem())?);
     let keypair = Keypair::from_seed(random_seed()?);
-    let leaf = authority.issue_operator(&keypair, settings.cluster.uid, now)?;
-    let credentials = Credentials {
-        chain: vec![leaf],
+    let issuer = Issuer {
+        cluster: settings.cluster.uid,
+        authority: authority.clone(),
         keypair,
+        lifetime: shared.joins.lifetime(),
+        metrics: shared.metrics.clone(),
     };
+    let credentials = issuer.issue(now)?;
     let (registered, knocks) = shared.joins.register(
         &settings.cluster,
         authority.clone(),
@@ -98,8 +106,10 @@ pub fn start<K: Kubernetes>(
         inventory,
         wishes,
         authority,
-        credentials,
+        certificate: Certificate::new(issuer, registered, credentials, now),
         local: shared.local,
+        join_address: shared.join_address,
+        lifetime: shared.joins.lifetime(),
         metrics: shared.metrics.clone(),
         knocks,
         held: Vec::new(),
@@ -107,7 +117,6 @@ pub fn start<K: Kubernetes>(
         poke: Arc::new(Notify::new()),
         status,
         events,
-        _registered: registered,
     };
     let task = tokio::spawn(cells.run());
     Ok(CellHandle::new(status_receiver, events_receiver, task))
@@ -125,8 +134,10 @@ struct Cells<K> {
     inventory: watch::Receiver<Inventory>,
     wishes: watch::Receiver<Wishes>,
     authority: Arc<Authority>,
-    credentials: Credentials,
+    certificate: Certificate,
     local: IpAddr,
+    join_address: SocketAddr,
+    lifetime: Duration,
     metrics: Metrics,
     knocks: mpsc::Receiver<Knock>,
     /// Requests to join that wait for the end of a split.
@@ -135,7 +146,6 @@ struct Cells<K> {
     poke: Arc<Notify>,
     status: watch::Sender<CellStatus>,
     events: mpsc::Sender<CellEvent>,
-    _registered: Registered,
 }
 
 impl<K: Kubernetes> Cells<K> {
@@ -148,6 +158,9 @@ impl<K: Kubernetes> Cells<K> {
             tokio::select! {
                 Some(knock) = self.knocks.recv() => self.on_knock(knock),
                 () = poke.notified() => {}
+                () = self.certificate.is_due() => {
+                    self.certificate.renew(&self.settings.cluster, SystemTime::now());
+                }
                 _ = retry.tick(), if self.is_splitting() => {}
                 changed = self.inventory.changed() => {
                     if changed.is_err() {
@@ -167,7 +180,7 @@ impl<K: Kubernetes> Cells<K> {
             match self.kubernetes.list_records(&self.settings.cluster).await {
                 Ok(names) => break names,
                 Err(failure) => {
-                    tracing::warn!(cluster = %self.settings.cluster.name, %failure, "the records were not listed");
+                    tracing::warn!(cluster = %self.settings.cluster, %failure, "the records were not listed");
                     tokio::time::sleep(RETRY).await;
                 }
             }
@@ -197,8 +210,10 @@ impl<K: Kubernetes> Cells<K> {
             inventory: self.inventory.clone(),
             wishes: self.wishes.clone(),
             authority: self.authority.clone(),
-            credentials: self.credentials.clone(),
+            credentials: self.certificate.shown(),
+            lifetime: self.lifetime,
             local: self.local,
+            join_address: self.join_address,
             metrics: self.metrics.clone(),
             events: self.events.clone(),
             poke: self.poke.clone(),

@@ -10,6 +10,8 @@ use crate::lease::{Times, TimesError};
 use crate::scope::Scope;
 use crate::views::Sight;
 
+const DAY_SECONDS: u64 = 24 * 3600;
+
 /// Reconciles GossipClusters: runs their agents, admits them, decides who owns which slot, records
 /// each map in the API server and publishes it into the mesh.
 ///
@@ -54,6 +56,16 @@ pub struct Config {
     /// TCP port of /metrics, /livez and /readyz.
     #[arg(long, env = "SLOTMESH_OPERATOR_METRICS_PORT", default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
     pub metrics_port: u16,
+
+    /// How long certificates live that are issued to agents and to the operator itself, such as 24h;
+    /// they are renewed after half of it. At least 10 s, at most 30 days.
+    #[arg(long, env = "SLOTMESH_OPERATOR_CERTIFICATE_LIFETIME", default_value = "24h", value_parser = certificate_lifetime)]
+    pub certificate_lifetime: Duration,
+
+    /// Time between two looks for keys whose cluster is gone, such as 1h; keys are deleted at the
+    /// second look that finds it gone. At least 10 s, at most a day.
+    #[arg(long, env = "SLOTMESH_OPERATOR_KEY_SWEEP_INTERVAL", default_value = "1h", value_parser = key_sweep_interval)]
+    pub key_sweep_interval: Duration,
 
     /// Name of the Lease that elects the leader.
     #[arg(long, env = "SLOTMESH_OPERATOR_LEADER_ELECT_LEASE_NAME", default_value = "slotmesh-operator", value_parser = non_empty)]
@@ -136,6 +148,39 @@ impl Config {
     pub fn join_address(&self) -> SocketAddr {
         SocketAddr::new(self.pod_ip, self.join_port)
     }
+}
+
+fn certificate_lifetime(text: &str) -> Result<Duration, String> {
+    duration(text, 10, 30 * DAY_SECONDS)
+}
+
+fn key_sweep_interval(text: &str) -> Result<Duration, String> {
+    duration(text, 10, DAY_SECONDS)
+}
+
+/// A number with a unit: 20s, 90m, 24h or 30d.
+fn duration(text: &str, min_seconds: u64, max_seconds: u64) -> Result<Duration, String> {
+    let expected = || "a number with a unit is expected, such as 20s, 90m, 24h or 30d".to_owned();
+    let (number, unit) = text
+        .char_indices()
+        .last()
+        .and_then(|(at, unit)| Some((text.get(..at)?, unit)))
+        .ok_or_else(expected)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => DAY_SECONDS,
+        _ => return Err(expected()),
+    };
+    let number: u64 = number.parse().map_err(|_| expected())?;
+    let total = number.checked_mul(seconds).ok_or_else(expected)?;
+    if !(min_seconds..=max_seconds).contains(&total) {
+        return Err(format!(
+            "{total} s is out of range: {min_seconds} to {max_seconds} s are allowed"
+        ));
+    }
+    Ok(Duration::from_secs(total))
 }
 
 pub(crate) fn non_empty(value: &str) -> Result<String, String> {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use kube::Client;
 
 use crate::cells;
-use crate::join::Endpoint;
+use crate::http::Health;
+use crate::keys::KeyStore;
 use crate::kubernetes::ApiServer;
 use crate::lease::Tenure;
 use crate::notes::Recorder;
@@ -17,16 +18,15 @@ use crate::views::Views;
 pub struct Context {
     pub(crate) client: Client,
     pub(crate) tenure: Tenure,
-    pub(crate) namespace: String,
+    pub(crate) keys: KeyStore,
     pub(crate) agent_image: String,
     pub(crate) join_address: SocketAddr,
     pub(crate) api: Arc<ApiServer>,
     pub(crate) shared: cells::Shared,
     pub(crate) recorder: Recorder,
     pub(crate) queue: Queue,
+    pub(crate) health: Health,
     pub(crate) views: Views,
-    /// Answers joins as long as it lives.
-    pub(crate) _endpoint: Endpoint,
 }
 
 impl std::fmt::Debug for Context {

@@ -87,6 +87,52 @@ impl ApiServer {
             .remove(&cluster);
     }
 
+    /// The highest era of a cluster's records.
+    ///
+    /// # Errors
+    /// When the API server fails us.
+    pub async fn highest_era(&self, cluster: &ClusterKey) -> Result<u32, RecordFailure> {
+        let records = self.records_of(cluster).await?;
+        let eras = records.iter().map(|record| record.spec.era);
+        Ok(u32::try_from(eras.max().unwrap_or(0)).unwrap_or(0))
+    }
+
+    /// Seals every record below that era anew, because the key that sealed it is lost. Each by
+    /// compare-and-swap; one that is done is left alone, so whoever is interrupted does it again.
+    ///
+    /// # Errors
+    /// When the API server fails us, or a record is not sound.
+    pub async fn reseal(&self, cluster: &ClusterKey, era: u32) -> Result<(), RecordFailure> {
+        let seal = &self.context(cluster.uid)?.keys.seal;
+        let cells: Api<GossipCell> = Api::namespaced(self.client.clone(), &cluster.namespace);
+        let parameters = PostParams {
+            field_manager: Some(FIELD_MANAGER_MAP.to_owned()),
+            ..PostParams::default()
+        };
+        for record in self.records_of(cluster).await? {
+            if u32::try_from(record.spec.era).is_ok_and(|found| found >= era) {
+                continue;
+            }
+            let object = record::reseal(cluster, &record, era, seal)?;
+            self.tenure
+                .check()
+                .map_err(|error| RecordFailure::Unavailable(error.to_string()))?;
+            let name = record.name_any();
+            let write = cells.replace(&name, &parameters, &object);
+            in_time(tokio::time::timeout(CALL_TIMEOUT, write).await)?;
+            tracing::warn!(%cluster, cell = name, era, epoch = object.spec.epoch, "the record is sealed with a new key: the loss of the old one was accepted");
+        }
+        Ok(())
+    }
+
+    async fn records_of(&self, cluster: &ClusterKey) -> Result<Vec<GossipCell>, RecordFailure> {
+        let cells: Api<GossipCell> = Api::namespaced(self.client.clone(), &cluster.namespace);
+        let selector = format!("{LABEL_CLUSTER_UID}={}", cluster.uid);
+        let parameters = ListParams::default().labels(&selector);
+        let listed = tokio::time::timeout(CALL_TIMEOUT, cells.list(&parameters)).await;
+        Ok(in_time(listed)?.items)
+    }
+
     fn context(&self, cluster: Uid) -> Result<RecordContext, RecordFailure> {
         let records = self.records.read().unwrap_or_else(PoisonError::into_inner);
         let gone =

@@ -12,5 +12,5 @@ mod elector;
 mod tenure;
 
 pub use election::{Election, Intent, LeaseView, Role, Step, Times, TimesError};
-pub use elector::{Elector, ElectorError};
+pub use elector::{Candidacy, Elector, ElectorError};
 pub use tenure::{Deposed, Tenure};

@@ -33,5 +33,6 @@ pub mod scope;
 pub mod seam;
 pub mod split;
 pub mod status;
+pub mod sweep;
 mod versions;
 mod views;

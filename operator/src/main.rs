@@ -2,16 +2,15 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use kube::Client;
 use slotmesh_operator::check;
 use slotmesh_operator::command_line::Task;
 use slotmesh_operator::config::{Config, LogFormat};
-use slotmesh_operator::http;
+use slotmesh_operator::http::{self, Health};
+use slotmesh_operator::join::{Port, Registry};
 use slotmesh_operator::leader::Leader;
-use slotmesh_operator::lease::Elector;
+use slotmesh_operator::lease::{Candidacy, Elector};
 use slotmesh_operator::metrics::Metrics;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -79,22 +78,30 @@ fn start_logging(config: &Config) {
 async fn run(config: Config) -> Result<(), Failure> {
     let times = config.election_times()?;
     let metrics = Metrics::new()?;
-    let ready = Arc::new(AtomicBool::new(false));
+    let health = Health::default();
     let address = SocketAddr::new(config.pod_ip, config.metrics_port);
-    http::serve(address, metrics.clone(), ready.clone())
+    http::serve(address, metrics.clone(), health.clone())
         .await
         .map_err(|error| format!("cannot listen on {address}: {error}"))?;
     let client = client().await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let lease = &config.leader_elect_lease_name;
-    let mut elector = Elector::new(
-        client.clone(),
-        &config.namespace,
-        lease,
-        config.pod_name.clone(),
-        times,
-    );
+    let candidacy = Candidacy {
+        namespace: config.namespace.clone(),
+        lease: config.leader_elect_lease_name.clone(),
+        identity: config.pod_name.clone(),
+        join_address: config.join_address(),
+        changes: metrics.leader_changes.clone(),
+    };
+    let mut elector = Elector::new(client.clone(), candidacy, times);
+    let joins = Registry::issuing(config.certificate_lifetime);
+    // Open from the start: whoever does not lead names the leader.
+    let mut port = Port::bind(
+        config.join_address(),
+        joins.clone(),
+        elector.leader(),
+        metrics.clone(),
+    )?;
     tracing::info!(
         pod = config.pod_name,
         namespace = config.namespace,
@@ -104,14 +111,18 @@ async fn run(config: Config) -> Result<(), Failure> {
 
     loop {
         let work = async {
-            let tenure = elector
-                .acquire(|| ready.store(true, Ordering::Release))
-                .await;
+            let tenure = tokio::select! {
+                tenure = elector.acquire(|| health.set_ready()) => tenure,
+                () = port.follow() => return Err("the join port closed by itself".into()),
+            };
             metrics.leader.set(1);
-            let mut leader = Leader::start(client.clone(), &config, tenure, &metrics)?;
+            let (client, joins) = (client.clone(), joins.clone());
+            let mut leader = Leader::start(client, &config, tenure, joins, &metrics, &health);
+            let api = leader.api();
             tokio::select! {
                 () = elector.keep() => {}
                 () = leader.ended() => {}
+                () = port.lead(&api) => {}
             }
             metrics.leader.set(0);
             Ok::<(), Failure>(())
@@ -124,7 +135,12 @@ async fn run(config: Config) -> Result<(), Failure> {
     }
     // Everything that writes has been dropped by now.
     metrics.leader.set(0);
-    elector.release().await;
+    // Joins under way are told to ask again; meanwhile the Lease goes to whoever stands by.
+    tokio::select! {
+        () = elector.release() => {}
+        () = port.follow() => {}
+    }
+    port.close().await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -7,12 +7,25 @@ const SECONDS: [f64; 12] = [
     0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
+/// Outcomes of a request to join.
+const JOIN_OUTCOMES: [&str; 7] = [
+    "admitted",
+    "renewed",
+    "later",
+    "busy",
+    "refused",
+    "gone",
+    "not_leader",
+];
+
 /// Everything that `/metrics` shows of cells and joins.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
     /// 1 while this operator leads.
     pub leader: IntGauge,
+    /// Times that the Lease passed to another holder.
+    pub leader_changes: IntCounter,
     /// Cells that this operator runs.
     pub cells: IntGauge,
     pub(crate) epochs: IntCounter,
@@ -20,6 +33,7 @@ pub struct Metrics {
     pub(crate) write_failures: IntCounterVec,
     pub(crate) verdict_seconds: Histogram,
     pub(crate) joins: IntCounterVec,
+    pub(crate) certificates: IntCounterVec,
     pub(crate) moved_slots: IntCounter,
     pub(crate) plans_refused: IntCounter,
     pub(crate) verdicts: IntCounter,
@@ -45,9 +59,13 @@ impl Metrics {
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
         };
-        let vector = |name: &str, help: &str, label: &str| {
+        // Every value counts from the start, so that the first one shows as growth.
+        let vector = |name: &str, help: &str, label: &str, values: &[&str]| {
             let vector = IntCounterVec::new(Opts::new(name, help), &[label])?;
             registry.register(Box::new(vector.clone()))?;
+            for value in values {
+                vector.with_label_values(&[*value]);
+            }
             Ok::<_, prometheus::Error>(vector)
         };
         let histogram = |name: &str, help: &str| {
@@ -58,6 +76,10 @@ impl Metrics {
         };
         Ok(Self {
             leader: gauge("slotmesh_operator_leader", "1 while this operator leads.")?,
+            leader_changes: counter(
+                "slotmesh_operator_leader_changes_total",
+                "Times that this operator saw the Lease pass to another holder.",
+            )?,
             cells: gauge("slotmesh_operator_cells", "Cells that this operator runs.")?,
             epochs: counter("slotmesh_operator_epochs_recorded_total", "Maps recorded.")?,
             write_seconds: histogram(
@@ -68,6 +90,7 @@ impl Metrics {
                 "slotmesh_operator_record_write_failures_total",
                 "Writes of a record that failed, by cause.",
                 "cause",
+                &["tampered", "invalid", "conflict", "unavailable"],
             )?,
             verdict_seconds: histogram(
                 "slotmesh_operator_verdict_to_recorded_seconds",
@@ -77,6 +100,13 @@ impl Metrics {
                 "slotmesh_operator_joins_total",
                 "Requests to join, by outcome.",
                 "outcome",
+                &JOIN_OUTCOMES,
+            )?,
+            certificates: vector(
+                "slotmesh_operator_certificates_issued_total",
+                "Certificates issued: to agents that join, to members that renew theirs, and to this operator itself.",
+                "purpose",
+                &["join", "renewal", "operator"],
             )?,
             moved_slots: counter(
                 "slotmesh_operator_moved_slots_total",

@@ -9,6 +9,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use slotmesh_api::conditions::events;
 
+use crate::lease::Tenure;
 use crate::seam::CellEvent;
 use crate::status::frozen_reason;
 
@@ -81,6 +82,14 @@ pub fn event_of(event: &CellEvent) -> Event {
                 format!("{pod} may not join ({category}): {message}; next: kubectl logs {pod}");
             warning(events::JOIN_REFUSED, "Refuse", note)
         }
+        CellEvent::CertificateRenewalFailed { names } => {
+            let note = format!(
+                "{} got no new certificate for three quarters of its life; the mesh accepts the old one, expired or not; next: kubectl logs {}",
+                list(names),
+                names.first().map_or("", String::as_str)
+            );
+            warning(events::CERTIFICATE_RENEWAL_FAILED, "Renew", note)
+        }
         CellEvent::CellSplit { cell, parts, epoch } => {
             let parts: Vec<String> = parts
                 .iter()
@@ -138,6 +147,7 @@ pub struct Event {
 #[derive(Clone)]
 pub struct Recorder {
     client: Client,
+    tenure: Tenure,
     instance: String,
 }
 
@@ -150,10 +160,14 @@ impl std::fmt::Debug for Recorder {
 }
 
 impl Recorder {
-    /// Events are reported by this pod.
+    /// Events are reported by this pod, while it leads.
     #[must_use]
-    pub fn new(client: Client, instance: String) -> Self {
-        Self { client, instance }
+    pub fn new(client: Client, tenure: Tenure, instance: String) -> Self {
+        Self {
+            client,
+            tenure,
+            instance,
+        }
     }
 }
 
@@ -178,6 +192,9 @@ pub async fn publish(recorder: &Recorder, event: &Event, about: &ObjectReference
         regarding: Some(about.clone()),
         ..ApiEvent::default()
     };
+    if let Err(error) = recorder.tenure.check() {
+        return tracing::debug!(%error, reason = event.reason, "an event was not written");
+    }
     let events: Api<ApiEvent> = Api::namespaced(recorder.client.clone(), namespace);
     let parameters = PostParams::default();
     match tokio::time::timeout(CALL_TIMEOUT, events.create(&parameters, &object)).await {

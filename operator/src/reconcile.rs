@@ -3,6 +3,7 @@
 
 mod cell;
 mod children;
+mod keys;
 mod publish;
 
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
-use slotmesh_api::conditions::{events, reasons};
+use slotmesh_api::conditions::events;
 use slotmesh_api::{GossipCluster, names};
 use slotmesh_mesh::identity::Uid;
 use tokio::sync::watch;
@@ -19,10 +20,10 @@ use tokio::task::JoinHandle;
 
 use crate::context::Context;
 use crate::drift::Memory;
-use crate::keys::{self, KeysError};
+use crate::keys::Missing;
 use crate::notes;
 use crate::queue::Name;
-use crate::seam::{CellHandle, ClusterKey, ClusterKeys, Inventory, Kubernetes, Wishes};
+use crate::seam::{CellHandle, ClusterKey, ClusterKeys, Inventory, Wishes};
 use crate::status::{Rollout, Stalled};
 
 /// Pause after something failed.
@@ -130,20 +131,20 @@ impl Managed {
         let keys = match &self.keys {
             Some(keys) => keys.clone(),
             None => {
-                let has_record = has_record(context, key).await?;
-                if cluster.is_paused() && !has_record {
+                let missing = keys::missing(context, cluster, key).await?;
+                if cluster.is_paused() && missing == Missing::Make {
                     self.rollout.paused_before = vec!["the first map".to_owned()];
                     return Ok(());
                 }
-                let keys =
-                    keys::get_or_create(&context.client, &context.namespace, key, has_record).await;
-                Arc::new(keys.map_err(keys_stalled)?)
+                let keys = context.keys.provide(key, missing).await;
+                Arc::new(keys.map_err(keys::stalled)?)
             }
         };
         self.keys = Some(keys.clone());
         let applied = self.apply_children(context, cluster, key, &keys).await;
         self.update_inventory(context, key);
         self.update_wishes(cluster);
+        keys::seal_anew(context, cluster, key, &keys).await?;
         self.run_cell(context, cluster, key, keys, cell_name)?;
         applied
     }
@@ -160,7 +161,7 @@ impl Managed {
         let was_rolling = std::mem::replace(&mut self.rolling, rolls);
         if was_rolling && !rolls {
             tracing::info!(
-                cluster = cluster.name_any(),
+                cluster = %ObjectRef::from_obj(cluster),
                 agents = agents.current,
                 "rollout completed"
             );
@@ -187,7 +188,7 @@ impl Managed {
         }
         self.complained = Some(stalled.clone());
         tracing::warn!(
-            cluster = cluster.name_any(),
+            cluster = %ObjectRef::from_obj(cluster),
             reason = stalled.reason,
             message = stalled.message,
             "not provided"
@@ -212,23 +213,17 @@ impl Managed {
             Ok(Ok(found))
                 if found.as_ref().and_then(ResourceExt::uid) != Some(key.uid.to_string()) =>
             {
-                tracing::info!(cluster = key.name, "the cluster is gone");
-                if let Err(error) = keys::delete(&context.client, &context.namespace, &key).await {
-                    tracing::warn!(cluster = key.name, %error, "its keys were not deleted");
+                tracing::info!(cluster = %key, "the cluster is gone");
+                if let Err(error) = context.keys.delete(&key).await {
+                    tracing::warn!(cluster = %key, %error, "its keys were not deleted");
                 }
             }
             _ => tracing::warn!(
-                cluster = key.name,
+                cluster = %key,
                 "the deletion could not be confirmed; its keys stay"
             ),
         }
     }
-}
-
-async fn has_record(context: &Context, key: &ClusterKey) -> Result<bool, Stalled> {
-    let records = context.api.list_records(key).await;
-    let records = records.map_err(|failure| passing(failure.to_string()))?;
-    Ok(!records.is_empty())
 }
 
 fn owner_of(cluster: &GossipCluster) -> OwnerReference {
@@ -240,19 +235,5 @@ fn passing(message: String) -> Stalled {
     Stalled {
         reason: "",
         message,
-    }
-}
-
-fn keys_stalled(error: KeysError) -> Stalled {
-    let reason = match &error {
-        KeysError::Lost { .. } | KeysError::Malformed { .. } => reasons::KEYS_LOST,
-        KeysError::Api(api) if matches!(api.as_ref(), kube::Error::Api(status) if status.code == 403) => {
-            reasons::FORBIDDEN_BY_RBAC
-        }
-        KeysError::Api(_) | KeysError::TimedOut | KeysError::Generate(_) => "",
-    };
-    Stalled {
-        reason,
-        message: error.to_string(),
     }
 }

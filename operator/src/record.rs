@@ -102,6 +102,28 @@ pub fn from_object(
     })
 }
 
+/// The record of an object that was sealed with a key that is lost, sealed anew under a new era. A
+/// person accepted that nobody can tell whether it was edited.
+///
+/// # Errors
+/// [`RecordFailure::Tampered`] when it is no sound record of this cluster.
+pub fn reseal(
+    cluster: &ClusterKey,
+    object: &GossipCell,
+    era: u32,
+    key: &SealKey,
+) -> Result<GossipCell, RecordFailure> {
+    let name = object.metadata.name.clone().unwrap_or_default();
+    let tampered = |reason: String| RecordFailure::Tampered(format!("GossipCell {name}: {reason}"));
+    let mut map = parse(&name, &object.spec).map_err(|failure| tampered(failure.to_string()))?;
+    map.era = era;
+    map.epoch += 1;
+    let owner = object.metadata.owner_references.clone().unwrap_or_default();
+    let owner = owner.into_iter().next().unwrap_or_default();
+    let version = object.metadata.resource_version.clone().unwrap_or_default();
+    to_object(cluster, owner, Some(&RecordVersion(version)), &map, key)
+}
+
 fn parse(name: &str, spec: &GossipCellSpec) -> Result<Map, RecordFailure> {
     let map = Map {
         cluster: uid(&spec.cluster_ref.uid)?,

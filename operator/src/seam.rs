@@ -39,6 +39,13 @@ pub struct ClusterKey {
     pub uid: Uid,
 }
 
+/// `namespace/name`, as logs have it.
+impl std::fmt::Display for ClusterKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
 /// What the API says about a pod of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodFacts {
@@ -190,6 +197,8 @@ pub struct ClusterKeys {
     pub map: Keypair,
     /// Seals records.
     pub seal: SealKey,
+    /// The seal key took the place of a lost one: records of lower eras are sealed anew, once.
+    pub seals_from_era: Option<u32>,
 }
 
 /// What a cell is started with.
@@ -286,6 +295,8 @@ pub enum Degraded {
     MembersFailed { names: Vec<String> },
     /// Members look dead and too few are left to agree on it.
     NoFailover { because: String },
+    /// Members do not renew their certificates.
+    CertificateExpiring { names: Vec<String> },
     /// The operator reaches no member of the cell.
     MeshUnreachable { because: String },
 }
@@ -444,6 +455,10 @@ pub enum CellEvent {
         pod: String,
         category: String,
         message: String,
+    },
+    /// Members whose certificates run out, told when the first is noticed.
+    CertificateRenewalFailed {
+        names: Vec<String>,
     },
     /// A cell has become two.
     CellSplit {

@@ -303,6 +303,16 @@ fn degraded(cluster: &GossipCluster, known: &Known<'_>) -> Holds {
             );
             (reasons::MEMBERS_FAILED, message)
         }
+        Degraded::CertificateExpiring { names } => {
+            let some: Vec<&str> = names.iter().take(5).map(String::as_str).collect();
+            let message = format!(
+                "{} members do not renew their certificates: {}; the mesh goes on, the map revokes and expiry does not; look at one: kubectl logs {}",
+                names.len(),
+                some.join(", "),
+                some.first().copied().unwrap_or_default()
+            );
+            (reasons::CERTIFICATE_EXPIRING, message)
+        }
         Degraded::NoFailover { because } => (reasons::NO_FAILOVER, because.clone()),
         Degraded::MeshUnreachable { because } => {
             let message = format!("{because}; detection goes on among the agents; look at NetworkPolicies and the agents' logs");

@@ -13,7 +13,7 @@ use x509_parser::prelude::FromDer;
 
 use crate::identity::{self, IdentityError};
 
-/// How long a member's certificate is valid.
+/// How long a certificate is valid, usually.
 pub const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// Certificates are valid from this long before their issue, for clocks that differ.
 pub const CERTIFICATE_BACKDATE: Duration = Duration::from_secs(3600);
@@ -125,9 +125,10 @@ impl Authority {
         keypair: &Keypair,
         cluster: Uid,
         now: SystemTime,
+        lifetime: Duration,
     ) -> Result<CertificateDer<'static>, IdentityError> {
         let key = identity::certificate_key(keypair)?;
-        let parameters = leaf(&identity::operator_uri(cluster), now, CERTIFICATE_LIFETIME)?;
+        let parameters = leaf(&identity::operator_uri(cluster), now, lifetime)?;
         let certificate = parameters
             .signed_by(&key, &self.issuer)
             .map_err(key_error)?;

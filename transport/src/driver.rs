@@ -11,7 +11,7 @@ mod handshake;
 mod traffic;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -59,6 +59,22 @@ pub struct DriverConfig {
     pub cluster: Uid,
 }
 
+/// What new connections are dialed with; connections that are up stay as they are.
+#[derive(Clone, Debug)]
+pub struct Dialer(Arc<RwLock<ClientConfig>>);
+
+impl Dialer {
+    /// From now on this certificate is shown.
+    pub fn set(&self, client: ClientConfig) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = client;
+    }
+
+    fn get(&self) -> ClientConfig {
+        let client = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        client.clone()
+    }
+}
+
 type Command<M> = Box<dyn FnOnce(&mut M) + Send>;
 
 /// A running driver. Dropping it stops the machine without a word; [`Driver::stop`] closes first.
@@ -69,6 +85,7 @@ pub struct Driver<M> {
     task: JoinHandle<()>,
     acceptor: JoinHandle<()>,
     endpoint: Endpoint,
+    dialer: Dialer,
     traffic: Arc<Traffic>,
     refusals: Arc<Refusals>,
 }
@@ -124,6 +141,7 @@ impl<M: Machine + Send + 'static> Driver<M> {
         let (commands, orders) = mpsc::channel(COMMANDS_MAX);
         let (stop, stopped) = oneshot::channel();
         let endpoint = config.endpoint.clone();
+        let dialer = Dialer(Arc::new(RwLock::new(config.client.clone())));
         let traffic = Arc::new(Traffic::default());
         let refusals = Arc::new(Refusals::default());
         let acceptor = tokio::spawn(handshake::accept(
@@ -136,7 +154,9 @@ impl<M: Machine + Send + 'static> Driver<M> {
             traffic: traffic.clone(),
             refusals: refusals.clone(),
             machine,
-            config,
+            endpoint: config.endpoint,
+            cluster: config.cluster,
+            dialer: dialer.clone(),
             happenings,
             events,
             connections: BTreeMap::new(),
@@ -150,6 +170,7 @@ impl<M: Machine + Send + 'static> Driver<M> {
                 task,
                 acceptor,
                 endpoint,
+                dialer,
                 traffic,
                 refusals,
             },
@@ -163,6 +184,12 @@ impl<M: Machine + Send + 'static> Driver<M> {
         Handle {
             commands: self.commands.clone(),
         }
+    }
+
+    /// Changes the certificate that is shown when dialing.
+    #[must_use]
+    pub fn dialer(&self) -> Dialer {
+        self.dialer.clone()
     }
 
     /// UDP bytes of all connections so far.
@@ -207,7 +234,9 @@ struct Worker<M> {
     traffic: Arc<Traffic>,
     refusals: Arc<Refusals>,
     machine: M,
-    config: DriverConfig,
+    endpoint: Endpoint,
+    cluster: Uid,
+    dialer: Dialer,
     happenings: mpsc::Sender<Happening>,
     events: mpsc::Sender<Event>,
     connections: BTreeMap<ConnectionId, Link>,
@@ -327,9 +356,9 @@ impl<M: Machine + Send + 'static> Worker<M> {
                         uid,
                         key,
                         address,
-                        cluster: self.config.cluster,
-                        endpoint: self.config.endpoint.clone(),
-                        client: self.config.client.clone(),
+                        cluster: self.cluster,
+                        endpoint: self.endpoint.clone(),
+                        client: self.dialer.get(),
                     };
                     tokio::spawn(dial.run(self.happenings.clone(), self.refusals.clone()));
                 }

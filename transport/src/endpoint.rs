@@ -118,7 +118,11 @@ fn server_config(
     Ok(config)
 }
 
-fn client_config(
+/// What peers are dialed with: the same certificate, both ways verified.
+///
+/// # Errors
+/// When the certificate cannot be used.
+pub fn client_config(
     credentials: &Credentials,
     verifier: &Arc<PeerVerifier>,
 ) -> Result<ClientConfig, EndpointError> {

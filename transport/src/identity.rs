@@ -4,6 +4,8 @@
 //! `spiffe://slotmesh.dev/cluster/<cluster UID>/operator`. Source: SPIFFE-ID and X.509-SVID
 //! specifications (exactly one URI SAN).
 
+use std::time::{Duration, SystemTime};
+
 use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use slotmesh_mesh::identity::{Keypair, PublicKey, Uid};
@@ -146,6 +148,18 @@ pub fn peer_of(
         uid,
         key: ed25519_key(parsed.public_key())?,
     })
+}
+
+/// When a certificate expires.
+///
+/// # Errors
+/// When the bytes are no certificate.
+pub fn expiry_of(certificate: &CertificateDer<'_>) -> Result<SystemTime, IdentityError> {
+    let (_, parsed) =
+        X509Certificate::from_der(certificate).map_err(|_| IdentityError::Malformed)?;
+    let seconds = parsed.validity().not_after.timestamp();
+    let seconds = u64::try_from(seconds).map_err(|_| IdentityError::Malformed)?;
+    Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 pub(crate) fn ed25519_key(

@@ -1,6 +1,7 @@
 //! The join stream: an agent without a certificate talks to the operator, whose certificate it
 //! verifies against the CA in the trust ConfigMap. One port serves many clusters: the operator shows
-//! the certificate of the cluster that the agent names in the TLS greeting.
+//! the certificate of the cluster that the agent names in the TLS greeting. An operator that does not
+//! lead points to the one that does ([`crate::signpost`]).
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -23,6 +24,7 @@ use tokio::task::JoinHandle;
 use crate::endpoint::{self, Credentials, EndpointError};
 use crate::identity::{cluster_of_server_name, peer_of, server_name};
 use crate::settings;
+use crate::signpost::{self, Reader};
 use crate::verifier::{PeerVerifier, provider};
 
 /// Joins under way at once, over all clusters.
@@ -31,6 +33,8 @@ const JOINS_MAX: usize = 1024;
 const REQUESTS_MAX: usize = 256;
 /// Time for an agent to send its request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for closes to leave the machine.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Time between two responses; the operator answers or says when to retry well before.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -50,6 +54,14 @@ pub enum JoinError {
         address: SocketAddr,
         /// Why.
         reason: String,
+    },
+    /// An operator answers that does not lead; it may know who does.
+    #[error("the operator at {address} does not lead; {leader} does")]
+    NotLeader {
+        /// Where.
+        address: SocketAddr,
+        /// Where it points to: a hint that nobody vouches for.
+        leader: SocketAddr,
     },
     /// The stream ended in the middle.
     #[error("the operator broke off: {0}")]
@@ -76,12 +88,12 @@ impl Joining {
         request: &JoinRequest,
     ) -> Result<Self, JoinError> {
         let cluster = request.cluster;
-        let verifier = PeerVerifier::new(cluster, roots, Arc::new(|_| false));
+        let reader = Reader::new(PeerVerifier::new(cluster, roots, Arc::new(|_| false)));
         let mut tls = rustls::ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(endpoint::tls_error)?
             .dangerous()
-            .with_custom_certificate_verifier(verifier)
+            .with_custom_certificate_verifier(reader.clone())
             .with_no_client_auth();
         tls.alpn_protocols = vec![settings::ALPN_JOIN.to_vec()];
         tls.resumption = rustls::client::Resumption::disabled();
@@ -99,7 +111,13 @@ impl Joining {
             Ok(Err(quinn::ConnectionError::TimedOut)) | Err(_) => {
                 return Err(JoinError::Unreachable(operator));
             }
-            Ok(Err(error)) => return Err(not_trusted(error.to_string())),
+            Ok(Err(error)) => {
+                let address = operator;
+                return Err(match reader.seen() {
+                    Some(leader) => JoinError::NotLeader { address, leader },
+                    None => not_trusted(error.to_string()),
+                });
+            }
         };
         if !is_operator(&connection, cluster) {
             return Err(not_trusted("its certificate is not the operator's".into()));
@@ -221,6 +239,8 @@ impl Drop for Responder {
 #[derive(Debug, Default)]
 pub struct Certificates {
     by_cluster: RwLock<BTreeMap<Uid, Arc<CertifiedKey>>>,
+    /// Shown to whoever asks for any other cluster.
+    signpost: RwLock<Option<Arc<CertifiedKey>>>,
 }
 
 impl Certificates {
@@ -239,6 +259,19 @@ impl Certificates {
         Ok(())
     }
 
+    /// Points whoever asks for a cluster that is not served to the operator that leads.
+    ///
+    /// # Errors
+    /// When no certificate can be made.
+    pub fn point_to(&self, leader: Option<SocketAddr>) -> Result<(), EndpointError> {
+        let post = leader.map(signpost::certificate).transpose()?;
+        *self
+            .signpost
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = post.map(Arc::new);
+        Ok(())
+    }
+
     /// Serves a cluster no more.
     pub fn remove(&self, cluster: Uid) {
         self.by_cluster
@@ -251,11 +284,18 @@ impl Certificates {
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let cluster = cluster_of_server_name(hello.server_name()?)?;
-        self.by_cluster
+        let ours = self
+            .by_cluster
             .read()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .get(&cluster)
-            .cloned()
+            .cloned();
+        ours.or_else(|| {
+            self.signpost
+                .read()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .clone()
+        })
     }
 }
 
@@ -306,6 +346,12 @@ impl Listener {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Lets nobody in any more, and gives what was said last a moment to leave.
+    pub async fn close(self) {
+        self.endpoint.close(VarInt::from_u32(0), b"going away");
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.endpoint.wait_idle()).await;
     }
 
     /// The next request; none once the listener has ended.

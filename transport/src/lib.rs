@@ -13,6 +13,7 @@ pub mod join;
 pub mod refusal;
 pub mod reset;
 pub mod settings;
+mod signpost;
 pub mod verifier;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! with an operator that admits whoever asks.
 
 pub(super) mod agent;
+mod leaders;
 pub(super) mod operator;
 
 use std::time::Duration;

@@ -32,7 +32,10 @@ fn read(folder: &TempDir) -> Result<Trust, String> {
 fn everything_is_read_afresh() {
     let folder = folder();
     let trust = read(&folder).unwrap();
-    assert_eq!((trust.roots.len(), trust.map_keys.len()), (2, 2));
+    assert_eq!(
+        (trust.anchors.roots.len(), trust.anchors.map_keys.len()),
+        (2, 2)
+    );
     assert_eq!(trust.token, "header.claims.signature");
     let operators: Vec<String> = trust.operators.iter().map(ToString::to_string).collect();
     assert_eq!(operators, ["10.0.0.1:7401", "[fd00::1]:7401"]);

@@ -1,13 +1,14 @@
 //! What each of 30 agents costs: CPU and memory as the kernel counts them, bytes and connections as the
 //! agents count them, with the headers that the network carries too.
 
-use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use tokio::time::Instant;
 
 use super::duration;
+use super::figures::{largest, mean};
+use super::resources::Usage;
 use super::scene::{Scene, with_cluster};
 use crate::control_plane::Options;
 use crate::report::Report;
@@ -19,8 +20,6 @@ const LENGTH: Duration = Duration::from_secs(60);
 /// Connections that have not changed for that long are all there.
 const STEADY: Duration = Duration::from_secs(10);
 const DEADLINE: Duration = Duration::from_secs(120);
-/// Ticks of a second in /proc: the same on every Linux that Rust runs on, whatever the kernel's own.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 const SENT: [&str; 2] = [
     "slotmesh_agent_udp_sent_bytes_total",
@@ -54,10 +53,7 @@ impl Traffic {
 /// One agent at one moment.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
-    at: Instant,
-    pid: u32,
-    cpu_seconds: f64,
-    resident_mib: f64,
+    usage: Usage,
     sent: Traffic,
     received: Traffic,
     connections: f64,
@@ -77,7 +73,7 @@ pub(super) async fn measure(report: &mut Report) -> Result<()> {
 }
 
 /// Waits until the mesh has formed: its handshakes are not what an agent at rest costs.
-async fn steady(scene: &Scene) -> Result<()> {
+async fn steady(scene: &Scene<'_>) -> Result<()> {
     scene.settled().await?;
     let (mut last, mut since) = (0.0, Instant::now());
     wait::until("the connections to be all there", DEADLINE, async || {
@@ -94,11 +90,10 @@ async fn steady(scene: &Scene) -> Result<()> {
     .await
 }
 
-async fn sample(scene: &Scene) -> Result<Vec<Sample>> {
+async fn sample(scene: &Scene<'_>) -> Result<Vec<Sample>> {
     let mut all = Vec::new();
     for (agent, metrics) in scene.agents.iter().zip(scene.metrics().await?) {
-        let pid = scene.run.running_child(&agent.name);
-        let pid = pid.with_context(|| format!("{} does not run; see its log", agent.name))?;
+        let pid = scene.stage.pid_of(&agent.name)?;
         let value = |name: &str| {
             let found = metrics.get(name).copied();
             found.with_context(|| format!("{} has no metric {name}", agent.name))
@@ -110,10 +105,7 @@ async fn sample(scene: &Scene) -> Result<Vec<Sample>> {
             })
         };
         all.push(Sample {
-            at: Instant::now(),
-            pid,
-            cpu_seconds: cpu_seconds(&read(pid, "stat")?)?,
-            resident_mib: resident_mib(&read(pid, "status")?)?,
+            usage: Usage::of(pid)?,
             sent: traffic(SENT)?,
             received: traffic(RECEIVED)?,
             connections: value(CONNECTIONS)?,
@@ -122,49 +114,22 @@ async fn sample(scene: &Scene) -> Result<Vec<Sample>> {
     Ok(all)
 }
 
-fn read(pid: u32, file: &str) -> Result<String> {
-    let path = format!("/proc/{pid}/{file}");
-    fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
-}
-
-/// User and system time of a process (fields 14 and 15 of /proc/PID/stat).
-fn cpu_seconds(stat: &str) -> Result<f64> {
-    // The name before may hold anything, parentheses too.
-    let (_, fields) = stat.rsplit_once(") ").context("a strange /proc/PID/stat")?;
-    let ticks: Vec<f64> = fields
-        .split(' ')
-        .skip(11)
-        .take(2)
-        .map(str::parse)
-        .collect::<Result<_, _>>()?;
-    ensure!(ticks.len() == 2, "a strange /proc/PID/stat");
-    Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
-}
-
-/// VmRSS of /proc/PID/status: with the pages of the binary, which all agents of a machine share.
-fn resident_mib(status: &str) -> Result<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    let kib: f64 = number.context("no VmRSS in /proc/PID/status")?.parse()?;
-    Ok(kib / 1024.0)
-}
-
 fn add_rows(report: &mut Report, before: &[Sample], after: &[Sample]) -> Result<()> {
     let (mut cpu, mut sent, mut received) = (Vec::new(), Vec::new(), Vec::new());
     let mut bare = Vec::new();
     for (before, after) in before.iter().zip(after) {
-        ensure!(
-            before.pid == after.pid,
-            "an agent restarted during the measurement; its log says why"
-        );
-        let seconds = (after.at - before.at).as_secs_f64();
-        cpu.push((after.cpu_seconds - before.cpu_seconds) / seconds * 100.0);
+        let seconds = after.usage.seconds_since(&before.usage);
+        let used = after.usage.cpu_percent_since(&before.usage);
+        cpu.push(used.context("an agent of 30")?);
         let (out, out_bare) = after.sent.rates(before.sent, seconds);
         sent.push(out);
         bare.push(out_bare);
         received.push(after.received.rates(before.received, seconds).0);
     }
-    let resident: Vec<f64> = after.iter().map(|sample| sample.resident_mib).collect();
+    let resident: Vec<f64> = after
+        .iter()
+        .map(|sample| sample.usage.resident_mib)
+        .collect();
     let both = before.iter().chain(after);
     let connections: Vec<f64> = both.map(|sample| sample.connections).collect();
     for (what, figures, unit, aim) in [
@@ -199,30 +164,9 @@ fn add_rows(report: &mut Report, before: &[Sample], after: &[Sample]) -> Result<
     Ok(())
 }
 
-fn largest(figures: &[f64]) -> f64 {
-    figures.iter().copied().fold(0.0, f64::max)
-}
-
-fn mean(figures: &[f64]) -> f64 {
-    let count = u32::try_from(figures.len()).unwrap_or(u32::MAX).max(1);
-    figures.iter().sum::<f64>() / f64::from(count)
-}
-
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
-
-    #[test]
-    fn the_kernel_is_read_right() {
-        let stat = "42 (a) b) S 1 42 42 0 -1 4194560 100 0 0 0 130 20 0 0 20 0 1 0 5 6 7";
-        assert!((cpu_seconds(stat).unwrap() - 1.5).abs() < 1e-9);
-        let status = "Name:\ta\nVmHWM:\t 9999 kB\nVmRSS:\t   14336 kB\n";
-        assert!((resident_mib(status).unwrap() - 14.0).abs() < 1e-9);
-        assert!(cpu_seconds("42").is_err());
-        assert!(resident_mib("").is_err());
-    }
 
     #[test]
     fn every_datagram_has_headers() {
@@ -230,12 +174,5 @@ mod tests {
         let (with, without) = traffic(7000.0, 30.0).rates(traffic(1000.0, 10.0), 2.0);
         assert!((without - 3.0).abs() < 1e-9);
         assert!((with - 3.28).abs() < 1e-9);
-    }
-
-    #[test]
-    fn our_own_entry_is_readable() {
-        let pid = std::process::id();
-        assert!(cpu_seconds(&read(pid, "stat").unwrap()).is_ok());
-        assert!(resident_mib(&read(pid, "status").unwrap()).unwrap() > 0.0);
     }
 }

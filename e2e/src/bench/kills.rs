@@ -6,10 +6,11 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use super::duration;
-use super::record::Moves;
+use super::figures::{count, median, sorted};
 use super::scene::{CLUSTER, Scene, with_cluster};
 use crate::control_plane::Options;
 use crate::measure::{self, Failure, Spread};
+use crate::record::Moves;
 use crate::report::Report;
 use crate::stage::Agent;
 
@@ -63,7 +64,7 @@ pub(super) async fn measure(report: &mut Report, kills: u32, whole: u32) -> Resu
 
 /// Victims in turn; kills and freezes in turn too, in the opposite order each time round, so that every
 /// agent fails in both ways.
-fn choose(agents: &[Agent], number: u32) -> Result<(Agent, Failure)> {
+pub(super) fn choose(agents: &[Agent], number: u32) -> Result<(Agent, Failure)> {
     let number = usize::try_from(number)?;
     let count = agents.len().max(1);
     let victim = agents.get(number % count).context("there are no agents")?;
@@ -76,7 +77,11 @@ fn choose(agents: &[Agent], number: u32) -> Result<(Agent, Failure)> {
 }
 
 /// One agent fails and returns; done when the cluster is whole again.
-pub(super) async fn fail_and_return(scene: &Scene, victim: &Agent, kind: Failure) -> Result<Round> {
+pub(super) async fn fail_and_return(
+    scene: &Scene<'_>,
+    victim: &Agent,
+    kind: Failure,
+) -> Result<Round> {
     let before = scene.settled().await?;
     let survivors: Vec<&Agent> = scene
         .agents
@@ -103,7 +108,7 @@ pub(super) async fn fail_and_return(scene: &Scene, victim: &Agent, kind: Failure
         death: without.since(&before),
         back: Moves::default(),
     };
-    measure::back(&scene.stage, &scene.nodes, CLUSTER, victim).await?;
+    measure::back(scene.stage, &scene.nodes, CLUSTER, victim).await?;
     let whole = scene.settled().await?;
     Ok(Round {
         back: whole.since(&without),
@@ -113,7 +118,7 @@ pub(super) async fn fail_and_return(scene: &Scene, victim: &Agent, kind: Failure
 
 fn progress(rounds: &[Round], kills: u32, victim: &Agent, begun: Instant) {
     let Some(round) = rounds.last() else { return };
-    let verdicts = sorted(rounds, |round| round.spread.verdict);
+    let verdicts = sorted(rounds.iter().map(|round| round.spread.verdict));
     let done = u32::try_from(rounds.len()).unwrap_or(u32::MAX);
     let left = kills.saturating_sub(done);
     let seconds = begun.elapsed().as_secs_f64() / f64::from(done) * f64::from(left);
@@ -134,17 +139,6 @@ fn progress(rounds: &[Round], kills: u32, victim: &Agent, begun: Instant) {
     );
 }
 
-fn sorted(rounds: &[Round], figure: impl Fn(&Round) -> f64) -> Vec<f64> {
-    let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
-    figures.sort_by(f64::total_cmp);
-    figures
-}
-
-/// The upper one of two in the middle.
-fn median(sorted: &[f64]) -> f64 {
-    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
-}
-
 fn add_rows(report: &mut Report, rounds: &[Round]) {
     if rounds.is_empty() {
         return;
@@ -156,7 +150,7 @@ fn add_rows(report: &mut Report, rounds: &[Round]) {
         freezes.count()
     );
     let slowest = |figures: &[f64]| figures.last().copied().unwrap_or_default();
-    let verdicts = sorted(rounds, |round| round.spread.verdict);
+    let verdicts = sorted(rounds.iter().map(|round| round.spread.verdict));
     report.at_most(
         "kills, 8 nodes: verdict on the last survivor, median",
         median(&verdicts),
@@ -170,7 +164,7 @@ fn add_rows(report: &mut Report, rounds: &[Round]) {
         "s",
         1.5,
     );
-    let epochs = sorted(rounds, |round| round.spread.epoch_after);
+    let epochs = sorted(rounds.iter().map(|round| round.spread.epoch_after));
     report.at_most(
         "kills, 8 nodes: new map on the last survivor after it, slowest",
         slowest(&epochs),
@@ -178,9 +172,11 @@ fn add_rows(report: &mut Report, rounds: &[Round]) {
         0.5,
     );
     report.note(format!("median {:.3} s", median(&epochs)));
-    let all = sorted(rounds, |round| {
-        round.spread.verdict + round.spread.epoch_after
-    });
+    let all = sorted(
+        rounds
+            .iter()
+            .map(|round| round.spread.verdict + round.spread.epoch_after),
+    );
     report.plain(
         "kills, 8 nodes: from the failure to the new map, slowest",
         slowest(&all),
@@ -219,10 +215,6 @@ fn add_rows(report: &mut Report, rounds: &[Round]) {
     report.note(format!("{} moved in {} epochs", total.moved, total.epochs));
 }
 
-fn count(number: usize) -> f64 {
-    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -253,12 +245,5 @@ mod tests {
             .iter()
             .map(|(agent, kind)| (agent.name.clone(), *kind == Failure::Kill));
         assert_eq!(ways.collect::<BTreeSet<_>>().len(), 16);
-    }
-
-    #[test]
-    fn the_median_is_one_that_was_measured() {
-        assert!((median(&[1.0, 2.0, 3.0]) - 2.0).abs() < f64::EPSILON);
-        assert!((median(&[1.0, 3.0]) - 3.0).abs() < f64::EPSILON);
-        assert!(median(&[]).abs() < f64::EPSILON);
     }
 }

@@ -3,11 +3,11 @@
 use anyhow::{Context, Result};
 
 use super::kills::fail_and_return;
-use super::record::Moves;
 use super::scene::{CLUSTER, Scene, with_cluster};
 use crate::control_plane::Options;
 use crate::measure::Failure;
 use crate::node::Nodes;
+use crate::record::Moves;
 use crate::report::Report;
 use crate::wait;
 
@@ -34,7 +34,7 @@ pub(super) async fn measure(report: &mut Report) -> Result<()> {
 }
 
 /// One node more, and its agent a member.
-async fn join(scene: &mut Scene) -> Result<(Nodes, Moves)> {
+async fn join(scene: &mut Scene<'_>) -> Result<(Nodes, Moves)> {
     let before = scene.settled().await?;
     let wanted = scene.agents.len() + 1;
     let late = scene.stage.add_nodes("late", 1).await?;

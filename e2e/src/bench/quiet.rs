@@ -74,7 +74,7 @@ pub(super) async fn measure(
     Ok(())
 }
 
-async fn watch(scene: &Scene, minutes: u32, busy: usize) -> Result<(Counted, f64)> {
+async fn watch(scene: &Scene<'_>, minutes: u32, busy: usize) -> Result<(Counted, f64)> {
     let before = scene.settled().await?;
     let mut last = scene.metrics().await?;
     let mut counted = Counted::default();

@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::record::Record;
 use crate::assets::Assets;
 use crate::control_plane::Options;
 use crate::node::Nodes;
+use crate::record::Record;
 use crate::run_folder::RunFolder;
 use crate::stage::{Agent, Stage};
 use crate::{http, measure, wait};
@@ -20,25 +20,24 @@ const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A running cluster.
 #[derive(Debug)]
-pub(super) struct Scene {
-    pub(super) run: Arc<RunFolder>,
-    pub(super) stage: Stage,
+pub(super) struct Scene<'a> {
+    pub(super) stage: &'a mut Stage,
     pub(super) nodes: Nodes,
     pub(super) agents: Vec<Agent>,
 }
 
-/// Plays something with a cluster on that many nodes; when it fails, the logs stay.
-pub(super) async fn with_cluster<T>(
-    count: u8,
+/// Plays something on a stage of its own, with SlotMesh installed; when it fails, the logs stay.
+pub(super) async fn with_stage<T>(
     options: Options,
-    play: impl AsyncFnOnce(&mut Scene) -> Result<T>,
+    play: impl AsyncFnOnce(&mut Stage) -> Result<T>,
 ) -> Result<T> {
     let run = Arc::new(RunFolder::create()?);
     let played = async {
-        let mut scene = Scene::set(run.clone(), count, options).await?;
-        let played = play(&mut scene).await;
-        scene.nodes.remove().await;
-        scene.stage.stop().await;
+        let assets = Assets::ensure(|line| println!("  {line}")).await?;
+        let mut stage = Stage::start_with(assets, run.clone(), options).await?;
+        stage.install().await?;
+        let played = play(&mut stage).await;
+        stage.stop().await;
         played
     }
     .await;
@@ -52,17 +51,28 @@ pub(super) async fn with_cluster<T>(
     played
 }
 
-impl Scene {
-    async fn set(run: Arc<RunFolder>, count: u8, options: Options) -> Result<Self> {
-        let assets = Assets::ensure(|line| println!("  {line}")).await?;
-        let mut stage = Stage::start_with(assets, run.clone(), options).await?;
-        stage.install().await?;
+/// Plays something with a cluster on that many nodes; when it fails, the logs stay.
+pub(super) async fn with_cluster<T>(
+    count: u8,
+    options: Options,
+    play: impl AsyncFnOnce(&mut Scene<'_>) -> Result<T>,
+) -> Result<T> {
+    with_stage(options, async |stage| {
+        let mut scene = Scene::set(stage, count).await?;
+        let played = play(&mut scene).await;
+        scene.nodes.remove().await;
+        played
+    })
+    .await
+}
+
+impl<'a> Scene<'a> {
+    async fn set(stage: &'a mut Stage, count: u8) -> Result<Self> {
         let nodes = stage.add_nodes("worker", count).await?;
         stage.apply_cluster(CLUSTER, &json!({})).await?;
         stage.wait_ready(CLUSTER, count.into()).await?;
         let agents = stage.agents(CLUSTER).await?;
         let scene = Self {
-            run,
             stage,
             nodes,
             agents,
@@ -73,7 +83,7 @@ impl Scene {
     }
 
     pub(super) async fn record(&self) -> Result<Record> {
-        let record = Record::read(&self.stage, CLUSTER).await?;
+        let record = Record::read(self.stage, CLUSTER).await?;
         ensure!(
             record.unserved() == 0,
             "{} slots have no recorded owner; next: kubectl describe gossip {CLUSTER}",

@@ -41,7 +41,7 @@ pub(super) async fn measure(report: &mut Report) -> Result<()> {
         Ok(writes.split_off(before))
     })
     .await?;
-    let (leases, others): (Vec<_>, Vec<_>) = writes.into_iter().filter(is_ours).partition(is_lease);
+    let (leases, others) = ours(writes);
     ensure!(
         !leases.is_empty(),
         "the audit log shows no renewal of the Lease {OPERATOR_NAMESPACE}/{LEASE}, so it shows nothing at all: does an operator lead?"
@@ -66,8 +66,13 @@ pub(super) async fn measure(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
+/// The writes of operators and agents: those of the Lease, and the others.
+pub(super) fn ours(writes: Vec<Write>) -> (Vec<Write>, Vec<Write>) {
+    writes.into_iter().filter(is_ours).partition(is_lease)
+}
+
 /// Waits until SlotMesh has written nothing but its Lease for a while.
-async fn idle(plane: &ControlPlane) -> Result<()> {
+pub(super) async fn idle(plane: &ControlPlane) -> Result<()> {
     let count = || -> Result<usize> {
         let writes = plane.writes()?.into_iter();
         Ok(writes
@@ -101,7 +106,7 @@ fn is_lease(write: &Write) -> bool {
 }
 
 /// The different ones, with their numbers.
-fn told(writes: &[Write]) -> String {
+pub(super) fn told(writes: &[Write]) -> String {
     let mut kinds: BTreeMap<String, u32> = BTreeMap::new();
     for write in writes {
         *kinds.entry(write.to_string()).or_default() += 1;

@@ -54,6 +54,16 @@ pub struct OwnerName {
 }
 
 impl Agent {
+    /// None while it has no node or address.
+    pub(crate) fn of(pod: &Pod) -> Option<Self> {
+        Some(Self {
+            name: pod.name_any(),
+            uid: pod.uid()?,
+            node: pod.spec.as_ref()?.node_name.clone()?,
+            ip: pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?,
+        })
+    }
+
     /// URL of its local API.
     #[must_use]
     pub fn api(&self, path: &str) -> String {
@@ -142,14 +152,4 @@ impl Operator {
             .copied()
             .with_context(|| format!("{} has no metric {name}", self.name))
     }
-}
-
-/// None while it has no node or address.
-pub(super) fn agent_of(pod: &Pod) -> Option<Agent> {
-    Some(Agent {
-        name: pod.name_any(),
-        uid: pod.uid()?,
-        node: pod.spec.as_ref()?.node_name.clone()?,
-        ip: pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?,
-    })
 }

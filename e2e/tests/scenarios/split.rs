@@ -4,14 +4,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use anyhow::{Result, ensure};
+use serde_json::json;
 use slotmesh_e2e::lookups::LookUps;
 use slotmesh_e2e::measure::{self, Failure};
-use slotmesh_e2e::stage::{Agent, NAMESPACE, Stage};
-use slotmesh_e2e::{http, wait};
+use slotmesh_e2e::stage::{NAMESPACE, Stage};
 
-use crate::{DEADLINE, Scene};
+use crate::Scene;
 
 const NODES: u8 = 12;
 const VERDICTS: &str = "slotmesh_agent_verdicts_total";
@@ -29,7 +28,8 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
     stage
         .apply_cluster(scene.name, &json!({"cells": {"maxMembers": 10}}))
         .await?;
-    let cells = two_cells(stage, &scene).await?;
+    let cells = stage.wait_cells(scene.name, &scene.agents, 2).await?;
+    let cells: Vec<&str> = cells.keys().map(String::as_str).collect();
     println!(
         "  {} members become {} after {:.2} s",
         NODES,
@@ -65,44 +65,13 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
     scene.strike(stage).await
 }
 
-/// Waits until two cells are on record and every agent is in one of them.
-async fn two_cells(stage: &Stage, scene: &Scene) -> Result<Vec<String>> {
-    wait::until("two cells on record", DEADLINE, async || {
-        let path = "jsonpath={range .items[*]}{.metadata.name}{\" \"}{.spec.clusterRef.name}{\"\\n\"}{end}";
-        let listed = stage
-            .plane
-            .kubectl(&["get", "gossipcells", "-n", NAMESPACE, "-o", path])
-            .await?;
-        let mine = format!(" {}", scene.name);
-        let cells: Vec<String> = listed
-            .lines()
-            .filter_map(|line| line.strip_suffix(&mine))
-            .map(str::to_owned)
-            .collect();
-        for agent in &scene.agents {
-            let cell = cell_of(agent).await?;
-            if !cells.contains(&cell) {
-                anyhow::bail!("{} is in {cell}, on record are {cells:?}", agent.name);
-            }
-        }
-        Ok((cells.len() == 2).then_some(cells))
-    })
-    .await
-}
-
-async fn cell_of(agent: &Agent) -> Result<String> {
-    let map = http::json(&agent.api("/v1/map")).await?;
-    let cell = map.get("cell").and_then(Value::as_str);
-    Ok(cell.context("a map without a cell")?.to_owned())
-}
-
 /// A member of one cell dies: its cell agrees and moves its slots, the other hears nothing of it.
 async fn one_cells_business(stage: &Stage, scene: &Scene) -> Result<()> {
     let victim = &scene.agents[0];
-    let cell = cell_of(victim).await?;
+    let cell = victim.cell().await?;
     let (mut inside, mut outside) = (Vec::new(), Vec::new());
     for agent in scene.others(victim) {
-        match cell_of(agent).await? == cell {
+        match agent.cell().await? == cell {
             true => inside.push(agent),
             false => outside.push(agent),
         }
@@ -124,9 +93,6 @@ async fn one_cells_business(stage: &Stage, scene: &Scene) -> Result<()> {
     }
     scene.nodes.return_pod(NAMESPACE, &victim.name)?;
     stage.wait_ready(scene.name, NODES.into()).await?;
-    ensure!(
-        cell_of(victim).await? == cell,
-        "it came back to another cell"
-    );
+    ensure!(victim.cell().await? == cell, "it came back to another cell");
     Ok(())
 }

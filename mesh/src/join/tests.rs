@@ -45,6 +45,9 @@ fn golden_messages() {
         message: "b".into(),
     };
     assert_eq!(refused.encode(), [3, 1, b'A', 1, b'b']);
+    let leader = Some(SocketAddr::from(([10, 0, 0, 7], 7401)));
+    let elsewhere = JoinResponse::NotLeader { leader };
+    assert_eq!(elsewhere.encode(), [4, 1, 0, 10, 0, 0, 7, 0xe9, 0x39]);
 }
 
 #[test]
@@ -94,6 +97,10 @@ fn responses_round_trip_within_their_limits() {
         JoinResponse::Refused {
             category: "WrongPod".into(),
             message: "no".into(),
+        },
+        JoinResponse::NotLeader { leader: None },
+        JoinResponse::NotLeader {
+            leader: "[fd00::7]:7401".parse().ok(),
         },
     ] {
         assert_eq!(JoinResponse::decode(&good.encode()), Ok(good));

@@ -22,7 +22,10 @@ impl Mesh {
     pub(super) fn greet(&mut self, now: Instant, connection: ConnectionId) {
         self.say_hello(connection);
         match self.peers.get(connection).map(|peer| peer.kind) {
-            Some(Kind::Member(id)) => self.ask_to_catch_up(now, connection, id.uid),
+            Some(Kind::Member(id)) => {
+                self.tell_join_address(connection);
+                self.ask_to_catch_up(now, connection, id.uid);
+            }
             Some(Kind::Operator) => {
                 let all: Vec<Evidence> = self.evidence.iter().copied().collect();
                 self.send_evidence(connection, &all);
@@ -77,6 +80,7 @@ impl Mesh {
             }
             (_, Frame::MapRequest) => self.send_whole_map(now, connection),
             (Kind::Stranger, _) => self.counters.refuse("StrangersFrame"),
+            (_, Frame::JoinAddress(told)) => self.on_join_address(now, connection, told),
             (_, Frame::Evidence(evidence)) => self.on_evidence(now, connection, evidence),
             (Kind::Operator, Frame::Summary { .. }) => self.refuse("OperatorsSummary"),
             (Kind::Member(id), Frame::Summary { reply, entries }) => {
@@ -289,7 +293,7 @@ impl Mesh {
     /// Whom to tell news: on each of a few rings the next member that is well, and whoever comes before
     /// it. So each ring stays a cycle through the living however many died at once, and a member that
     /// is reported by mistake is not left in the dark.
-    fn listeners(&self, now: Instant) -> BTreeSet<ConnectionId> {
+    pub(super) fn listeners(&self, now: Instant) -> BTreeSet<ConnectionId> {
         let reported: BTreeSet<Uid> = self.evidence.reports().map(|(_, id)| id.uid).collect();
         let is_well = |uid: Uid| {
             let silent = |edge: &Edge| !edge.is_well(now);
@@ -382,7 +386,7 @@ impl Mesh {
         }
     }
 
-    fn send(&mut self, connection: ConnectionId, frame: &Frame) {
+    pub(super) fn send(&mut self, connection: ConnectionId, frame: &Frame) {
         self.outputs.push_back(Output::Frame {
             connection,
             bytes: frame.encode(),

@@ -13,7 +13,7 @@ fn evidence() -> Evidence {
 }
 
 /// One frame of each kind.
-fn samples() -> [Frame; 6] {
+fn samples() -> [Frame; 7] {
     let held = evidence();
     let entry = SummaryEntry {
         signer: held.signer,
@@ -34,7 +34,21 @@ fn samples() -> [Frame; 6] {
             reply: true,
             entries: vec![entry; 3],
         },
+        Frame::JoinAddress(join_address()),
     ]
+}
+
+fn join_address() -> JoinAddress {
+    let at = std::net::SocketAddr::from(([10, 0, 0, 7], 7401));
+    JoinAddress::sign(map(2).cluster, 300, at, &keypair(0))
+}
+
+#[test]
+fn golden_join_address() {
+    let bytes = Frame::JoinAddress(join_address()).encode();
+    let expected = [6, 0xac, 2, 0, 10, 0, 0, 7, 0xe9, 0x39];
+    assert_eq!(bytes[..expected.len()], expected);
+    assert_eq!(bytes.len(), expected.len() + 64, "and the signature");
 }
 
 #[test]

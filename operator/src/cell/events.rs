@@ -11,23 +11,23 @@ use super::{Cell, doubts};
 
 impl<K: Kubernetes> Cell<K> {
     pub(super) fn on_event(&mut self, event: Event) {
-        let cluster = &self.settings.cluster.name;
+        let cluster = self.settings.cluster.clone();
         match event {
             Event::Verdict { epoch, failed } => {
                 self.metrics.verdicts.inc();
                 self.verdict_at = Some(Instant::now());
                 let names: Vec<String> = failed.iter().map(|id| self.name_of(*id)).collect();
-                tracing::warn!(cluster, epoch, failed = names.join(","), "verdict: failed");
+                tracing::warn!(%cluster, epoch, failed = names.join(","), "verdict: failed");
                 self.life
                     .verdict(clock::now(), failed.into_iter().collect());
             }
             Event::VerdictWithdrawn { epoch } => {
-                tracing::info!(cluster, epoch, "verdict withdrawn");
+                tracing::info!(%cluster, epoch, "verdict withdrawn");
                 self.life
                     .verdict(clock::now(), std::collections::BTreeSet::new());
             }
             Event::Leaving { member } => {
-                tracing::info!(cluster, member = self.name_of(member), "member leaves");
+                tracing::info!(%cluster, member = self.name_of(member), "member leaves");
                 self.life.leave(clock::now(), member);
             }
             // The parts of a cell that was split go on; nothing more is decided here.
@@ -49,7 +49,7 @@ impl<K: Kubernetes> Cell<K> {
                 let message = doubts::describe(&self.settings, &message);
                 self.reporter.doubts.newer_seen((era, epoch), message);
             }
-            other => tracing::debug!(cluster, event = ?other, "mesh"),
+            other => tracing::debug!(%cluster, event = ?other, "mesh"),
         }
     }
 }

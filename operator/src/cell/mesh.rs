@@ -11,9 +11,9 @@ use slotmesh_mesh::watch::{Watch, WatchConfig};
 use slotmesh_transport::authority::Authority;
 use slotmesh_transport::clock;
 use slotmesh_transport::driver::{Driver, DriverConfig};
-use slotmesh_transport::endpoint::{Credentials, dialing_endpoint};
+use slotmesh_transport::endpoint::{Credentials, client_config, dialing_endpoint};
 use slotmesh_transport::verifier::PeerVerifier;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::Parts;
 
@@ -42,8 +42,9 @@ pub(super) struct CellMesh {
     cluster: Uid,
     map_key: Keypair,
     authority: Arc<Authority>,
-    credentials: Credentials,
+    credentials: watch::Receiver<Credentials>,
     local: IpAddr,
+    join_address: SocketAddr,
     take_census: bool,
     running: Option<(Driver<Watch>, mpsc::Receiver<Event>)>,
     last_reached: Instant,
@@ -57,6 +58,7 @@ impl CellMesh {
             authority: parts.authority.clone(),
             credentials: parts.credentials.clone(),
             local: parts.local,
+            join_address: parts.join_address,
             take_census: parts.take_census,
             running: None,
             last_reached: Instant::now(),
@@ -79,11 +81,9 @@ impl CellMesh {
     }
 
     fn start(&mut self, map: &SignedMap) {
-        let roots = vec![self.authority.certificate().clone()];
-        // The watch dials members that the map lists and compares UID and key itself.
-        let verifier = PeerVerifier::new(self.cluster, roots, Arc::new(|_| true));
         let at = SocketAddr::new(self.local, 0);
-        let (endpoint, client) = match dialing_endpoint(at, &self.credentials, &verifier) {
+        let credentials = self.credentials.borrow_and_update().clone();
+        let (endpoint, client) = match dialing_endpoint(at, &credentials, &self.verifier()) {
             Ok(endpoint) => endpoint,
             Err(error) => {
                 return tracing::error!(%error, "the mesh cannot be reached; the next map tries again");
@@ -94,7 +94,8 @@ impl CellMesh {
             first_sequence: unix_micros(),
             take_census: self.take_census,
         };
-        let watch = Watch::new(config, map.clone(), clock::now());
+        let mut watch = Watch::new(config, map.clone(), clock::now());
+        watch.answer_joins_at(self.join_address);
         let cluster = self.cluster;
         self.running = Some(Driver::start(
             watch,
@@ -105,6 +106,30 @@ impl CellMesh {
             },
         ));
         self.last_reached = Instant::now();
+    }
+
+    /// Shows a renewed certificate to members that are dialed from now on.
+    pub(super) fn show_newest_certificate(&mut self) {
+        let Some((driver, _)) = &self.running else {
+            return;
+        };
+        if !self.credentials.has_changed().unwrap_or(false) {
+            return;
+        }
+        let credentials = self.credentials.borrow_and_update().clone();
+        match client_config(&credentials, &self.verifier()) {
+            Ok(client) => driver.dialer().set(client),
+            Err(error) => {
+                tracing::error!(%error, "the new certificate cannot be used in the mesh")
+            }
+        }
+    }
+
+    /// The watch dials members that the map lists and compares UID and key itself, so an expired
+    /// certificate is as good as a valid one.
+    fn verifier(&self) -> Arc<PeerVerifier> {
+        let roots = vec![self.authority.certificate().clone()];
+        PeerVerifier::new(self.cluster, roots, Arc::new(|_| true))
     }
 
     /// The next event; waits for ever while there is no mesh. Cancel-safe.

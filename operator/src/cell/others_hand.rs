@@ -49,7 +49,7 @@ impl<K: Kubernetes> Cell<K> {
             self.own_versions.is_others_hand(shown)
         };
         if suspicious {
-            tracing::info!(cluster = %self.settings.cluster.name, cell = %self.settings.cell, "somebody else wrote or deleted the record: reading it");
+            tracing::info!(cluster = %self.settings.cluster, cell = %self.settings.cell, "somebody else wrote or deleted the record: reading it");
             self.load().await;
         }
     }

@@ -32,6 +32,8 @@ pub(super) struct Reporter {
     refused: BTreeSet<(String, String)>,
     /// Names of members that look dead while too few are left to agree on it.
     unproven: Vec<String>,
+    /// Names of members whose certificates run out.
+    overdue: Vec<String>,
     split_preview: Option<PlanPreview>,
     poke: Arc<Notify>,
 }
@@ -51,6 +53,7 @@ impl Reporter {
             slot_totals: SlotTotals::default(),
             refused: BTreeSet::new(),
             unproven: Vec::new(),
+            overdue: Vec::new(),
             split_preview: None,
             poke,
         }
@@ -100,6 +103,14 @@ impl Reporter {
 
     pub(super) fn set_unproven(&mut self, names: Vec<String>) {
         self.unproven = names;
+    }
+
+    pub(super) fn set_overdue(&mut self, names: Vec<String>) {
+        if self.overdue.is_empty() && !names.is_empty() {
+            let names = names.clone();
+            self.event(CellEvent::CertificateRenewalFailed { names });
+        }
+        self.overdue = names;
     }
 
     pub(super) fn set_split_preview(&mut self, preview: Option<PlanPreview>) {
@@ -243,6 +254,9 @@ impl Reporter {
             })
         } else if !lost.is_empty() {
             Some(Degraded::MembersFailed { names: lost })
+        } else if !self.overdue.is_empty() {
+            let names = self.overdue.clone();
+            Some(Degraded::CertificateExpiring { names })
         } else {
             None
         };

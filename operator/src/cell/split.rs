@@ -50,7 +50,7 @@ impl<K: Kubernetes> Cell<K> {
             Ok(None) => return,
             Err(error) => {
                 self.metrics.plans_refused.inc();
-                tracing::error!(cluster = %self.settings.cluster.name, %error, "the cell cannot be split; please report this");
+                tracing::error!(cluster = %self.settings.cluster, %error, "the cell cannot be split; please report this");
                 return tokio::time::sleep(super::RETRY).await;
             }
         };
@@ -62,7 +62,7 @@ impl<K: Kubernetes> Cell<K> {
                 .map(|part| part.cell.as_str())
                 .collect();
             tracing::info!(
-                cluster = %self.settings.cluster.name,
+                cluster = %self.settings.cluster,
                 cell = %self.settings.cell,
                 epoch = last.epoch,
                 members = last.members.len(),
@@ -84,13 +84,13 @@ impl<K: Kubernetes> Cell<K> {
             self.reporter.report_frozen(&self.life);
             return tokio::time::sleep(FROZEN_RETRY).await;
         };
-        tracing::warn!(cluster = %self.settings.cluster.name, cell = %self.settings.cell, epoch = map.epoch, "the record is gone: writing it again");
+        tracing::warn!(cluster = %self.settings.cluster, cell = %self.settings.cell, epoch = map.epoch, "the record is gone: writing it again");
         map.epoch += 1;
         let written = self
             .kubernetes
             .write_record(&self.settings.cluster, None, &map);
         if let Err(failure) = written.await {
-            tracing::warn!(cluster = %self.settings.cluster.name, %failure, "the record was not written again");
+            tracing::warn!(cluster = %self.settings.cluster, %failure, "the record was not written again");
             tokio::time::sleep(super::RETRY).await;
         }
     }

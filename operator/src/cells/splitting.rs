@@ -59,7 +59,7 @@ impl<K: Kubernetes> Cells<K> {
             .collect();
         for parent in parents {
             if let Err(failure) = self.step(&parent).await {
-                tracing::warn!(cluster = %self.settings.cluster.name, cell = parent, %failure, "the split does not go on yet");
+                tracing::warn!(cluster = %self.settings.cluster, cell = parent, %failure, "the split does not go on yet");
             }
         }
         if !self.is_splitting() {
@@ -108,7 +108,7 @@ impl<K: Kubernetes> Cells<K> {
             .map(|part| (part.cell.clone(), part.members.len()))
             .collect();
         tracing::info!(
-            cluster = %self.settings.cluster.name,
+            cluster = %self.settings.cluster,
             cell = name,
             epoch = parent.epoch,
             parts = ?sizes,
@@ -131,7 +131,7 @@ impl<K: Kubernetes> Cells<K> {
         let cluster = &self.settings.cluster;
         match self.kubernetes.write_record(cluster, None, part).await {
             Ok(_) => {
-                tracing::info!(cluster = %cluster.name, cell = %part.cell, epoch = part.epoch, members = part.members.len(), slots = %part.slots, "cell created");
+                tracing::info!(%cluster, cell = %part.cell, epoch = part.epoch, members = part.members.len(), slots = %part.slots, "cell created");
                 Ok(())
             }
             Err(RecordFailure::Conflict(why)) => {

@@ -20,6 +20,9 @@ struct Store {
     records: Mutex<BTreeMap<String, (Map, u64)>>,
     writes_left: Mutex<usize>,
     log: Mutex<Vec<String>>,
+    /// So many writers wait for each other before the first one writes.
+    rivals: Option<tokio::sync::Barrier>,
+    conflicts: Mutex<usize>,
 }
 
 impl Store {
@@ -103,11 +106,19 @@ impl Kubernetes for Store {
         map: &Map,
     ) -> Result<RecordVersion, RecordFailure> {
         map.validate().unwrap();
+        if let Some(rivals) = &self.rivals
+            && *self.conflicts.lock().unwrap() == 0
+        {
+            rivals.wait().await;
+        }
         let mut records = self.records.lock().unwrap();
         let found = records.get(&map.cell).map(|(_, version)| *version);
         if found.map(|version| version.to_string()) != parent.map(|parent| parent.0.clone()) {
+            *self.conflicts.lock().unwrap() += 1;
             return Err(RecordFailure::Conflict("another version".into()));
         }
+        let before = records.get(&map.cell).map(|(map, _)| map.version());
+        assert!(before < Some(map.version()), "a record only moves on");
         self.spend(match (parent, map.delegation.len()) {
             (None, _) => "create",
             (Some(_), 0) => "replace",
@@ -138,6 +149,7 @@ fn operator(store: &Arc<Store>, members_max: usize) -> Operator {
             ca: CaKey::from_pem(authority.certificate_pem(), authority.key_pem()),
             map: Keypair::from_seed([3; 32]),
             seal: SealKey::from_bytes([4; 32]),
+            seals_from_era: None,
         }),
         heartbeat_interval_ms: 200,
         first_epoch: 1,
@@ -145,6 +157,7 @@ fn operator(store: &Arc<Store>, members_max: usize) -> Operator {
     };
     let shared = Shared {
         local: Ipv4Addr::LOCALHOST.into(),
+        join_address: (Ipv4Addr::LOCALHOST, 7401).into(),
         joins: Registry::default(),
         metrics: Metrics::new().unwrap(),
     };
@@ -220,6 +233,48 @@ async fn a_cell_within_its_limit_stays_whole() {
     until("its status", || operator.handle.status.borrow().epoch > 0).await;
     assert_eq!(operator.handle.status.borrow().cells.len(), 1);
     assert_eq!(store.log.lock().unwrap().len(), 0);
+}
+
+/// Two operators both believe that they lead, know the same record and write at the same time: one of
+/// them loses, reads again, and finds that nothing is left to do.
+#[tokio::test]
+async fn two_that_believe_they_lead_do_no_harm() {
+    let whole = map(16, 0, 1, 1024);
+    let mut store = Store {
+        rivals: Some(tokio::sync::Barrier::new(2)),
+        ..Store::default()
+    };
+    let record = (whole.clone(), 1);
+    store
+        .records
+        .get_mut()
+        .unwrap()
+        .insert(whole.cell.clone(), record);
+    let store = Arc::new(store);
+    store.allow(100);
+    let rivals = [operator(&store, 15), operator(&store, 15)];
+    until("both parts", || store.names().len() == 3).await;
+    until("a status that tells of the split", || {
+        let tells = |rival: &Operator| rival.handle.status.borrow().splitting.is_some();
+        rivals.iter().all(tells)
+    })
+    .await;
+    assert!(*store.conflicts.lock().unwrap() > 0, "they did collide");
+    assert_eq!(*store.log.lock().unwrap(), ["delegate", "create", "create"]);
+    let records = store.records.lock().unwrap();
+    let parts: Vec<&Map> = records
+        .values()
+        .map(|(map, _)| map)
+        .filter(|map| map.delegation.is_empty())
+        .collect();
+    for slot in whole.slots.iter() {
+        let owners: Vec<_> = parts
+            .iter()
+            .filter(|part| part.slots.contains(slot))
+            .map(|part| part.owner_of(slot))
+            .collect();
+        assert_eq!(owners, [whole.owner_of(slot)], "{slot:?}");
+    }
 }
 
 /// Somebody deleted the record: the operator that knows it writes it again.

@@ -12,6 +12,10 @@ const TOKEN_SECONDS: u32 = 3600;
 const GRACE_SECONDS: u32 = 15;
 const TRUST_DIR: &str = "/etc/slotmesh/trust";
 const TOKEN_DIR: &str = "/var/run/secrets/slotmesh";
+/// The last map outlives a container there, but not its pod.
+const STATE_DIR: &str = "/var/lib/slotmesh";
+/// Several times the largest map that is kept.
+const STATE_SIZE_LIMIT: &str = "8Mi";
 
 /// The DaemonSet of the cluster's agents.
 ///
@@ -71,6 +75,7 @@ fn pod(parent: &Parent<'_>) -> Value {
             {"name": "token", "projected": {"sources": [{"serviceAccountToken": {
                 "audience": parent.uid, "expirationSeconds": TOKEN_SECONDS, "path": "token",
             }}]}},
+            {"name": "state", "emptyDir": {"sizeLimit": STATE_SIZE_LIMIT}},
         ],
     });
     // What is not wanted is not there at all: an empty spec gives the same bytes as ever.
@@ -127,6 +132,7 @@ fn container(parent: &Parent<'_>) -> Value {
             from_field("SLOTMESH_NODE_NAME", "spec.nodeName"),
             {"name": "SLOTMESH_TRUST_DIR", "value": TRUST_DIR},
             {"name": "SLOTMESH_TOKEN_FILE", "value": format!("{TOKEN_DIR}/token")},
+            {"name": "SLOTMESH_STATE_DIR", "value": STATE_DIR},
         ],
         "ports": [
             {"name": "mesh", "containerPort": names::PORT_MESH, "protocol": "UDP"},
@@ -145,6 +151,7 @@ fn container(parent: &Parent<'_>) -> Value {
         "volumeMounts": [
             {"name": "trust", "mountPath": TRUST_DIR, "readOnly": true},
             {"name": "token", "mountPath": TOKEN_DIR, "readOnly": true},
+            {"name": "state", "mountPath": STATE_DIR},
         ],
     })
 }

@@ -44,6 +44,12 @@ fn a_wrong_value_is_refused_with_exit_code_2() {
         ["--log-format", "xml"],
         ["--watch-namespaces", "Team A"],
         ["--read-nodes", "maybe"],
+        ["--certificate-lifetime", "9s"],
+        ["--certificate-lifetime", "31d"],
+        ["--certificate-lifetime", "24"],
+        ["--certificate-lifetime", "h"],
+        ["--key-sweep-interval", ""],
+        ["--key-sweep-interval", "1y"],
         ["--leader-elect-retry-period-seconds", "0"],
         ["--agent-image", " "],
     ] {
@@ -56,4 +62,20 @@ fn a_wrong_value_is_refused_with_exit_code_2() {
 fn election_times_must_be_in_order() {
     let config = parse(&["--leader-elect-renew-deadline-seconds", "15"]).unwrap();
     assert!(config.election_times().is_err());
+}
+
+#[test]
+fn durations_have_a_unit() {
+    let config = parse(&[]).unwrap();
+    assert_eq!(config.certificate_lifetime.as_secs(), 24 * 3600);
+    assert_eq!(config.key_sweep_interval.as_secs(), 3600);
+    for (text, seconds) in [
+        ("20s", 20),
+        ("90m", 5400),
+        ("24h", 86_400),
+        ("30d", 2_592_000),
+    ] {
+        let config = parse(&["--certificate-lifetime", text]).unwrap();
+        assert_eq!(config.certificate_lifetime.as_secs(), seconds);
+    }
 }

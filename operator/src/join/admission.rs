@@ -1,12 +1,12 @@
 //! Who may join: the decision about one request.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use slotmesh_api::names;
 use slotmesh_mesh::identity::Uid;
 use slotmesh_mesh::join::JoinRequest;
-use slotmesh_transport::authority::{Authority, CERTIFICATE_LIFETIME, key_of_request};
+use slotmesh_transport::authority::{Authority, key_of_request};
 
 use crate::life::Candidate;
 use crate::seam::{ClusterKey, Kubernetes, PodFacts, ReviewFailure, TokenFacts};
@@ -86,14 +86,18 @@ pub(super) async fn admit<K: Kubernetes>(
 }
 
 /// The certificate of an admitted agent.
-pub(super) fn certificate(request: &JoinRequest, authority: &Authority) -> Result<Vec<u8>, String> {
+pub(super) fn certificate(
+    request: &JoinRequest,
+    authority: &Authority,
+    lifetime: Duration,
+) -> Result<Vec<u8>, String> {
     authority
         .issue(
             &request.csr_der,
             request.cluster,
             request.pod_uid,
             SystemTime::now(),
-            CERTIFICATE_LIFETIME,
+            lifetime,
         )
         .map(|(leaf, _)| leaf.to_vec())
         .map_err(|error| error.to_string())

@@ -1,17 +1,22 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::net::IpAddr;
+use std::time::SystemTime;
 
 use slotmesh_mesh::identity::Keypair;
 use slotmesh_mesh::join::JoinRequest;
 use slotmesh_mesh::map::Map;
 use slotmesh_transport::identity::signing_request;
+use slotmesh_transport::join::{JoinError, Joining};
 
 use super::admission::{No, admit};
 use super::*;
 use crate::seam::{
     ApiFailure, PodFacts, RecordFailure, RecordVersion, Recorded, ReviewFailure, TokenFacts,
 };
+
+/// Far longer than anything takes.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// An API server with one pod and one good token.
 struct Api {
@@ -203,83 +208,233 @@ async fn everything_has_to_agree() {
     assert_eq!(category(&gone, &request(), [127, 0, 0, 1]).await, "PodGone");
 }
 
+/// A port that serves the cluster, or nobody.
+struct Scene {
+    port: Port,
+    leader: watch::Sender<Option<SocketAddr>>,
+    registry: Registry,
+    authority: Arc<Authority>,
+    registered: Option<(Registered, mpsc::Receiver<Knock>)>,
+    _inventory: watch::Sender<Inventory>,
+}
+
+impl Scene {
+    fn set() -> Self {
+        let registry = Registry::default();
+        let authority = Arc::new(Authority::generate(uid(1), SystemTime::now()).unwrap());
+        let keypair = Keypair::from_seed([7; 32]);
+        let leaf = authority
+            .issue_operator(&keypair, uid(1), SystemTime::now(), CERTIFICATE_LIFETIME)
+            .unwrap();
+        let credentials = Credentials {
+            chain: vec![leaf],
+            keypair,
+        };
+        let (inventory, receiver) = watch::channel(Inventory {
+            daemon_set_uid: Some(uid(3)),
+            ..Inventory::default()
+        });
+        let registered = registry
+            .register(&cluster(), authority.clone(), &credentials, receiver)
+            .unwrap();
+        let (leader, known) = watch::channel(None);
+        let at = SocketAddr::from(([127, 0, 0, 1], 0));
+        let port = Port::bind(at, registry.clone(), known, Metrics::new().unwrap()).unwrap();
+        Self {
+            port,
+            leader,
+            registry,
+            authority,
+            registered: Some(registered),
+            _inventory: inventory,
+        }
+    }
+
+    fn knocks(&mut self) -> mpsc::Receiver<Knock> {
+        let (registered, knocks) = self.registered.take().unwrap();
+        let (_, nobody) = mpsc::channel(1);
+        self.registered = Some((registered, nobody));
+        knocks
+    }
+}
+
+/// An agent at that port.
+struct Asker {
+    address: SocketAddr,
+    roots: Vec<rustls_pki_types::CertificateDer<'static>>,
+}
+
+impl Asker {
+    fn of(scene: &Scene) -> Self {
+        Self {
+            address: scene.port.address(),
+            roots: vec![scene.authority.certificate().clone()],
+        }
+    }
+
+    async fn ask(&self, request: &JoinRequest) -> Result<Joining, JoinError> {
+        let local = [127, 0, 0, 1].into();
+        Joining::start(local, self.address, self.roots.clone(), request).await
+    }
+}
+
+fn outcomes(metrics: &Metrics, outcome: &str) -> u64 {
+    metrics.joins.with_label_values(&[outcome]).get()
+}
+
 #[tokio::test]
 async fn an_agent_is_admitted_over_the_wire_and_a_stranger_is_not() {
-    use slotmesh_transport::join::Joining;
-    use std::time::SystemTime;
+    let mut scene = Scene::set();
+    let (asker, metrics) = (Asker::of(&scene), scene.port.metrics.clone());
+    let mut knocks = scene.knocks();
+    let agents = async {
+        let forged = JoinRequest {
+            token: "bad".into(),
+            ..request()
+        };
+        let mut stranger = asker.ask(&forged).await.unwrap();
+        assert!(
+            matches!(stranger.next().await.unwrap(), JoinResponse::Refused { category, .. } if category == "TokenRefused")
+        );
+        assert!(matches!(
+            knocks.recv().await.unwrap(),
+            Knock::Refused { .. }
+        ));
+        stranger.finish().await;
+        while outcomes(&metrics, "refused") == 0 {
+            tokio::task::yield_now().await;
+        }
 
-    let registry = Registry::default();
-    let authority = Arc::new(Authority::generate(uid(1), SystemTime::now()).unwrap());
-    let keypair = Keypair::from_seed([7; 32]);
-    let leaf = authority
-        .issue_operator(&keypair, uid(1), SystemTime::now())
-        .unwrap();
-    let credentials = Credentials {
-        chain: vec![leaf],
-        keypair,
+        let mut agent = asker.ask(&request()).await.unwrap();
+        assert!(matches!(
+            agent.next().await.unwrap(),
+            JoinResponse::Certificate { .. }
+        ));
+        let Knock::Admit { candidate, reply } = knocks.recv().await.unwrap() else {
+            panic!("an admission")
+        };
+        let mut life = crate::life::Life::new(
+            crate::life::LifeSettings {
+                cluster: uid(1),
+                cell: "cell".into(),
+                first_epoch: 5,
+                heartbeat_interval_ms: 200,
+            },
+            None,
+            slotmesh_mesh::time::Instant::ZERO,
+        );
+        life.join(slotmesh_mesh::time::Instant::ZERO, candidate);
+        let later = slotmesh_mesh::time::Instant::from_micros(60_000_000);
+        let map = life.propose(later, 1, 0).unwrap().unwrap().map;
+        let signer = Keypair::from_seed([8; 32]);
+        let signed = SignedMap::sign(map.clone(), &signer).unwrap();
+        reply.send(Admission::Listed(signed)).unwrap();
+        let JoinResponse::Map(bytes) = agent.next().await.unwrap() else {
+            panic!("a map")
+        };
+        let received = SignedMap::decode(&bytes, uid(1), &[signer.public()]).unwrap();
+        assert_eq!(**received.map(), map);
+        agent.finish().await;
     };
-    let (_keep, inventory) = watch::channel(Inventory {
-        daemon_set_uid: Some(uid(3)),
-        ..Inventory::default()
-    });
-    let (_registered, mut knocks) = registry
-        .register(&cluster(), authority.clone(), &credentials, inventory)
-        .unwrap();
-    let at = SocketAddr::from(([127, 0, 0, 1], 0));
-    let endpoint = Endpoint::bind(at, registry, Arc::new(api()), Metrics::new().unwrap()).unwrap();
+    serving(&mut scene.port, agents).await;
+}
 
-    let roots = vec![authority.certificate().clone()];
-    let forged = JoinRequest {
-        token: "bad".into(),
-        ..request()
+/// Lets the port serve as the leader's while something else goes on.
+async fn serving<R>(port: &mut Port, during: impl Future<Output = R>) -> R {
+    let api = Arc::new(api());
+    let both = async {
+        tokio::select! {
+            () = port.lead(&api) => panic!("the port ended"),
+            result = during => result,
+        }
     };
-    let mut stranger = Joining::start(
-        [127, 0, 0, 1].into(),
-        endpoint.address(),
-        roots.clone(),
-        &forged,
-    )
-    .await
-    .unwrap();
-    assert!(
-        matches!(stranger.next().await.unwrap(), JoinResponse::Refused { category, .. } if category == "TokenRefused")
-    );
-    assert!(matches!(
-        knocks.recv().await.unwrap(),
-        Knock::Refused { .. }
-    ));
+    tokio::time::timeout(DEADLINE, both).await.unwrap()
+}
 
-    let mut agent = Joining::start([127, 0, 0, 1].into(), endpoint.address(), roots, &request())
-        .await
-        .unwrap();
-    assert!(matches!(
-        agent.next().await.unwrap(),
-        JoinResponse::Certificate { .. }
-    ));
-    let Knock::Admit { candidate, reply } = knocks.recv().await.unwrap() else {
-        panic!("an admission")
+async fn following<R>(port: &mut Port, during: impl Future<Output = R>) -> R {
+    let both = async {
+        tokio::select! {
+            () = port.follow() => panic!("the port ended"),
+            result = during => result,
+        }
     };
-    let mut life = crate::life::Life::new(
-        crate::life::LifeSettings {
-            cluster: uid(1),
-            cell: "cell".into(),
-            first_epoch: 5,
-            heartbeat_interval_ms: 200,
-        },
-        None,
-        slotmesh_mesh::time::Instant::ZERO,
-    );
-    life.join(slotmesh_mesh::time::Instant::ZERO, candidate);
-    let later = slotmesh_mesh::time::Instant::from_micros(60_000_000);
-    let map = life.propose(later, 1, 0).unwrap().unwrap().map;
-    let signer = Keypair::from_seed([8; 32]);
-    reply
-        .send(SignedMap::sign(map.clone(), &signer).unwrap())
-        .unwrap();
-    let JoinResponse::Map(bytes) = agent.next().await.unwrap() else {
-        panic!("a map")
+    tokio::time::timeout(DEADLINE, both).await.unwrap()
+}
+
+#[tokio::test]
+async fn whoever_is_listed_already_gets_a_certificate_and_nothing_else() {
+    let mut scene = Scene::set();
+    let (asker, metrics) = (Asker::of(&scene), scene.port.metrics.clone());
+    let mut knocks = scene.knocks();
+    let renewal = async {
+        let mut agent = asker.ask(&request()).await.unwrap();
+        let first = agent.next().await.unwrap();
+        assert!(matches!(first, JoinResponse::Certificate { .. }));
+        let Knock::Admit { reply, .. } = knocks.recv().await.unwrap() else {
+            panic!("a knock")
+        };
+        reply.send(Admission::Renewed).unwrap();
+        agent.finish().await;
+        while outcomes(&metrics, "renewed") == 0 {
+            tokio::task::yield_now().await;
+        }
     };
-    let received = SignedMap::decode(&bytes, uid(1), &[signer.public()]).unwrap();
-    assert_eq!(**received.map(), map);
+    serving(&mut scene.port, renewal).await;
+    let issued = |purpose| metrics.certificates.with_label_values(&[purpose]).get();
+    assert_eq!((issued("renewal"), issued("join")), (1, 0));
+}
+
+#[tokio::test]
+async fn joins_under_way_go_to_the_next_leader() {
+    let mut scene = Scene::set();
+    let asker = Asker::of(&scene);
+    let mut knocks = scene.knocks();
+    let mut agent = serving(&mut scene.port, async {
+        let mut agent = asker.ask(&request()).await.unwrap();
+        agent.next().await.unwrap();
+        assert!(matches!(knocks.recv().await, Some(Knock::Admit { .. })));
+        agent
+    })
+    .await;
+    // Deposed: the cell is gone, and with it the reply. The Lease names another by now.
+    let next: SocketAddr = "127.0.0.9:7401".parse().unwrap();
+    scene.leader.send(Some(next)).unwrap();
+    drop((knocks, scene.registered.take()));
+    let answer = following(&mut scene.port, agent.next()).await.unwrap();
+    let elsewhere = JoinResponse::NotLeader { leader: Some(next) };
+    assert_eq!(answer, elsewhere);
     agent.finish().await;
+
+    // Whoever comes now is sent on before it has shown its token.
+    let found = following(&mut scene.port, asker.ask(&request())).await;
+    assert!(matches!(found, Err(JoinError::NotLeader { leader, .. }) if leader == next));
+
+    // As the leader again it points nowhere.
+    scene.leader.send(None).unwrap();
+    let found = serving(&mut scene.port, asker.ask(&request())).await;
+    assert!(matches!(found, Err(JoinError::NotTrusted { .. })));
+    assert!(scene.registry.get(uid(1)).is_none());
+}
+
+#[tokio::test]
+async fn an_operator_that_ends_answers_joins_under_way() {
+    let mut scene = Scene::set();
+    let asker = Asker::of(&scene);
+    let mut knocks = scene.knocks();
+    let mut agent = serving(&mut scene.port, async {
+        let mut agent = asker.ask(&request()).await.unwrap();
+        agent.next().await.unwrap();
+        assert!(matches!(knocks.recv().await, Some(Knock::Admit { .. })));
+        agent
+    })
+    .await;
+    drop((knocks, scene.registered.take()));
+    let began = std::time::Instant::now();
+    let ((), answer) = tokio::join!(scene.port.close(), async {
+        let answer = agent.next().await.unwrap();
+        agent.finish().await;
+        answer
+    });
+    assert_eq!(answer, JoinResponse::NotLeader { leader: None });
+    assert!(began.elapsed() < DEADLINE);
 }

@@ -1,12 +1,17 @@
 //! Carries the steps of an [`Election`] out against the API server.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::{Api, Client};
+use prometheus::IntCounter;
+use slotmesh_api::names::ANNOTATION_JOIN_ADDRESS;
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, info, warn};
 
@@ -27,6 +32,21 @@ pub enum ElectorError {
     TimedOut,
 }
 
+/// Who a candidate is.
+#[derive(Clone, Debug)]
+pub struct Candidacy {
+    /// Namespace of the Lease.
+    pub namespace: String,
+    /// Name of the Lease.
+    pub lease: String,
+    /// This process's alone.
+    pub identity: String,
+    /// Where it answers joins; the Lease tells it to the others.
+    pub join_address: SocketAddr,
+    /// Counts how often the Lease was seen to pass to another holder.
+    pub changes: IntCounter,
+}
+
 /// A candidate for one Lease.
 #[derive(Debug)]
 pub struct Elector {
@@ -34,6 +54,10 @@ pub struct Elector {
     namespace: String,
     name: String,
     identity: String,
+    join_address: SocketAddr,
+    changes: IntCounter,
+    /// Where another leader answers joins.
+    leader: watch::Sender<Option<SocketAddr>>,
     times: Times,
     election: Election,
     tenure: Tenure,
@@ -45,25 +69,29 @@ pub struct Elector {
 
 impl Elector {
     #[must_use]
-    pub fn new(
-        client: Client,
-        namespace: &str,
-        name: &str,
-        identity: String,
-        times: Times,
-    ) -> Self {
+    pub fn new(client: Client, candidacy: Candidacy, times: Times) -> Self {
+        let identity = candidacy.identity;
         Self {
-            api: Api::namespaced(client, namespace),
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
+            api: Api::namespaced(client, &candidacy.namespace),
+            namespace: candidacy.namespace,
+            name: candidacy.lease,
             election: Election::new(identity.clone(), times),
             identity,
+            join_address: candidacy.join_address,
+            changes: candidacy.changes,
+            leader: watch::channel(None).0,
             times,
             tenure: Tenure::none(),
             origin: Instant::now(),
             acquired: None,
             logged_holder: String::new(),
         }
+    }
+
+    /// Where another leader answers joins, as the Lease tells; nothing while we lead or nobody does.
+    #[must_use]
+    pub fn leader(&self) -> watch::Receiver<Option<SocketAddr>> {
+        self.leader.subscribe()
     }
 
     /// Returns once we lead. `on_contact` is called after the first answer of the API server.
@@ -126,6 +154,7 @@ impl Elector {
             spec.holder_identity = Some(String::new());
             spec.lease_duration_seconds = Some(1);
         }
+        lease.metadata.annotations = None;
         let parameters = PostParams::default();
         let write = self.api.replace(&self.name, &parameters, &lease);
         match tokio::time::timeout(RELEASE_TIMEOUT, write).await {
@@ -218,6 +247,10 @@ impl Elector {
                 name: Some(self.name.clone()),
                 namespace: Some(self.namespace.clone()),
                 resource_version: intent.parent.clone(),
+                annotations: Some(BTreeMap::from([(
+                    ANNOTATION_JOIN_ADDRESS.to_owned(),
+                    self.join_address.to_string(),
+                )])),
                 ..ObjectMeta::default()
             },
             spec: Some(LeaseSpec {
@@ -237,11 +270,27 @@ impl Elector {
         let holder = spec
             .and_then(|spec| spec.holder_identity.as_deref())
             .unwrap_or_default();
+        let leader = (!holder.is_empty() && holder != self.identity)
+            .then(|| lease.and_then(join_address))
+            .flatten();
+        self.leader.send_if_modified(|known| {
+            let changed = *known != leader;
+            *known = leader;
+            changed
+        });
         if holder != self.logged_holder {
             info!(lease = %self.name, holder, "the lease has a new holder");
+            if !holder.is_empty() {
+                self.changes.inc();
+            }
             self.logged_holder = holder.to_owned();
         }
     }
+}
+
+fn join_address(lease: &Lease) -> Option<SocketAddr> {
+    let annotations = lease.metadata.annotations.as_ref()?;
+    annotations.get(ANNOTATION_JOIN_ADDRESS)?.parse().ok()
 }
 
 fn view(lease: &Lease) -> LeaseView {

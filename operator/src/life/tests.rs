@@ -456,7 +456,7 @@ fn a_changed_directory_is_a_new_epoch_once() {
     };
     life.set_directory(at(2000), vec![entry.clone()]);
     let proposal = step(&mut life, 2300);
-    assert_eq!(proposal.map.directory, [entry.clone()]);
+    assert_eq!(proposal.map.directory, std::slice::from_ref(&entry));
     life.set_directory(at(3000), vec![entry]);
     assert_eq!(life.propose(at(3300), 0, 0), Ok(None));
 }

@@ -51,6 +51,7 @@ impl Managed {
         } else {
             let name = (key.namespace.clone(), key.name.clone());
             for child in &wanted {
+                context.health.step();
                 self.provide_child(context, key, child, &name)
                     .await
                     .map_err(|error| apply_stalled(&error, child, agent.pod_overrides.is_some()))?;

@@ -63,7 +63,7 @@ impl Managed {
                 self.wake_later(context, name, STATUS_INTERVAL);
             }
             Ok(Err(error)) => {
-                tracing::warn!(cluster = key.name, %error, "the status was not written");
+                tracing::warn!(cluster = %key, %error, "the status was not written");
                 self.wake_later(context, name, RETRY);
             }
             Err(_) => self.wake_later(context, name, RETRY),

@@ -12,7 +12,7 @@ use slotmesh_mesh::map::{Delegation, DirectoryEntry, Map, Member, Owner, Protoco
 use slotmesh_mesh::seal::SealKey;
 use slotmesh_mesh::slot::SlotSet;
 
-use super::{from_object, to_object};
+use super::{from_object, reseal, to_object};
 use crate::seam::{ClusterKey, RecordFailure, RecordVersion};
 
 fn cluster() -> ClusterKey {
@@ -189,4 +189,26 @@ fn maps_that_cannot_be_recorded_are_refused() {
             "{result:?}"
         );
     }
+}
+
+#[test]
+fn a_record_whose_key_is_lost_is_sealed_under_a_new_era() {
+    let mut lost = object(&map());
+    lost.metadata.resource_version = Some("7".into());
+    let new = SealKey::from_bytes([6; 32]);
+    assert!(from_object(&cluster(), &lost, &new).is_err());
+    let mut sealed = reseal(&cluster(), &lost, 3, &new).unwrap();
+    assert_eq!(sealed.metadata.resource_version, Some("7".into()));
+    assert_eq!(
+        sealed.metadata.owner_references,
+        lost.metadata.owner_references
+    );
+    sealed.metadata.resource_version = Some("8".into());
+    let recorded = from_object(&cluster(), &sealed, &new).unwrap().map;
+    assert_eq!((recorded.era, recorded.epoch), (3, map().epoch + 1));
+    assert_eq!(recorded.members, map().members);
+
+    lost.spec.members[0].address = "nowhere".into();
+    let result = reseal(&cluster(), &lost, 3, &new);
+    assert!(matches!(result, Err(RecordFailure::Tampered(_))));
 }

@@ -197,7 +197,12 @@ async fn the_operator_comes_to_the_same_verdict_and_its_map_spreads() {
     let operator = Credentials {
         chain: vec![
             cell.authority
-                .issue_operator(&keypair(251), cluster(), SystemTime::now())
+                .issue_operator(
+                    &keypair(251),
+                    cluster(),
+                    SystemTime::now(),
+                    crate::authority::CERTIFICATE_LIFETIME,
+                )
                 .unwrap(),
         ],
         keypair: keypair(251),

@@ -32,7 +32,12 @@ fn a_member_is_read_back_from_its_certificate() {
 #[test]
 fn the_operator_is_read_back_from_its_certificate() {
     let leaf = authority()
-        .issue_operator(&keypair(9), uid(200), SystemTime::now())
+        .issue_operator(
+            &keypair(9),
+            uid(200),
+            SystemTime::now(),
+            crate::authority::CERTIFICATE_LIFETIME,
+        )
         .unwrap();
     assert_eq!(peer_of(&leaf, uid(200)), Ok(PeerIdentity::Operator));
 }

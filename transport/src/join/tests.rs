@@ -26,7 +26,12 @@ fn request(cluster: u8) -> JoinRequest {
 fn serve(authority: &Authority, certificates: &Certificates, cluster: u8) {
     let keypair = Keypair::from_seed([cluster; 32]);
     let leaf = authority
-        .issue_operator(&keypair, uid(cluster), SystemTime::now())
+        .issue_operator(
+            &keypair,
+            uid(cluster),
+            SystemTime::now(),
+            crate::authority::CERTIFICATE_LIFETIME,
+        )
         .unwrap();
     certificates
         .insert(
@@ -191,4 +196,35 @@ async fn a_guest_that_will_not_go_is_shown_out() {
         matches!(closed, Ok(quinn::ConnectionError::ApplicationClosed(_))),
         "{closed:?}"
     );
+}
+
+#[tokio::test]
+async fn an_operator_that_does_not_lead_points_to_the_one_that_does() {
+    let certificates = Arc::new(Certificates::default());
+    let authority = Authority::generate(uid(1), SystemTime::now()).unwrap();
+    let mut listener = listener(&certificates);
+    let roots = vec![authority.certificate().clone()];
+    let leader: SocketAddr = "10.0.0.7:7401".parse().unwrap();
+    certificates.point_to(Some(leader)).unwrap();
+    let address = listener.address();
+    let asked = request(1);
+    let start = || Joining::start(LOCAL, address, roots.clone(), &asked);
+    let found = start().await.unwrap_err();
+    assert!(
+        matches!(found, JoinError::NotLeader { leader: named, .. } if named == leader),
+        "{found}"
+    );
+    // The token never left the agent: a signpost is no operator.
+    assert!(listener.requests.try_recv().is_err());
+
+    certificates.point_to(None).unwrap();
+    let nobody = start().await.unwrap_err();
+    assert!(matches!(nobody, JoinError::NotTrusted { .. }), "{nobody}");
+
+    // What it serves itself goes before the signpost.
+    certificates.point_to(Some(leader)).unwrap();
+    serve(&authority, &certificates, 1);
+    let joining = start().await.unwrap();
+    assert_eq!(listener.next().await.unwrap().request.cluster, uid(1));
+    joining.finish().await;
 }

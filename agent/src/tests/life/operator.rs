@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -44,14 +44,13 @@ pub(in crate::tests) struct Operator {
 
 struct State {
     authority: Authority,
+    lifetime: Duration,
     map: Map,
     places: BTreeMap<Uid, Place>,
     answers: VecDeque<JoinResponse>,
     watch: Option<Driver<Watch>>,
-}
-
-fn map_key() -> Keypair {
-    Keypair::from_seed([250; 32])
+    map_key: Keypair,
+    join_address: SocketAddr,
 }
 
 impl Operator {
@@ -63,7 +62,8 @@ impl Operator {
         let write =
             |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         write("ca.crt", authority.certificate_pem());
-        write("map-keys", &STANDARD.encode(map_key().public().as_bytes()));
+        let map_key = Keypair::from_seed([250; 32]);
+        write("map-keys", &STANDARD.encode(map_key.public().as_bytes()));
         write("token", "a-token");
         let map = Map {
             cluster,
@@ -78,10 +78,13 @@ impl Operator {
         };
         let state = Arc::new(Mutex::new(State {
             authority,
+            lifetime: CERTIFICATE_LIFETIME,
             map,
             places: BTreeMap::new(),
             answers: VecDeque::new(),
             watch: None,
+            map_key,
+            join_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
         }));
         let operator = Self {
             cluster,
@@ -118,8 +121,8 @@ impl Operator {
         certificates.insert(self.cluster, &credentials).unwrap();
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut listener = Listener::bind(any, certificates).unwrap();
-        let address = listener.address().to_string();
-        std::fs::write(self.folder.path().join("join-address"), address).unwrap();
+        self.write_join_address(&listener.address().to_string());
+        self.state.lock().unwrap().join_address = listener.address();
         let state = self.state.clone();
         let task = tokio::spawn(async move {
             while let Some(request) = listener.next().await {
@@ -127,6 +130,47 @@ impl Operator {
             }
         });
         *self.door.lock().unwrap() = Some(task);
+    }
+
+    /// Certificates that are issued from now on live that long.
+    pub(super) fn certify_for(&self, lifetime: Duration) {
+        self.state.lock().unwrap().lifetime = lifetime;
+    }
+
+    /// What the trust ConfigMap says about where to join.
+    pub(super) fn write_join_address(&self, address: &str) {
+        std::fs::write(self.folder.path().join("join-address"), address).unwrap();
+    }
+
+    /// Where the door is.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.state.lock().unwrap().join_address
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.state.lock().unwrap().map.epoch
+    }
+
+    /// Every key is lost: new ones are made, and the record goes on under a new era.
+    pub(super) async fn replace_keys(&self) {
+        self.close_door().await;
+        let watch = {
+            let mut state = self.state.lock().unwrap();
+            state.authority = Authority::generate(self.cluster, SystemTime::now()).unwrap();
+            state.map_key = Keypair::from_seed([249; 32]);
+            state.map.era += 1;
+            let write = |name: &str, text: &str| {
+                std::fs::write(self.folder.path().join(name), text).unwrap();
+            };
+            write("ca.crt", state.authority.certificate_pem());
+            let key = STANDARD.encode(state.map_key.public().as_bytes());
+            write("map-keys", &key);
+            state.watch.take()
+        };
+        if let Some(watch) = watch {
+            watch.stop().await;
+        }
+        self.open_door();
     }
 
     pub(in crate::tests) async fn close_door(&self) {
@@ -164,11 +208,16 @@ async fn answer(state: &Arc<Mutex<State>>, asked: Request) {
     if responder.send(&certificate).await.is_err() {
         return;
     }
-    let signed = state.lock().unwrap().admit(
-        request.pod_uid,
-        key_of_request(&request.csr_der).unwrap(),
-        state,
-    );
+    let key = key_of_request(&request.csr_der).unwrap();
+    let renews = {
+        let state = state.lock().unwrap();
+        let member = state.map.member(request.pod_uid);
+        member.is_some_and(|member| member.key == key)
+    };
+    if renews {
+        return responder.gone().await;
+    }
+    let signed = state.lock().unwrap().admit(request.pod_uid, key, state);
     tokio::spawn(async move { responder.finish(&JoinResponse::Map(signed.encode())).await });
 }
 
@@ -177,7 +226,7 @@ impl State {
         let keypair = Keypair::from_seed([251; 32]);
         let leaf = self
             .authority
-            .issue_operator(&keypair, self.map.cluster, SystemTime::now())
+            .issue_operator(&keypair, self.map.cluster, SystemTime::now(), self.lifetime)
             .unwrap();
         Credentials {
             chain: vec![leaf],
@@ -190,7 +239,7 @@ impl State {
         let now = SystemTime::now();
         let issued = self
             .authority
-            .issue(request, cluster, pod, now, CERTIFICATE_LIFETIME);
+            .issue(request, cluster, pod, now, self.lifetime);
         issued.unwrap().0.to_vec()
     }
 
@@ -236,7 +285,7 @@ impl State {
             member.owners[0].slots = left.take_lowest(share);
             members -= 1;
         }
-        let signed = SignedMap::sign(self.map.clone(), &map_key()).unwrap();
+        let signed = SignedMap::sign(self.map.clone(), &self.map_key).unwrap();
         if let Some(watch) = &self.watch {
             let (handle, map) = (watch.handle(), signed.clone());
             tokio::spawn(async move {
@@ -255,7 +304,7 @@ impl State {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let (endpoint, client) = dialing_endpoint(any, &self.credentials(), &verifier).unwrap();
         let config = WatchConfig {
-            keypair: map_key(),
+            keypair: self.map_key.clone(),
             first_sequence: self.map.epoch,
             take_census: false,
         };
@@ -264,7 +313,8 @@ impl State {
             client,
             cluster,
         };
-        let watch = Watch::new(config, signed, clock::now());
+        let mut watch = Watch::new(config, signed, clock::now());
+        watch.answer_joins_at(self.join_address);
         let (driver, mut events) = Driver::start(watch, config_of_driver);
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {

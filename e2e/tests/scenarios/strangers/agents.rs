@@ -6,9 +6,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use anyhow::{Result, ensure};
 use slotmesh_api::names;
 use slotmesh_e2e::stage::Stage;
+use slotmesh_e2e::strangers::{Cluster, request_token};
 use slotmesh_e2e::{http, wait};
 
-use super::{Cluster, DEADLINE, request_token};
+use crate::DEADLINE;
 
 /// An agent with something of another cluster.
 struct Foreigner<'a> {
@@ -58,12 +59,12 @@ impl Foreigner<'_> {
     async fn is_refused(&self, stage: &Stage, cluster: &Cluster) -> Result<()> {
         let pod = &cluster.agents[0];
         let bound = Some((pod.name.as_str(), pod.uid.as_str()));
-        let account = names::agent(cluster.name);
+        let account = names::agent(&cluster.name);
         let audience = self.audience.uid.to_string();
         let token = request_token(stage, &account, &audience, bound).await?;
         let folder = self.trusts.files(stage, self.name, &token)?;
         let environment = [
-            ("SLOTMESH_CLUSTER_NAME", cluster.name.to_owned()),
+            ("SLOTMESH_CLUSTER_NAME", cluster.name.clone()),
             ("SLOTMESH_CLUSTER_UID", cluster.uid.to_string()),
             ("SLOTMESH_POD_NAME", self.name.to_owned()),
             ("SLOTMESH_POD_UID", pod.uid.clone()),

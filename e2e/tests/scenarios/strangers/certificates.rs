@@ -9,8 +9,9 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, ensure};
 use quinn::ConnectionError;
 use slotmesh_e2e::stage::Agent;
+use slotmesh_e2e::strangers::{Cluster, HERE, new_key};
 use slotmesh_e2e::{http, wait};
-use slotmesh_mesh::identity::{Keypair, Uid};
+use slotmesh_mesh::identity::Uid;
 use slotmesh_mesh::join::JoinRequest;
 use slotmesh_mesh::machine::CloseReason;
 use slotmesh_transport::authority::{Authority, CERTIFICATE_LIFETIME};
@@ -20,7 +21,7 @@ use slotmesh_transport::join::Joining;
 use slotmesh_transport::refusal::Refusal;
 use slotmesh_transport::verifier::PeerVerifier;
 
-use super::{Cluster, DEADLINE, HERE};
+use crate::DEADLINE;
 
 /// A pod that nobody has seen.
 const NOBODY: Uid = Uid::from_bytes([7; 16]);
@@ -132,12 +133,6 @@ fn self_signed(cluster: Uid, pod: Uid) -> Result<Credentials> {
         chain: vec![certificate.der().clone()],
         keypair,
     })
-}
-
-pub(super) fn new_key() -> Result<Keypair> {
-    let mut seed = [0; 32];
-    aws_lc_rs::rand::fill(&mut seed).context("no randomness")?;
-    Ok(Keypair::from_seed(seed))
 }
 
 /// Dials an agent, believing whatever it shows of its cluster; how the connection ends.

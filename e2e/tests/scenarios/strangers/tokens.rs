@@ -3,7 +3,6 @@
 mod cases;
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Pod;
@@ -13,13 +12,12 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use slotmesh_api::names;
 use slotmesh_e2e::stage::{NAMESPACE, Stage};
+use slotmesh_e2e::strangers::{Cluster, request_token};
 use slotmesh_e2e::wait;
-use slotmesh_mesh::join::{JoinRequest, JoinResponse};
-use slotmesh_transport::identity::signing_request;
+use slotmesh_mesh::join::JoinResponse;
 use slotmesh_transport::join::Joining;
 
-use super::certificates::new_key;
-use super::{Cluster, DEADLINE, request_token};
+use crate::DEADLINE;
 use cases::{Case, token_cases};
 
 /// Pods that look like agents of the honest cluster and are not.
@@ -108,7 +106,7 @@ async fn all_told(
                     .regarding
                     .as_ref()
                     .and_then(|about| about.name.clone());
-                about.as_deref() == Some(honest.name)
+                about.as_deref() == Some(honest.name.as_str())
             })
             .filter_map(|event| event.note)
             .collect();
@@ -137,9 +135,9 @@ async fn all_told(
 pub async fn the_honest_one_is_admitted(stage: &Stage, cluster: &Cluster) -> Result<()> {
     let agent = &cluster.agents[0];
     let pod = Some((agent.name.as_str(), agent.uid.as_str()));
-    let account = names::agent(cluster.name);
+    let account = names::agent(&cluster.name);
     let token = request_token(stage, &account, &cluster.uid.to_string(), pod).await?;
-    let request = request(cluster, &agent.uid, token)?;
+    let request = cluster.request(&agent.uid, token)?;
     let roots = cluster.roots.clone();
     let mut joining = Joining::start(agent.ip, cluster.operator()?, roots, &request).await?;
     for expected in ["a certificate", "a map"] {
@@ -163,26 +161,6 @@ pub async fn the_honest_one_is_admitted(stage: &Stage, cluster: &Cluster) -> Res
     Ok(())
 }
 
-/// A request with a key of its own.
-fn request(cluster: &Cluster, pod: &str, token: String) -> Result<JoinRequest> {
-    let pod_uid = pod.parse()?;
-    Ok(JoinRequest {
-        cluster: cluster.uid,
-        pod_uid,
-        token,
-        csr_der: signing_request(&new_key()?, cluster.uid, pod_uid)?,
-    })
-}
-
-/// Asks, and reads the first answer.
-async fn ask(from: IpAddr, cluster: &Cluster, request: &JoinRequest) -> Result<JoinResponse> {
-    let operator = cluster.operator()?;
-    let mut joining = Joining::start(from, operator, cluster.roots.clone(), request).await?;
-    let answer = joining.next().await?;
-    joining.finish().await;
-    Ok(answer)
-}
-
 /// Requests that the leader has refused so far.
 async fn refusals(stage: &Stage) -> Result<f64> {
     const NAME: &str = r#"slotmesh_operator_joins_total{outcome="refused"}"#;
@@ -193,7 +171,7 @@ async fn refusals(stage: &Stage) -> Result<f64> {
 impl Impostors {
     async fn make(stage: &Stage, honest: &Cluster) -> Result<Self> {
         let uid = honest.uid.to_string();
-        let account = names::agent(honest.name);
+        let account = names::agent(&honest.name);
         let labels = json!({names::LABEL_CLUSTER_UID: uid});
         Ok(Self {
             by_hand: make_pod(stage, "by-hand", &account, labels).await?,

@@ -7,11 +7,11 @@ use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 use slotmesh_api::names;
 use slotmesh_e2e::stage::Stage;
+use slotmesh_e2e::strangers::{Cluster, HERE, request_token};
 use slotmesh_e2e::tokens::{TokenMint, claims_of};
 use slotmesh_mesh::join::{JoinRequest, JoinResponse};
 
-use super::{Impostors, ask, request};
-use crate::strangers::{Cluster, HERE, request_token};
+use super::Impostors;
 
 /// One request that has to be refused.
 #[derive(Clone)]
@@ -30,9 +30,10 @@ pub struct Case {
 impl Case {
     /// Asks; category and message of the refusal.
     pub async fn ask(&self, cluster: &Cluster) -> Result<(String, String)> {
-        match ask(self.from, cluster, &self.request).await? {
+        match cluster.ask(self.from, &self.request).await? {
             JoinResponse::Refused { category, message } => Ok((category, message)),
             JoinResponse::Retry { reason, .. } => bail!("put off instead of refused: {reason}"),
+            JoinResponse::NotLeader { leader } => bail!("sent on to {leader:?}"),
             JoinResponse::Certificate { .. } | JoinResponse::Map(_) => bail!("it was admitted"),
         }
     }
@@ -62,13 +63,13 @@ pub async fn token_cases(
 ) -> Result<Vec<Case>> {
     let agent = &honest.agents[0];
     let own = Some((agent.name.as_str(), agent.uid.as_str()));
-    let (account, audience) = (names::agent(honest.name), honest.uid.to_string());
+    let (account, audience) = (names::agent(&honest.name), honest.uid.to_string());
     let good = request_token(stage, &account, &audience, own).await?;
     let unproved = |what, token: String, says| {
         Ok::<_, anyhow::Error>(Case {
             what,
             from: agent.ip,
-            request: request(honest, &agent.uid, token)?,
+            request: honest.request(&agent.uid, token)?,
             category: "TokenRefused",
             says,
             pod: agent.uid.clone(),
@@ -77,7 +78,7 @@ pub async fn token_cases(
     let elsewhere = request_token(stage, &account, "somebody-else", own).await?;
     let foreign = &other.agents[0];
     let foreign_pod = Some((foreign.name.as_str(), foreign.uid.as_str()));
-    let foreign_account = names::agent(other.name);
+    let foreign_account = names::agent(&other.name);
     let theirs = other.uid.to_string();
     let theirs = request_token(stage, &foreign_account, &theirs, foreign_pod).await?;
     let mut cases = vec![
@@ -125,7 +126,7 @@ pub async fn token_cases(
         cases.push(Case {
             what,
             from: HERE,
-            request: request(honest, &pod.1, token)?,
+            request: honest.request(&pod.1, token)?,
             category,
             says,
             pod: pod.0.clone(),
@@ -137,17 +138,17 @@ pub async fn token_cases(
 /// Tokens that are good, for something else than what is asked.
 async fn proved(stage: &Stage, honest: &Cluster, other: &Cluster, good: &str) -> Result<Vec<Case>> {
     let (agent, sibling) = (&honest.agents[0], &honest.agents[1]);
-    let (account, audience) = (names::agent(honest.name), honest.uid.to_string());
+    let (account, audience) = (names::agent(&honest.name), honest.uid.to_string());
     let foreign = &other.agents[0];
     let foreign_pod = Some((foreign.name.as_str(), foreign.uid.as_str()));
-    let foreign_account = names::agent(other.name);
+    let foreign_account = names::agent(&other.name);
     let for_us = request_token(stage, &foreign_account, &audience, foreign_pod).await?;
     let unbound = request_token(stage, &account, &audience, None).await?;
     let case = |what, from, pod: &str, token: &str, category, says, named: &str| {
         Ok::<_, anyhow::Error>(Case {
             what,
             from,
-            request: request(honest, pod, token.to_owned())?,
+            request: honest.request(pod, token.to_owned())?,
             category,
             says,
             pod: named.to_owned(),

@@ -14,33 +14,42 @@ const SLOTS: usize = 16384;
 
 /// The map of a cluster as it is recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Record {
-    pub(super) epoch: i64,
+pub(crate) struct Record {
+    pub(crate) epoch: i64,
     /// UIDs of the members' pods.
-    pub(super) members: Vec<String>,
+    pub(crate) members: Vec<String>,
     capacities: BTreeMap<String, u64>,
+    /// Node of each owner's agent, by the owner's UID.
+    nodes: BTreeMap<String, String>,
     /// UID of each slot's owner.
     owners: Vec<Option<String>>,
 }
 
 /// Slots that moved between two records, and the fewest that could.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Moves {
-    pub(super) moved: u64,
-    pub(super) minimum: u64,
-    pub(super) epochs: i64,
+pub(crate) struct Moves {
+    pub(crate) moved: u64,
+    pub(crate) minimum: u64,
+    pub(crate) epochs: i64,
+}
+
+/// Slots that changed their owner between two records, by where the new owner is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rehomed {
+    pub(crate) on_same_node: u64,
+    pub(crate) on_other_node: u64,
 }
 
 impl Moves {
     /// Slots that need not have moved.
     #[allow(clippy::cast_precision_loss)] // slots are few
-    pub(super) fn beyond(self) -> f64 {
+    pub(crate) fn beyond(self) -> f64 {
         self.moved as f64 - self.minimum as f64
     }
 }
 
 impl Record {
-    pub(super) async fn read(stage: &Stage, cluster: &str) -> Result<Self> {
+    pub(crate) async fn read(stage: &Stage, cluster: &str) -> Result<Self> {
         let cells: Api<GossipCell> = Api::namespaced(stage.plane.client(), NAMESPACE);
         let of_cluster =
             ListParams::default().labels(&format!("{}={cluster}", names::LABEL_CLUSTER));
@@ -59,6 +68,7 @@ impl Record {
                 for owner in &member.owners {
                     let capacity = u64::try_from(owner.capacity)?;
                     record.capacities.insert(owner.uid.clone(), capacity);
+                    record.nodes.insert(owner.uid.clone(), member.node.clone());
                     for slot in slots(&owner.slots)? {
                         let place = record.owners.get_mut(slot).context("no such slot")?;
                         let other = place.replace(owner.uid.clone());
@@ -71,18 +81,33 @@ impl Record {
     }
 
     /// Slots without an owner.
-    pub(super) fn unserved(&self) -> usize {
+    pub(crate) fn unserved(&self) -> usize {
         self.owners.iter().filter(|owner| owner.is_none()).count()
     }
 
     /// What happened between an older record and this one.
-    pub(super) fn since(&self, before: &Self) -> Moves {
+    pub(crate) fn since(&self, before: &Self) -> Moves {
         let pairs = before.owners.iter().zip(&self.owners);
         Moves {
             moved: pairs.map(|(old, new)| u64::from(old != new)).sum(),
             minimum: self.fewest_moves_from(before),
             epochs: self.epoch - before.epoch,
         }
+    }
+
+    /// Where slots went that changed their owner since an older record.
+    pub(crate) fn rehomed_since(&self, before: &Self) -> Rehomed {
+        let mut rehomed = Rehomed::default();
+        let pairs = before.owners.iter().zip(&self.owners);
+        for (old, new) in pairs.filter(|(old, new)| old != new) {
+            let from = old.as_ref().and_then(|old| before.nodes.get(old));
+            let to = new.as_ref().and_then(|new| self.nodes.get(new));
+            match from == to {
+                true => rehomed.on_same_node += 1,
+                false => rehomed.on_other_node += 1,
+            }
+        }
+        rehomed
     }
 
     /// Slots that nobody held who is still there have to move, and so has whatever a remaining owner
@@ -163,6 +188,9 @@ mod tests {
         };
         for (uid, capacity, held) in owners {
             record.capacities.insert((*uid).to_owned(), *capacity);
+            // `a2` is the second owner on the node `a`.
+            let node = uid.trim_end_matches(char::is_numeric);
+            record.nodes.insert((*uid).to_owned(), node.to_owned());
             for slot in slots(held).unwrap() {
                 *record.owners.get_mut(slot).unwrap() = Some((*uid).to_owned());
             }
@@ -196,6 +224,17 @@ mod tests {
         ]);
         assert_eq!(badly.since(&before).minimum, 5461);
         assert_eq!(badly.since(&before).moved, 16384);
+    }
+
+    #[test]
+    fn an_heir_on_the_same_node_moves_nothing_between_nodes() {
+        let before = record(&[("a", 1, "0-8191"), ("b", 1, "8192-16383")]);
+        let after = record(&[("a2", 1, "0-8190"), ("b", 1, "8191-16383")]);
+        let expected = Rehomed {
+            on_same_node: 8191,
+            on_other_node: 1,
+        };
+        assert_eq!(after.rehomed_since(&before), expected);
     }
 
     #[test]

@@ -1,0 +1,132 @@
+//! Agents fail in turn: from the operator's verdict until the epoch that carries it is in the record.
+
+use anyhow::{Context, Result, ensure};
+
+use crate::bench::figures::{largest, median, percentile_99, sorted};
+use crate::bench::kills::{choose, fail_and_return};
+use crate::bench::scene::with_cluster;
+use crate::control_plane::Options;
+use crate::http;
+use crate::report::Report;
+use crate::stage::Operator;
+
+const NODES: u8 = 8;
+/// The operator waits that long for more to come, in seconds.
+const BATCH: f64 = 0.3;
+const HISTOGRAM: &str = "slotmesh_operator_verdict_to_recorded_seconds";
+
+/// What the histogram has seen so far.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    sum: f64,
+    count: f64,
+}
+
+pub(super) async fn measure(report: &mut Report, kills: u32, whole: u32) -> Result<()> {
+    let mut all = Vec::new();
+    let played = with_cluster(NODES, Options::default(), async |scene| {
+        let leader = scene.stage.leader().await?;
+        for number in 0..kills {
+            let (victim, kind) = choose(&scene.agents, number)?;
+            let before = Seen::by(&leader).await?;
+            fail_and_return(scene, &victim, kind).await?;
+            let seconds = Seen::by(&leader).await?.one_more_than(before);
+            let seconds = seconds.with_context(|| {
+                format!("failure {} of {kills}, of {}", number + 1, victim.name)
+            })?;
+            println!(
+                "  failure {} of {kills}: recorded {seconds:.3} s after the verdict",
+                number + 1
+            );
+            all.push(seconds);
+        }
+        Ok(())
+    })
+    .await;
+    add_rows(report, &sorted(all.iter().copied()));
+    match &played {
+        Err(_) => report.shorten(&format!("ended by an error after {} failures", all.len())),
+        Ok(()) if kills < whole => report.shorten(&format!("{kills} failures instead of {whole}")),
+        Ok(()) => {}
+    }
+    played
+}
+
+impl Seen {
+    async fn by(operator: &Operator) -> Result<Self> {
+        let url = format!("http://{}:8080/metrics", operator.ip);
+        let metrics = http::metrics(&url).await?;
+        let value = |part: &str| {
+            let name = format!("{HISTOGRAM}_{part}");
+            let found = metrics.get(&name).copied();
+            found.with_context(|| format!("{} has no metric {name}", operator.name))
+        };
+        Ok(Self {
+            sum: value("sum")?,
+            count: value("count")?,
+        })
+    }
+
+    /// The one observation that lies between the two: exact, whatever the buckets.
+    fn one_more_than(self, before: Self) -> Result<f64> {
+        let count = self.count - before.count;
+        ensure!(
+            (count - 1.0).abs() < 0.5,
+            "one verdict was to be recorded, {count} were"
+        );
+        Ok(self.sum - before.sum)
+    }
+}
+
+fn add_rows(report: &mut Report, seconds: &[f64]) {
+    if seconds.is_empty() {
+        return;
+    }
+    let beyond = |seconds: f64| (seconds - BATCH).max(0.0);
+    report.at_most(
+        "verdict -> recorded epoch, 300 ms of batching not counted: p99",
+        beyond(percentile_99(seconds)),
+        "s",
+        0.3,
+    );
+    report.note(format!(
+        "{} failures; by the operator's own clock, from its verdict to the answer of the API server; with the batching: median {:.3} s, slowest {:.3} s",
+        seconds.len(),
+        median(seconds),
+        largest(seconds)
+    ));
+    report.plain(
+        "verdict -> recorded epoch, batching not counted: median",
+        beyond(median(seconds)),
+        "s",
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn only_a_single_observation_is_exact() {
+        let before = Seen {
+            sum: 1.5,
+            count: 4.0,
+        };
+        let after = |sum, count| Seen { sum, count };
+        let one = after(1.9, 5.0).one_more_than(before).unwrap();
+        assert!((one - 0.4).abs() < 1e-9);
+        assert!(after(1.5, 4.0).one_more_than(before).is_err());
+        assert!(after(2.5, 6.0).one_more_than(before).is_err());
+    }
+
+    #[test]
+    fn what_took_less_than_the_window_counts_as_nothing() {
+        let mut report = Report::default();
+        add_rows(&mut report, &[0.2, 0.25, 0.31]);
+        let row = report.rows.first().unwrap();
+        assert!((row.value - 0.01).abs() < 1e-9);
+        assert_eq!(row.aim_met, Some(true));
+    }
+}

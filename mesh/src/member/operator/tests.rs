@@ -1,0 +1,116 @@
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+
+use super::*;
+use crate::identity::Keypair;
+use crate::machine::{Input, Machine, Output, PeerIdentity};
+use crate::map::tests::{keypair, map, uid};
+use crate::member::MeshConfig;
+use crate::signed::SignedMap;
+
+const OPERATOR: ConnectionId = ConnectionId(1);
+const PEER: ConnectionId = ConnectionId(2);
+
+fn key_of_maps() -> Keypair {
+    keypair(900)
+}
+
+fn member(n: u16) -> Mesh {
+    let map = map(2);
+    let config = MeshConfig {
+        cluster: map.cluster,
+        uid: uid(n),
+        keypair: keypair(n),
+        map_keys: vec![key_of_maps().public()],
+        seed: 1,
+    };
+    let first = SignedMap::sign(map, &key_of_maps()).unwrap();
+    Mesh::new(config, first, Instant::ZERO).unwrap()
+}
+
+fn connect(mesh: &mut Mesh, connection: ConnectionId, peer: PeerIdentity) {
+    let connected = Input::Connected {
+        connection,
+        peer,
+        remote: SocketAddr::from(([127, 0, 0, 1], 1)),
+        dialed: false,
+    };
+    mesh.handle(Instant::ZERO, connected);
+}
+
+fn peer(n: u16) -> PeerIdentity {
+    PeerIdentity::Agent {
+        uid: uid(n),
+        key: keypair(n).public(),
+    }
+}
+
+fn told(number: u64, last: u8, key: &Keypair) -> JoinAddress {
+    let at = SocketAddr::from(([10, 0, 0, last], 7401));
+    JoinAddress::sign(map(2).cluster, number, at, key)
+}
+
+fn hear(mesh: &mut Mesh, connection: ConnectionId, told: JoinAddress) {
+    let bytes = Frame::JoinAddress(told).encode();
+    mesh.handle(Instant::ZERO, Input::Frame { connection, bytes });
+}
+
+/// What it says to the peer about the operator, and the addresses that it tells its shell.
+fn said(mesh: &mut Mesh) -> (Vec<JoinAddress>, Vec<SocketAddr>) {
+    let (mut frames, mut events) = (Vec::new(), Vec::new());
+    while let Some(output) = mesh.poll_output() {
+        match output {
+            Output::Frame { connection, bytes } if connection == PEER => {
+                if let Ok(Frame::JoinAddress(told)) = Frame::decode(&bytes) {
+                    frames.push(told);
+                }
+            }
+            Output::Event(Event::JoinAddress { address }) => events.push(address),
+            _ => {}
+        }
+    }
+    (frames, events)
+}
+
+#[test]
+fn news_of_the_operator_are_told_and_passed_on_once() {
+    let mut mesh = member(0);
+    connect(&mut mesh, OPERATOR, PeerIdentity::Operator);
+    connect(&mut mesh, PEER, peer(1));
+    assert_eq!(said(&mut mesh), (vec![], vec![]));
+    let news = told(5, 7, &key_of_maps());
+    hear(&mut mesh, OPERATOR, news);
+    assert_eq!(said(&mut mesh), (vec![news], vec![news.address()]));
+    hear(&mut mesh, OPERATOR, news);
+    hear(&mut mesh, OPERATOR, told(4, 6, &key_of_maps()));
+    assert_eq!(said(&mut mesh), (vec![], vec![]), "it is no news any more");
+}
+
+#[test]
+fn whoever_connects_is_told() {
+    let mut mesh = member(0);
+    connect(&mut mesh, OPERATOR, PeerIdentity::Operator);
+    let news = told(5, 7, &key_of_maps());
+    hear(&mut mesh, OPERATOR, news);
+    said(&mut mesh);
+    connect(&mut mesh, PEER, peer(1));
+    assert_eq!(said(&mut mesh).0, [news]);
+}
+
+#[test]
+fn members_pass_it_on_and_nobody_makes_it_up() {
+    let mut mesh = member(0);
+    connect(&mut mesh, PEER, peer(1));
+    said(&mut mesh);
+    hear(&mut mesh, PEER, told(9, 9, &keypair(1)));
+    assert_eq!(said(&mut mesh).1, []);
+    let news = told(5, 7, &key_of_maps());
+    hear(&mut mesh, PEER, news);
+    assert_eq!(said(&mut mesh), (vec![], vec![news.address()]));
+
+    // A stranger is not listened to.
+    connect(&mut mesh, ConnectionId(3), peer(40));
+    hear(&mut mesh, ConnectionId(3), told(6, 8, &key_of_maps()));
+    assert_eq!(said(&mut mesh).1, []);
+}
