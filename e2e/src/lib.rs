@@ -15,7 +15,7 @@ pub mod measure;
 pub mod network;
 pub mod node;
 pub mod process;
-mod record;
+pub mod record;
 pub mod report;
 pub mod run_folder;
 pub mod stage;

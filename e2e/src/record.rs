@@ -12,12 +12,15 @@ use crate::stage::{NAMESPACE, Stage};
 
 const SLOTS: usize = 16384;
 
-/// The map of a cluster as it is recorded.
+/// The map of a cluster as it is recorded, all of its cells together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Record {
-    pub(crate) epoch: i64,
+pub struct Record {
+    /// The highest.
+    pub epoch: i64,
+    /// Names of the cells.
+    pub cells: Vec<String>,
     /// UIDs of the members' pods.
-    pub(crate) members: Vec<String>,
+    pub members: Vec<String>,
     capacities: BTreeMap<String, u64>,
     /// Node of each owner's agent, by the owner's UID.
     nodes: BTreeMap<String, String>,
@@ -27,29 +30,39 @@ pub(crate) struct Record {
 
 /// Slots that moved between two records, and the fewest that could.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Moves {
-    pub(crate) moved: u64,
-    pub(crate) minimum: u64,
-    pub(crate) epochs: i64,
+pub struct Moves {
+    /// Slots that changed their owner.
+    pub moved: u64,
+    /// The fewest that could.
+    pub minimum: u64,
+    /// Maps from the one to the other.
+    pub epochs: i64,
 }
 
 /// Slots that changed their owner between two records, by where the new owner is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rehomed {
-    pub(crate) on_same_node: u64,
-    pub(crate) on_other_node: u64,
+pub struct Rehomed {
+    /// Where the old one was.
+    pub on_same_node: u64,
+    /// Elsewhere.
+    pub on_other_node: u64,
 }
 
 impl Moves {
     /// Slots that need not have moved.
     #[allow(clippy::cast_precision_loss)] // slots are few
-    pub(crate) fn beyond(self) -> f64 {
+    #[must_use]
+    pub fn beyond(self) -> f64 {
         self.moved as f64 - self.minimum as f64
     }
 }
 
 impl Record {
-    pub(crate) async fn read(stage: &Stage, cluster: &str) -> Result<Self> {
+    /// Reads it as it is now.
+    ///
+    /// # Errors
+    /// When the API does not answer, or a slot is recorded with two owners.
+    pub async fn read(stage: &Stage, cluster: &str) -> Result<Self> {
         let cells: Api<GossipCell> = Api::namespaced(stage.plane.client(), NAMESPACE);
         let of_cluster =
             ListParams::default().labels(&format!("{}={cluster}", names::LABEL_CLUSTER));
@@ -61,7 +74,9 @@ impl Record {
             owners: vec![None; SLOTS],
             ..Self::default()
         };
-        for cell in cells.iter().map(|cell| &cell.spec) {
+        for cell in cells {
+            record.cells.extend(cell.metadata.name.clone());
+            let cell = &cell.spec;
             record.epoch = record.epoch.max(cell.epoch);
             for member in &cell.members {
                 record.members.push(member.uid.clone());
@@ -81,12 +96,14 @@ impl Record {
     }
 
     /// Slots without an owner.
-    pub(crate) fn unserved(&self) -> usize {
+    #[must_use]
+    pub fn unserved(&self) -> usize {
         self.owners.iter().filter(|owner| owner.is_none()).count()
     }
 
     /// What happened between an older record and this one.
-    pub(crate) fn since(&self, before: &Self) -> Moves {
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Moves {
         let pairs = before.owners.iter().zip(&self.owners);
         Moves {
             moved: pairs.map(|(old, new)| u64::from(old != new)).sum(),
@@ -95,8 +112,16 @@ impl Record {
         }
     }
 
+    /// Slots that an owner (a pod's UID) holds.
+    #[must_use]
+    pub fn held_by(&self, owner: &str) -> usize {
+        let held = self.owners.iter().flatten();
+        held.filter(|uid| *uid == owner).count()
+    }
+
     /// Where slots went that changed their owner since an older record.
-    pub(crate) fn rehomed_since(&self, before: &Self) -> Rehomed {
+    #[must_use]
+    pub fn rehomed_since(&self, before: &Self) -> Rehomed {
         let mut rehomed = Rehomed::default();
         let pairs = before.owners.iter().zip(&self.owners);
         for (old, new) in pairs.filter(|(old, new)| old != new) {

@@ -278,7 +278,11 @@ impl<K: Kubernetes> Cell<K> {
                     return;
                 }
                 Err(failure @ (RecordFailure::Tampered(_) | RecordFailure::Invalid(_))) => {
-                    let message = doubts::describe(&self.settings, &failure.to_string());
+                    let describe = match self.life.map() {
+                        Some(_) => doubts::describe_mendable,
+                        None => doubts::describe,
+                    };
+                    let message = describe(&self.settings, &failure.to_string());
                     self.reporter.doubts.tampered(message);
                     self.reporter.report_frozen(&self.life);
                     tokio::time::sleep(FROZEN_RETRY).await;
@@ -337,16 +341,6 @@ impl<K: Kubernetes> Cell<K> {
     fn name_of(&self, id: MemberId) -> String {
         let member = self.life.map().and_then(|map| map.member(id.uid));
         member.map_or_else(|| id.to_string(), |member| member.name.clone())
-    }
-
-    /// The pace's work on certificates.
-    fn tend_certificates(&mut self) {
-        self.mesh.show_newest_certificate();
-        let overdue = match self.life.map() {
-            Some(map) => self.certificates.overdue(map, Instant::now()),
-            None => Vec::new(),
-        };
-        self.reporter.set_overdue(overdue);
     }
 
     /// Records and publishes the next map, if it is time for one.

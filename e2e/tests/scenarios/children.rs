@@ -4,11 +4,12 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use slotmesh_e2e::stage::{NAMESPACE, Stage};
 use slotmesh_e2e::wait;
 
+use crate::told::condition;
 use crate::{DEADLINE, Scene};
 
 /// A child, a place in it that is the operator's, and what somebody writes there.
@@ -50,10 +51,14 @@ fn children() -> Vec<Child> {
 pub async fn play(stage: &mut Stage) -> Result<()> {
     let scene = Scene::set(stage, "kept", 2).await?;
     let restarts = stage.restarts(scene.name).await?;
-    for child in children() {
+    let (other, all) = {
+        let mut all = children();
+        (all.pop(), all)
+    };
+    for child in &all {
         child.is_deleted(stage).await?;
     }
-    for child in children() {
+    for child in all.iter().chain(&other) {
         child.is_edited(stage).await?;
     }
     stage.wait_ready(scene.name, 2).await?;
@@ -196,22 +201,6 @@ async fn a_name_that_is_taken_is_left_to_its_owner(stage: &Stage) -> Result<()> 
     condition(stage, "taken", "Stalled", "AsExpected").await?;
     stage.wait_ready("taken", 2).await?;
     crate::scene::delete_cluster(stage, "taken").await
-}
-
-/// Waits until a condition has that reason; returns its message.
-async fn condition(stage: &Stage, cluster: &str, kind: &str, reason: &str) -> Result<String> {
-    let what = format!("{kind} of {cluster} to be {reason}");
-    wait::until(&what, DEADLINE, async || {
-        let cluster = stage.cluster(cluster).await?;
-        let generation = cluster.metadata.generation;
-        let status = cluster.status.context("no status")?;
-        let mut conditions = status.conditions.into_iter();
-        let found = conditions.find(|condition| condition.type_ == kind);
-        let found = found.with_context(|| format!("no condition {kind}"))?;
-        let current = found.observed_generation == generation && found.reason == reason;
-        Ok(current.then_some(found.message))
-    })
-    .await
 }
 
 async fn get(stage: &Stage, kind: &str, name: &str) -> Result<Value> {

@@ -70,7 +70,7 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
     let same = uids_of_what_stays(stage, scene.name).await?;
     ensure!(same == uids, "it was made anew: {uids:?} -> {same:?}");
 
-    nothing_is_left(stage, &scene).await?;
+    nothing_is_left(stage, scene.name).await?;
     scene.nodes.remove().await;
     Ok(())
 }
@@ -181,7 +181,7 @@ async fn went_on(
 }
 
 /// The cluster is deleted: children and keys go, whatever kinds there are.
-async fn nothing_is_left(stage: &Stage, scene: &Scene) -> Result<()> {
+pub async fn nothing_is_left(stage: &Stage, cluster: &str) -> Result<()> {
     let resources = [
         "api-resources",
         "--namespaced",
@@ -193,7 +193,7 @@ async fn nothing_is_left(stage: &Stage, scene: &Scene) -> Result<()> {
     let kinds: Vec<&str> = kinds.lines().filter(|kind| !is_virtual(kind)).collect();
     let (all, label) = (
         kinds.join(","),
-        format!("{}={}", names::LABEL_CLUSTER, scene.name),
+        format!("{}={}", names::LABEL_CLUSTER, cluster),
     );
     let query = ["get", &all, "-A", "-l", &label, "-o", "name"];
     let before = stage.plane.kubectl(&query).await?;
@@ -208,7 +208,7 @@ async fn nothing_is_left(stage: &Stage, scene: &Scene) -> Result<()> {
         );
     }
     let begun = Instant::now();
-    let delete = ["delete", "gossip", scene.name, "-n", NAMESPACE];
+    let delete = ["delete", "gossip", cluster, "-n", NAMESPACE];
     stage.plane.kubectl(&delete).await?;
     let secrets = [
         "get",

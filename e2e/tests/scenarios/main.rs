@@ -8,27 +8,42 @@
     clippy::panic
 )]
 
+mod all_pods_deleted;
 mod api;
+mod api_down;
 mod calm;
 mod chart;
 mod children;
 mod clean;
 mod cut;
+mod drain;
 mod four_of_ten;
 mod freeze_and_wake;
+mod hand_edited;
 mod install_uninstall;
+mod keys_lost;
 mod kill_and_hold;
 mod kubectl_only;
+mod leaders;
 mod logs;
+mod mass_failure;
+mod namespace_gone;
 mod no_majority;
 mod one_of_two;
 mod operator_restarted;
 mod power_off;
+mod preview_and_pause;
+mod rbac_taken;
 mod restart;
+mod rollout;
+mod scale;
 mod scene;
 mod silence;
 mod split;
+mod split_killed;
 mod strangers;
+mod told;
+mod two_clusters;
 mod upgrade;
 
 use std::process::ExitCode;
@@ -51,7 +66,7 @@ type Play = fn(&mut Stage) -> LocalBoxFuture<'_, Result<()>>;
 
 /// One line a story, in the order in which they are played.
 #[rustfmt::skip]
-const STORIES: [Story; 19] = [
+const STORIES: [Story; 33] = [
     ("api", "each validation rule of the CRDs: accepted and refused", |s| Box::pin(api::play(s))),
     ("chart", "the chart and deploy/: rendered, tried against the API, rights, policy, helm test", |s| Box::pin(chart::play(s))),
     ("children", "every child is deleted and edited, names are taken, overrides refused, a cluster paused", |s| Box::pin(children::play(s))),
@@ -62,14 +77,28 @@ const STORIES: [Story; 19] = [
     ("one_of_two", "one of two agents is killed, with the operator and without", |s| Box::pin(one_of_two::play(s))),
     ("no_majority", "two of three agents are killed: nobody can prove it, the operator looks itself", |s| Box::pin(no_majority::play(s))),
     ("operator_restarted", "operators are killed: nothing changes, and later joins work", |s| Box::pin(operator_restarted::play(s))),
+    ("all_pods_deleted", "all agents' pods are deleted at once: whole again, each slot on its node", |s| Box::pin(all_pods_deleted::play(s))),
+    ("drain", "nodes are drained and taken back: the fewest moves", |s| Box::pin(drain::play(s))),
+    ("two_clusters", "two clusters on the same nodes, one is deleted", |s| Box::pin(two_clusters::play(s))),
+    ("mass_failure", "half of the agents vanish, then the owners of one key one by one: frozen, thawed", |s| Box::pin(mass_failure::play(s))),
+    ("preview_and_pause", "Preview, Disabled, paused: what the operator does and does not", |s| Box::pin(preview_and_pause::play(s))),
+    ("hand_edited", "a record is edited and deleted by hand", |s| Box::pin(hand_edited::play(s))),
+    ("rbac_taken", "a right is taken from the operator and given back", |s| Box::pin(rbac_taken::play(s))),
+    ("rollout", "the pod template changes: every look-up is answered, no slot changes its node", |s| Box::pin(rollout::play(s))),
+    ("scale", "no nodes and back; every node is replaced", |s| Box::pin(scale::play(s))),
+    ("keys_lost", "the keys of a cluster are lost: put back, or the loss accepted", |s| Box::pin(keys_lost::play(s))),
     ("strangers", "wrong certificates, wrong tokens, members of another cluster: all refused", |s| Box::pin(strangers::play(s))),
     ("logs", "kubectl logs, as it follows and as it was before a restart", |s| Box::pin(logs::play(s))),
+    ("api_down", "no API server for half a minute under a kill, then etcd anew", |s| Box::pin(api_down::play(s))),
     ("power_off", "a node loses power: its peers know long before Kubernetes", |s| Box::pin(power_off::play(s))),
     ("silence", "nothing gets in or out of a node: verdict, and back", |s| Box::pin(silence::play(s))),
     ("cut", "two of five are cut off: the three agree, the two claim nothing", |s| Box::pin(cut::play(s))),
     ("split", "a cell of twelve becomes two under look-ups: no slot moves", |s| Box::pin(split::play(s))),
+    ("split_killed", "operators are killed at each step of a split", |s| Box::pin(split_killed::play(s))),
     ("upgrade", "an earlier chart is upgraded under a cluster, uninstalled, installed again", |s| Box::pin(upgrade::play(s))),
+    ("leaders", "the lead is handed over under joins; certificates expire while nobody leads", |s| Box::pin(leaders::play(s))),
     ("kubectl_only", "installed by kubectl alone, then taken over by helm", |s| Box::pin(kubectl_only::play(s))),
+    ("namespace_gone", "a namespace with a cluster goes without any operator", |s| Box::pin(namespace_gone::play(s))),
     ("install_uninstall", "helm uninstall and install again; a deleted cluster leaves nothing", |s| Box::pin(install_uninstall::play(s))),
 ];
 /// Those that need nodes in network namespaces.

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use anyhow::Result;
-use serde_json::json;
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
 use slotmesh_e2e::node::Nodes;
 use slotmesh_e2e::stage::{Agent, NAMESPACE, Stage};
 use slotmesh_e2e::wait;
@@ -20,19 +20,29 @@ pub struct Scene {
 impl Scene {
     /// Adds nodes, applies a cluster named like the story, and waits until it is Ready.
     pub async fn set(stage: &mut Stage, name: &'static str, count: u8) -> Result<Self> {
+        Self::set_with(stage, name, count, &json!({})).await
+    }
+
+    /// The same with that spec.
+    pub async fn set_with(
+        stage: &mut Stage,
+        name: &'static str,
+        count: u8,
+        spec: &Value,
+    ) -> Result<Self> {
         let nodes = stage.add_nodes(name, count).await?;
-        Self::set_on(stage, name, nodes).await
+        Self::set_on(stage, name, nodes, spec).await
     }
 
     /// The same on nodes that can be silenced and cut off.
     pub async fn set_apart(stage: &mut Stage, name: &'static str, count: u8) -> Result<Self> {
         let nodes = stage.add_nodes_apart(name, count).await?;
-        Self::set_on(stage, name, nodes).await
+        Self::set_on(stage, name, nodes, &json!({})).await
     }
 
-    async fn set_on(stage: &Stage, name: &'static str, nodes: Nodes) -> Result<Self> {
+    async fn set_on(stage: &Stage, name: &'static str, nodes: Nodes, spec: &Value) -> Result<Self> {
         let count = i32::try_from(nodes.names().len())?;
-        stage.apply_cluster(name, &json!({})).await?;
+        stage.apply_cluster(name, spec).await?;
         stage.wait_ready(name, count).await?;
         Ok(Self {
             name,
@@ -44,6 +54,17 @@ impl Scene {
     /// All agents but one.
     pub fn others(&self, than: &Agent) -> Vec<&Agent> {
         self.agents.iter().filter(|agent| *agent != than).collect()
+    }
+
+    /// Whoever owns a key, as another agent of the scene says that is not one of `not_asked`.
+    pub async fn owner_of(&self, key: &str, not_asked: &[Agent]) -> Result<Agent> {
+        let asked = self.agents.iter().find(|agent| !not_asked.contains(agent));
+        let owner = asked.context("nobody is left")?.locate(key).await?.owner;
+        let mut agents = self.agents.iter();
+        let found = agents.find(|agent| agent.uid == owner.uid);
+        found
+            .cloned()
+            .with_context(|| format!("{} is no agent of this scene", owner.name))
     }
 
     /// A metric of each of these agents, asked for on its own node.

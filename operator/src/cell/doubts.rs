@@ -82,5 +82,14 @@ pub(super) fn describe(settings: &CellSettings, what: &str) -> String {
     )
 }
 
+/// The same for a record that cannot be used, though this operator knows what it should say.
+pub(super) fn describe_mendable(settings: &CellSettings, what: &str) -> String {
+    let (namespace, cell) = (&settings.cluster.namespace, &settings.cell);
+    format!(
+        "{}; deleted, it is written again as this operator last recorded it: kubectl -n {namespace} delete gossipcell {cell} (the chart's recordPolicy refuses that while it is enabled)",
+        describe(settings, what)
+    )
+}
+
 #[cfg(test)]
 mod tests;
