@@ -77,7 +77,7 @@ const STORIES: [Story; 33] = [
     ("one_of_two", "one of two agents is killed, with the operator and without", |s| Box::pin(one_of_two::play(s))),
     ("no_majority", "two of three agents are killed: nobody can prove it, the operator looks itself", |s| Box::pin(no_majority::play(s))),
     ("operator_restarted", "operators are killed: nothing changes, and later joins work", |s| Box::pin(operator_restarted::play(s))),
-    ("all_pods_deleted", "all agents' pods are deleted at once: whole again, each slot on its node", |s| Box::pin(all_pods_deleted::play(s))),
+    ("all_pods_deleted", "all agents' pods are deleted at once: whole again without anybody's help", |s| Box::pin(all_pods_deleted::play(s))),
     ("drain", "nodes are drained and taken back: the fewest moves", |s| Box::pin(drain::play(s))),
     ("two_clusters", "two clusters on the same nodes, one is deleted", |s| Box::pin(two_clusters::play(s))),
     ("mass_failure", "half of the agents vanish, then the owners of one key one by one: frozen, thawed", |s| Box::pin(mass_failure::play(s))),
