@@ -181,7 +181,11 @@ impl std::fmt::Display for Tally {
             self.answers,
             self.errors,
             self.longest_gap.as_secs_f64()
-        )
+        )?;
+        match &self.complaint {
+            Some(first) => write!(f, "; the first complaint: {first}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::core::Status;
 use kube::{Api, Client, ResourceExt};
-use serde_json::Value;
+use serde_json::{Value, json};
 use slotmesh_api::names::FIELD_MANAGER;
 use thiserror::Error;
 
@@ -75,7 +76,8 @@ pub enum ApplyError {
     },
 }
 
-/// Applies one child of a cluster; returns what the API server made of it.
+/// Applies one child of a cluster; returns what the API server made of it. `ours` is what it made of it
+/// before, where somebody has changed it since.
 ///
 /// # Errors
 /// When the name is taken, a right is missing, or the API server fails us.
@@ -83,15 +85,47 @@ pub async fn apply(
     client: &Client,
     cluster: &ClusterKey,
     child: &Child,
+    ours: Option<&Value>,
 ) -> Result<Value, ApplyError> {
     let api = api_of(client, cluster, child);
+    let parameters = PatchParams::apply(FIELD_MANAGER);
     if let Some(found) = in_time(child, api.get_opt(&child.name)).await? {
         check_owner(cluster, child, &found)?;
+        if let Some(ours) = ours {
+            // Server-side apply never takes away what another manager has added to a list, and a port
+            // under another number is such an addition.
+            let patch = Patch::Merge(ours);
+            in_time(child, api.patch(&child.name, &parameters, &patch)).await?;
+        }
     }
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
     let patch = Patch::Apply(&child.object);
-    let stored = in_time(child, api.patch(&child.name, &parameters, &patch)).await?;
+    let mut stored = in_time(
+        child,
+        api.patch(&child.name, &parameters.clone().force(), &patch),
+    )
+    .await?;
+    if let Some(patch) = without_update(&stored) {
+        let patch = Patch::Merge(patch);
+        stored = in_time(child, api.patch(&child.name, &parameters, &patch)).await?;
+    }
     value_of(child, stored)
+}
+
+/// A patch that forgets our merge: what is owned twice would stay when it is no longer applied.
+fn without_update(stored: &DynamicObject) -> Option<Value> {
+    let entries = stored.metadata.managed_fields.as_ref()?;
+    let merged = |entry: &&ManagedFieldsEntry| {
+        entry.manager.as_deref() == Some(FIELD_MANAGER)
+            && entry.operation.as_deref() == Some("Update")
+            && entry.subresource.is_none()
+    };
+    let kept: Vec<_> = entries.iter().filter(|entry| !merged(entry)).collect();
+    (kept.len() < entries.len()).then(|| {
+        json!({"metadata": {
+            "resourceVersion": stored.metadata.resource_version,
+            "managedFields": kept,
+        }})
+    })
 }
 
 /// A child as it is now (no cache answers).

@@ -343,16 +343,6 @@ impl<K: Kubernetes> Cell<K> {
         member.map_or_else(|| id.to_string(), |member| member.name.clone())
     }
 
-    /// The pace's work on certificates.
-    fn tend_certificates(&mut self) {
-        self.mesh.show_newest_certificate();
-        let overdue = match self.life.map() {
-            Some(map) => self.certificates.overdue(map, Instant::now()),
-            None => Vec::new(),
-        };
-        self.reporter.set_overdue(overdue);
-    }
-
     /// Records and publishes the next map, if it is time for one.
     async fn advance(&mut self) {
         if !self.reporter.doubts.is_empty() {

@@ -10,9 +10,13 @@ use serde_json::Value;
 
 use crate::children::Child;
 
-/// Shortest time between two corrections of one child: somebody who keeps changing it back costs no
-/// more than that.
+/// Time between a correction of a child and the next. It doubles with each: somebody who keeps changing
+/// it back, say another controller, costs less and less.
 const CORRECTION_INTERVAL: Duration = Duration::from_secs(5);
+/// How often it doubles: up to 320 s.
+const DOUBLINGS_MAX: u32 = 6;
+/// Corrections that lie so far back are forgotten.
+const CORRECTIONS_FORGOTTEN: Duration = Duration::from_secs(900);
 
 /// What is known of the children of one cluster.
 #[derive(Debug, Default)]
@@ -29,9 +33,17 @@ struct Applied {
     ours: Value,
     /// `metadata.resourceVersion` at which it was last found to be sound.
     sound_at: Option<String>,
-    corrected: Option<Instant>,
+    corrected: Option<Corrected>,
     /// `metadata.generation`, of kinds that have one.
     generation: Option<i64>,
+}
+
+/// Corrections of a child that lie not far apart.
+#[derive(Clone, Copy, Debug)]
+struct Corrected {
+    last: Instant,
+    /// How many there were before the last.
+    before: u32,
 }
 
 /// What is to be done about a child.
@@ -79,10 +91,7 @@ impl Memory {
         let Some(difference) = difference else {
             return Judgement::Sound;
         };
-        let since = applied
-            .corrected
-            .map(|at| now.saturating_duration_since(at));
-        match since.and_then(|since| CORRECTION_INTERVAL.checked_sub(since)) {
+        match applied.corrected.map(|corrected| corrected.wait(now)) {
             Some(wait) if !wait.is_zero() => Judgement::Later(wait),
             _ => Judgement::Suspect { difference },
         }
@@ -108,18 +117,48 @@ impl Memory {
             .is_some_and(|applied| part(&wanted.object, live) == applied.ours)
     }
 
+    /// What the API server made of our part when it was last applied.
+    #[must_use]
+    pub fn ours(&self, wanted: &Child) -> Option<&Value> {
+        Some(&self.children.get(wanted.plural)?.ours)
+    }
+
     /// It was applied, and this is what the API server made of it.
-    pub fn applied(&mut self, wanted: &Child, stored: &Value, corrected: Option<Instant>) {
+    pub fn applied(&mut self, wanted: &Child, stored: &Value) {
         let applied = Applied {
             wanted: wanted.clone(),
             ours: part(&wanted.object, stored),
             sound_at: None,
-            corrected,
+            corrected: None,
             generation: stored
                 .pointer("/metadata/generation")
                 .and_then(Value::as_i64),
         };
         self.children.insert(wanted.plural, applied);
+    }
+
+    /// The same, after somebody had changed it.
+    pub fn corrected(&mut self, wanted: &Child, stored: &Value, now: Instant) {
+        let known = self.children.get(wanted.plural);
+        let earlier = known.and_then(|applied| applied.corrected);
+        self.applied(wanted, stored);
+        if let Some(applied) = self.children.get_mut(wanted.plural) {
+            applied.corrected = Some(Corrected::after(earlier, now));
+        }
+    }
+}
+
+impl Corrected {
+    fn after(earlier: Option<Self>, now: Instant) -> Self {
+        let near = |it: &Self| now.saturating_duration_since(it.last) < CORRECTIONS_FORGOTTEN;
+        let before = earlier.filter(near).map_or(0, |it| it.before + 1);
+        Self { last: now, before }
+    }
+
+    /// How long the next correction has to wait.
+    fn wait(&self, now: Instant) -> Duration {
+        let interval = CORRECTION_INTERVAL * (1 << self.before.min(DOUBLINGS_MAX));
+        interval.saturating_sub(now.saturating_duration_since(self.last))
     }
 }
 

@@ -127,3 +127,6 @@ impl Metrics {
         &self.registry
     }
 }
+
+#[cfg(test)]
+mod tests;

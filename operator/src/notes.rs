@@ -10,7 +10,7 @@ use kube::{Api, Client};
 use slotmesh_api::conditions::events;
 
 use crate::lease::Tenure;
-use crate::seam::CellEvent;
+use crate::seam::{CellEvent, SlotTotals};
 use crate::status::frozen_reason;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -206,8 +206,14 @@ pub async fn publish(recorder: &Recorder, event: &Event, about: &ObjectReference
 
 /// The event of a rollout that reached the last agent.
 #[must_use]
-pub fn rollout_completed(agents: i32) -> Event {
-    let note = format!("{agents} agents run the current pod template");
+pub fn rollout_completed(agents: i32, slots: SlotTotals) -> Event {
+    let SlotTotals {
+        inherited,
+        changed_node,
+    } = slots;
+    let note = format!(
+        "{agents} agents run the current pod template; {inherited} slots went to the new pod on the same node, {changed_node} slots changed their node"
+    );
     normal(events::ROLLOUT_COMPLETED, "Roll", note)
 }
 

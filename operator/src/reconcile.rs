@@ -23,7 +23,7 @@ use crate::drift::Memory;
 use crate::keys::Missing;
 use crate::notes;
 use crate::queue::Name;
-use crate::seam::{CellHandle, ClusterKey, ClusterKeys, Inventory, Wishes};
+use crate::seam::{CellHandle, ClusterKey, ClusterKeys, Inventory, SlotTotals, Wishes};
 use crate::status::{Rollout, Stalled};
 
 /// Pause after something failed.
@@ -61,8 +61,8 @@ pub struct Managed {
     /// What an event told last, until it is mended.
     complained: Option<Stalled>,
     rollout: Rollout,
-    /// Agents that a rollout has yet to replace, or had when it was last seen.
-    rolling: bool,
+    /// A rollout goes on; what the cells had summed up when it began.
+    rolling: Option<SlotTotals>,
     status_written: Option<Instant>,
     waker: Option<JoinHandle<()>>,
     listener: Option<JoinHandle<()>>,
@@ -157,17 +157,27 @@ impl Managed {
         if agents.unseen {
             return;
         }
-        let rolls = agents.outdated > 0;
-        let was_rolling = std::mem::replace(&mut self.rolling, rolls);
-        if was_rolling && !rolls {
-            tracing::info!(
-                cluster = %ObjectRef::from_obj(cluster),
-                agents = agents.current,
-                "rollout completed"
-            );
-            let event = notes::rollout_completed(agents.current);
-            notes::publish(&context.recorder, &event, &cluster.object_ref(&())).await;
+        let cell = self.cell.as_ref().map(|cell| cell.status.borrow().clone());
+        let cell = cell.unwrap_or_default();
+        if agents.outdated > 0 {
+            self.rolling.get_or_insert(cell.slot_totals);
+            return;
         }
+        // The last old agents have not handed over yet.
+        let handing_over = cell.has_two_members_on_a_node();
+        let Some(before) = self.rolling.take_if(|_| !handing_over) else {
+            return;
+        };
+        let slots = cell.slot_totals.since(before);
+        tracing::info!(
+            cluster = %ObjectRef::from_obj(cluster),
+            agents = agents.current,
+            inherited = slots.inherited,
+            changed_node = slots.changed_node,
+            "rollout completed"
+        );
+        let event = notes::rollout_completed(agents.current, slots);
+        notes::publish(&context.recorder, &event, &cluster.object_ref(&())).await;
     }
 
     fn wake_later(&mut self, context: &Context, name: &Name, after: Duration) {

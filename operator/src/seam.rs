@@ -11,6 +11,8 @@
 //! the cell and starts another, which goes on from the record. A deposed leader drops its cells at
 //! once; what they still write is compare-and-swap, so a late write does no harm.
 
+mod rollout;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::IpAddr;
@@ -25,6 +27,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::ca::CaKey;
+
+pub use rollout::SlotTotals;
 
 /// Capacity of an owner that says nothing about it.
 pub const CAPACITY_DEFAULT: u16 = 100;
@@ -343,16 +347,6 @@ pub struct Change {
     pub changed_node: u32,
     pub epoch: Epoch,
     pub recorded_at: jiff::Timestamp,
-}
-
-/// Sums over the maps that a cell recorded since it was started: what came of a rollout is the
-/// difference between its end and its beginning.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SlotTotals {
-    /// Slots that a pod handed to its heir on the same node.
-    pub inherited: u64,
-    /// Slots that had an owner and got one on another node.
-    pub changed_node: u64,
 }
 
 /// A plan that waits, while its mode is Preview.

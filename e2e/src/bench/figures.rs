@@ -28,8 +28,8 @@ pub(super) fn mean(figures: &[f64]) -> f64 {
 }
 
 /// A number of things, as a figure.
-pub(super) fn count(number: usize) -> f64 {
-    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
+pub(super) fn count(number: impl TryInto<u32>) -> f64 {
+    f64::from(number.try_into().unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

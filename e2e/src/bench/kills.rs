@@ -192,7 +192,7 @@ fn add_rows(report: &mut Report, rounds: &[Round]) {
         "",
     );
     report.note(format!("of {survivors}; they count from the map"));
-    let wronged = rounds.iter().map(|round| round.wronged).sum();
+    let wronged: usize = rounds.iter().map(|round| round.wronged).sum();
     report.exactly(
         "kills, 8 nodes: healthy members removed",
         count(wronged),

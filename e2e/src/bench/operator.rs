@@ -99,3 +99,38 @@ impl Table for Arguments {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn parts(line: &[&str]) -> Vec<Part> {
+        let words = ["bench"].iter().chain(line);
+        Line::parse_from(words).arguments.chosen.parts()
+    }
+
+    #[test]
+    fn only_ci_has_to_be_asked_for() {
+        let usual = parts(&[]);
+        assert_eq!(usual.len() + 1, Part::value_variants().len());
+        assert!(!usual.contains(&Part::Ci));
+        assert_eq!(parts(&["--only", "ci"]), [Part::Ci]);
+    }
+
+    #[test]
+    fn every_part_is_explained() {
+        for part in Part::value_variants() {
+            let name = table::Part::name(*part);
+            let line = format!("\n  {name} ");
+            assert!(HELP.contains(&line), "{name} is not in the help");
+        }
+    }
+}

@@ -133,7 +133,13 @@ async fn helm_test(stage: &Stage, namespace: &str, flags: &[&str]) -> Result<()>
                 "helm test does not say `{words}`: {said}"
             );
         }
-        for line in said.lines().filter(|line| line.contains(" s  ")) {
+        // Helm shows the log once for each hook of that name.
+        let lines = said.lines().filter(|line| line.contains(" s  "));
+        let steps = lines.skip_while(|line| !line.contains("is created"));
+        for (index, line) in steps.enumerate() {
+            if index > 0 && line.contains("is created") {
+                break;
+            }
             println!("    {line}");
         }
     }

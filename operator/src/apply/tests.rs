@@ -1,5 +1,4 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use serde_json::json;
 use slotmesh_mesh::identity::Uid;
 
 use super::*;
@@ -86,4 +85,28 @@ fn answers_of_the_api_server_are_told_apart() {
     assert!(matches!(of(403, ends), ApplyError::Api { .. }));
     assert!(matches!(of(422, "no"), ApplyError::Invalid { .. }));
     assert!(matches!(of(500, "no"), ApplyError::Api { .. }));
+}
+
+#[test]
+fn a_merge_of_ours_is_forgotten_and_nothing_else_is() {
+    let entry = |manager: &str, operation: &str, subresource: Option<&str>| ManagedFieldsEntry {
+        manager: Some(manager.into()),
+        operation: Some(operation.into()),
+        subresource: subresource.map(str::to_owned),
+        ..ManagedFieldsEntry::default()
+    };
+    let kept = vec![
+        entry(FIELD_MANAGER, "Apply", None),
+        entry(FIELD_MANAGER, "Update", Some("status")),
+        entry("kubectl-patch", "Update", None),
+    ];
+    let mut stored = DynamicObject::new("sessions", &resource_of("v1", "Service", "services"));
+    stored.metadata.resource_version = Some("7".into());
+    stored.metadata.managed_fields = Some(kept.clone());
+    assert_eq!(without_update(&stored), None);
+
+    let merge = entry(FIELD_MANAGER, "Update", None);
+    stored.metadata.managed_fields = Some([vec![merge], kept.clone()].concat());
+    let expected = json!({"metadata": {"resourceVersion": "7", "managedFields": kept}});
+    assert_eq!(without_update(&stored), Some(expected));
 }

@@ -9,6 +9,10 @@ use slotmesh_mesh::identity::Uid;
 use slotmesh_mesh::map::Map;
 use slotmesh_transport::authority::CERTIFICATE_LIFETIME;
 
+use crate::seam::Kubernetes;
+
+use super::Cell;
+
 /// Certificates of the members of one cell.
 pub(super) struct Certificates {
     lifetime: Duration,
@@ -41,6 +45,18 @@ impl Certificates {
         };
         let members = map.members.iter().filter(|member| late(&member.uid));
         members.map(|member| member.name.clone()).collect()
+    }
+}
+
+impl<K: Kubernetes> Cell<K> {
+    /// The pace's work on certificates.
+    pub(super) fn tend_certificates(&mut self) {
+        self.mesh.show_newest_certificate();
+        let overdue = match self.life.map() {
+            Some(map) => self.certificates.overdue(map, Instant::now()),
+            None => Vec::new(),
+        };
+        self.reporter.set_overdue(overdue);
     }
 }
 

@@ -30,7 +30,7 @@ fn stored() -> Value {
 
 fn remembered() -> Memory {
     let mut memory = Memory::default();
-    memory.applied(&wanted(), &stored(), None);
+    memory.applied(&wanted(), &stored());
     memory
 }
 
@@ -106,15 +106,42 @@ fn a_live_look_clears_a_suspicion() {
 }
 
 #[test]
-fn somebody_who_keeps_changing_it_is_answered_at_a_bounded_rate() {
-    let mut memory = Memory::default();
-    let start = Instant::now();
-    memory.applied(&wanted(), &stored(), Some(start));
+fn somebody_who_keeps_changing_it_is_answered_less_and_less_often() {
+    let mut memory = remembered();
+    let mut now = Instant::now();
     let object = || changed("/spec/limit", json!("2"));
-    let mut at = |after| memory.judge(&wanted(), Some(("8", object)), start + after);
-    let second = Duration::from_secs(1);
-    assert_eq!(at(second), Judgement::Later(CORRECTION_INTERVAL - second));
-    assert!(matches!(at(CORRECTION_INTERVAL), Judgement::Suspect { .. }));
+    let mut waits = Vec::new();
+    for _ in 0..9 {
+        memory.corrected(&wanted(), &stored(), now);
+        let Judgement::Later(wait) = memory.judge(&wanted(), Some(("8", object)), now) else {
+            panic!("answered at once");
+        };
+        now += wait;
+        let due = memory.judge(&wanted(), Some(("8", object)), now);
+        assert!(matches!(due, Judgement::Suspect { .. }), "{due:?}");
+        waits.push(wait.as_secs());
+    }
+    assert_eq!(waits, [5, 10, 20, 40, 80, 160, 320, 320, 320]);
+    now += CORRECTIONS_FORGOTTEN;
+    memory.corrected(&wanted(), &stored(), now);
+    let found = memory.judge(&wanted(), Some(("8", object)), now);
+    assert_eq!(found, Judgement::Later(CORRECTION_INTERVAL));
+}
+
+/// What somebody added to a list of ours is a difference; what the API server defaulted is not.
+#[test]
+fn our_part_is_kept_as_it_was_stored() {
+    let memory = remembered();
+    let ours = memory.ours(&wanted()).unwrap();
+    let expected = json!({
+        "metadata": {"name": "sessions", "labels": {"ours": "yes"}},
+        "spec": {"ports": [{"port": 7402, "protocol": "TCP"}], "limit": "1"},
+    });
+    assert_eq!(*ours, expected);
+    let mut more = stored();
+    more["spec"]["ports"] = json!([{"port": 7402, "protocol": "TCP"}, {"port": 80}]);
+    let found = judge(&mut remembered(), "8", more);
+    assert!(matches!(found, Judgement::Suspect { .. }), "{found:?}");
 }
 
 #[test]

@@ -93,9 +93,13 @@ impl Managed {
             name: child.name.clone(),
             message: error.to_string(),
         })?;
-        let stored = apply(&context.client, key, child).await?;
-        let corrected = corrects.is_some().then(Instant::now);
-        self.children.applied(child, &stored, corrected);
+        let ours = corrects.as_ref().and(self.children.ours(child));
+        let stored = apply(&context.client, key, child, ours).await?;
+        let now = Instant::now();
+        match corrects {
+            Some(_) => self.children.corrected(child, &stored, now),
+            None => self.children.applied(child, &stored),
+        }
         let cause = corrects.as_deref().unwrap_or("spec");
         tracing::info!(
             cluster = key.name,

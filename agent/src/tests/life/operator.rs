@@ -106,7 +106,13 @@ impl Operator {
     }
 
     pub(in crate::tests) fn key_of(&self, uid: Uid) -> PublicKey {
-        self.state.lock().unwrap().map.member(uid).unwrap().key
+        self.find_key(uid).unwrap()
+    }
+
+    /// The key of a member, if it is one.
+    pub(super) fn find_key(&self, uid: Uid) -> Option<PublicKey> {
+        let state = self.state.lock().unwrap();
+        state.map.member(uid).map(|member| member.key)
     }
 
     /// A map without that member, whom the verdict found failed.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use serde_json::json;
 
+use crate::bench::figures::count;
 use crate::bench::scene::{CLUSTER, Scene, with_cluster};
 use crate::control_plane::Options;
 use crate::lookups::{LookUps, Tally};
@@ -39,7 +40,7 @@ pub(super) async fn measure(report: &mut Report) -> Result<()> {
     report.note("one node at once (maxSurge 10 %), minReadySeconds 5");
     report.plain(
         "rollout of 8 agents: slots that changed node",
-        figure(played.rehomed.on_other_node),
+        count(played.rehomed.on_other_node),
         "slots",
     );
     report.note(format!(
@@ -47,16 +48,14 @@ pub(super) async fn measure(report: &mut Report) -> Result<()> {
         played.rehomed.on_same_node, played.epochs, played.restarts
     ));
     let tally = &played.tally;
-    let complaint = tally.complaint.as_deref();
-    let complaint = complaint.map_or(String::new(), |first| format!("; the first error: {first}"));
     report.exactly(
         "rollout of 8 agents: look-up errors",
-        figure(tally.errors),
+        count(tally.errors),
         "",
         0.0,
     );
     report.note(format!(
-        "{PER_SECOND} a second on each node, asked of the agent that serves it; {tally}{complaint}"
+        "{PER_SECOND} a second on each node, asked of the agent that serves it; {tally}"
     ));
     Ok(())
 }
@@ -119,9 +118,4 @@ async fn replaced(stage: &Stage, old: &BTreeSet<String>) -> Result<Option<()>> {
         "updated and available are {numbers}"
     );
     Ok((agents.len() == usize::from(NODES)).then_some(()))
-}
-
-#[allow(clippy::cast_precision_loss)] // they are few
-fn figure(number: u64) -> f64 {
-    number as f64
 }

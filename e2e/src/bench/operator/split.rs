@@ -49,9 +49,8 @@ pub(super) async fn measure(report: &mut Report) -> Result<()> {
         10.0,
     );
     report.note(format!("cells of {} members", sizes.join(" and ")));
-    #[allow(clippy::cast_precision_loss)] // slots are few
-    let moved = played.after.since(&played.before).moved as f64;
-    report.exactly("split of 12: slots moved", moved, "slots", 0.0);
+    let moved = played.after.since(&played.before).moved;
+    report.exactly("split of 12: slots moved", count(moved), "slots", 0.0);
     report.exactly(
         "split of 12: sampled slots that an agent finds elsewhere",
         count(played.elsewhere),
@@ -60,8 +59,8 @@ pub(super) async fn measure(report: &mut Report) -> Result<()> {
     );
     report.note("256 slots asked for on each of 12 agents, each answered within one hop");
     let Tally { errors, .. } = played.during;
-    report.exactly("split of 12: look-up errors", figure(errors), "", 0.0);
-    report.note(told(&played.during));
+    report.exactly("split of 12: look-up errors", count(errors), "", 0.0);
+    report.note(played.during.to_string());
     let Death {
         tally,
         verdict,
@@ -69,7 +68,7 @@ pub(super) async fn measure(report: &mut Report) -> Result<()> {
     } = &played.death;
     report.exactly(
         "split of 12, then a death: answers naming one dead for > 2 s",
-        figure(tally.late),
+        count(tally.late),
         "",
         0.0,
     );
@@ -79,10 +78,10 @@ pub(super) async fn measure(report: &mut Report) -> Result<()> {
     ));
     report.plain(
         "split of 12, then a death: look-up errors on the 11 others",
-        figure(tally.errors),
+        count(tally.errors),
         "",
     );
-    report.note(told(tally));
+    report.note(tally.to_string());
     Ok(())
 }
 
@@ -140,15 +139,4 @@ async fn die(scene: &Scene<'_>, cell: &[&Agent]) -> Result<Death> {
         verdict: spread.verdict,
         recorded: spread.epoch_after,
     })
-}
-
-fn told(tally: &Tally) -> String {
-    let first = tally.complaint.as_deref();
-    let first = first.map_or(String::new(), |first| format!("; the first error: {first}"));
-    format!("{tally}{first}")
-}
-
-#[allow(clippy::cast_precision_loss)] // they are few
-fn figure(number: u64) -> f64 {
-    number as f64
 }

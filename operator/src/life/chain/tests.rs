@@ -107,7 +107,7 @@ fn a_planned_move_begins_anew() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(8))]
+    #![proptest_config(ProptestConfig::with_cases(3))]
 
     #[test]
     fn random_kills_with_returns_never_look_like_a_sequence(
