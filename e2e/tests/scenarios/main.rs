@@ -96,7 +96,7 @@ const STORIES: [Story; 33] = [
     ("split", "a cell of twelve becomes two under look-ups: no slot moves", |s| Box::pin(split::play(s))),
     ("split_killed", "operators are killed at each step of a split", |s| Box::pin(split_killed::play(s))),
     ("upgrade", "an earlier chart is upgraded under a cluster, uninstalled, installed again", |s| Box::pin(upgrade::play(s))),
-    ("leaders", "the lead is handed over under joins; certificates expire while nobody leads", |s| Box::pin(leaders::play(s))),
+    ("leaders", "the lead is handed over under a join; certificates expire while nobody leads", |s| Box::pin(leaders::play(s))),
     ("kubectl_only", "installed by kubectl alone, then taken over by helm", |s| Box::pin(kubectl_only::play(s))),
     ("namespace_gone", "a namespace with a cluster goes without any operator", |s| Box::pin(namespace_gone::play(s))),
     ("install_uninstall", "helm uninstall and install again; a deleted cluster leaves nothing", |s| Box::pin(install_uninstall::play(s))),
