@@ -1,9 +1,10 @@
 //! All agents' pods are deleted at once. The DaemonSet makes new ones, and the cluster is whole again
-//! without anybody's help: each new agent has the slots of the old one on its node.
+//! without anybody's help: never Frozen, every slot served. (Who leaves says so, and its slots go to whoever
+//! is there by then: mostly to the new agent on its node.)
 
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use slotmesh_api::names;
 use slotmesh_e2e::record::Record;
 use slotmesh_e2e::stage::{NAMESPACE, Stage};
@@ -58,7 +59,6 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
         after.since(&before).moved,
         after.epoch - before.epoch
     );
-    ensure!(elsewhere == 0, "{elsewhere} slots changed their node");
     told::ensure_never_frozen(stage, scene.name).await?;
     scene.agents = new;
     scene.strike(stage).await

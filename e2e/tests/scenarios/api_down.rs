@@ -24,15 +24,13 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
     let survivors = scene.others(victim);
     let look_ups = LookUps::start(survivors.iter().copied());
 
-    let components = [
-        Component::ApiServer,
-        Component::ControllerManager,
-        Component::Scheduler,
-    ];
-    let begun = Instant::now();
-    for component in components.iter().rev() {
-        stage.plane.kill(*component).await?;
+    // Their informers would back off, and make the outage longer than it is.
+    let clients = [Component::ControllerManager, Component::Scheduler];
+    for client in clients {
+        stage.plane.pause(client)?;
     }
+    let begun = Instant::now();
+    stage.plane.kill(Component::ApiServer).await?;
     let at = measure::unix_seconds();
     scene.nodes.hold(NAMESPACE, &victim.name)?;
     let verdict = measure::verdict_after(&survivors, at).await?;
@@ -41,7 +39,10 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
         verdict - at
     );
     tokio::time::sleep(OUTAGE.saturating_sub(begun.elapsed())).await;
-    stage.plane.restart_all(&components).await?;
+    stage.plane.restart(Component::ApiServer).await?;
+    for client in clients {
+        stage.plane.resume(client)?;
+    }
     let back = Instant::now();
     println!(
         "  the API server is back after {:.1} s",

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use slotmesh_e2e::lookups::LookUps;
 use slotmesh_e2e::record::Record;
-use slotmesh_e2e::stage::Stage;
+use slotmesh_e2e::stage::{NAMESPACE, Stage};
 use slotmesh_e2e::wait;
 
 use crate::{DEADLINE, Scene, told};
@@ -18,6 +18,16 @@ const PER_SECOND: u32 = 50;
 
 pub async fn play(stage: &mut Stage) -> Result<()> {
     let mut scene = Scene::set(stage, "rolled", NODES).await?;
+    // Agents that are not available yet are replaced all at once.
+    let mut available = vec![
+        "rollout",
+        "status",
+        "daemonset/rolled-agent",
+        "-n",
+        NAMESPACE,
+    ];
+    available.extend(["--timeout", "60s"]);
+    stage.plane.kubectl(&available).await?;
     let before = Record::read(stage, scene.name).await?;
     let nodes = scene.nodes.names();
     let look_ups = LookUps::start_on(PER_SECOND, stage, scene.name, nodes);

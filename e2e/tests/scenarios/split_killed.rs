@@ -2,25 +2,23 @@
 //! parts, once the first part is on record, once both are. Whoever leads next goes on from there. No
 //! slot moves, nobody is accused, and every look-up is answered.
 
-use std::collections::BTreeMap;
-use std::pin::pin;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use futures::TryStreamExt;
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, ResourceExt};
-use serde_json::json;
+use kube::Api;
+use kube::api::ListParams;
+use serde_json::{Value, json};
 use slotmesh_api::{GossipCell, names};
 use slotmesh_e2e::lookups::LookUps;
 use slotmesh_e2e::record::Record;
-use slotmesh_e2e::stage::{NAMESPACE, OPERATOR_NAMESPACE, Stage};
+use slotmesh_e2e::stage::{NAMESPACE, OPERATOR_NAMESPACE, OPERATOR_USER, Stage};
 use slotmesh_e2e::wait;
 
 use crate::{DEADLINE, Scene, told};
 
 /// Just above the lowest limit of a cell.
 const NODES: u8 = 9;
+const POLICY: &str = "slotmesh-e2e-no-part";
 const VERDICTS: &str = "slotmesh_agent_verdicts_total";
 
 /// How far a split is, by what is on record.
@@ -33,17 +31,13 @@ enum Step {
     Done,
 }
 
-/// Whether each cell on record names parts, by name of the cell.
-type Cells = BTreeMap<String, bool>;
-
 pub async fn play(stage: &mut Stage) -> Result<()> {
     let scene = Scene::set(stage, "torn", NODES).await?;
     let before = Record::read(stage, scene.name).await?;
     let restarts = stage.restarts(scene.name).await?;
     let look_ups = LookUps::start(&scene.agents);
     let begun = Instant::now();
-    let killed_at = tokio::time::timeout(DEADLINE, split_under_kills(stage, &scene));
-    let killed_at = killed_at.await.context("the split never ends")??;
+    let killed_at = split_under_kills(stage, &scene).await?;
     println!(
         "  operators killed at {killed_at:?}; split after {:.1} s",
         begun.elapsed().as_secs_f64()
@@ -88,42 +82,106 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
     scene.strike(stage).await
 }
 
-/// Asks for a split and kills the operators at each step of it; where the split was when they were dead.
+/// Asks for a split and kills the operators at each step of it; where the split was when they were
+/// dead. Between two writes lie milliseconds, so a policy holds the operators up where they are awaited.
 async fn split_under_kills(stage: &Stage, scene: &Scene) -> Result<Vec<Step>> {
-    let all: Api<GossipCell> = Api::namespaced(stage.plane.client(), NAMESPACE);
-    let mine = format!("{}={}", names::LABEL_CLUSTER, scene.name);
-    let config = watcher::Config::default().labels(&mine);
-    let mut changes = pin!(watcher(all, config).default_backoff());
+    let record = Record::read(stage, scene.name).await?;
+    let parent = record.cells.first().context("no record")?;
+    let pods = stage.operator_pods().await?;
+    let mut killed_at = Vec::new();
+    let no_part = format!("!object.metadata.name.startsWith('{}-')", scene.name);
+    forbid(stage, parent, &no_part, &format!("{}-probe", scene.name)).await?;
     let limit = json!({"cells": {"maxMembers": NODES - 1}});
     stage.apply_cluster(scene.name, &limit).await?;
-    let mut cells = Cells::new();
-    let mut reached = Step::Whole;
-    let mut killed_at = Vec::new();
-    while let Some(change) = changes.try_next().await? {
-        match change {
-            watcher::Event::Apply(cell) | watcher::Event::InitApply(cell) => {
-                cells.insert(cell.name_any(), !cell.spec.delegation.is_empty());
-            }
-            watcher::Event::Delete(cell) => drop(cells.remove(&cell.name_any())),
-            watcher::Event::Init | watcher::Event::InitDone => continue,
-        }
-        let now = step_of(&cells);
-        if now <= reached {
-            continue;
-        }
-        reached = now;
-        if now == Step::Done {
-            return Ok(killed_at);
-        }
-        killed_at.push(kill_all(stage, scene).await?);
-    }
-    anyhow::bail!("the watch ended")
+    killed_at.push(kill_at(stage, scene, &pods, Step::Delegated).await?);
+
+    let path = "jsonpath={.spec.delegation[1].cell}";
+    let second = ["get", "gcell", parent, "-n", NAMESPACE, "-o", path];
+    let second = stage.plane.kubectl(&second).await?;
+    let no_second = format!("object.metadata.name != '{second}'");
+    forbid(stage, parent, &no_second, &second).await?;
+    return_all(stage, &pods)?;
+    killed_at.push(kill_at(stage, scene, &pods, Step::FirstPart).await?);
+
+    let kinds = "validatingadmissionpolicies,validatingadmissionpolicybindings";
+    let delete = ["delete", kinds, POLICY, "--wait=false"];
+    stage.plane.kubectl(&delete).await?;
+    return_all(stage, &pods)?;
+    killed_at.push(kill_at(stage, scene, &pods, Step::BothParts).await?);
+    return_all(stage, &pods)?;
+    wait::until("the split to be done", DEADLINE, async || {
+        Ok((step(stage, scene).await? == Step::Done).then_some(()))
+    })
+    .await?;
+    Ok(killed_at)
 }
 
-/// Kills the operators, whose nodes start them again; where the split was when all were dead.
-async fn kill_all(stage: &Stage, scene: &Scene) -> Result<Step> {
-    let pods = stage.operator_pods().await?;
-    for pod in &pods {
+/// Lets nobody create records but those of which the expression holds, and waits until one of that name
+/// is refused.
+async fn forbid(stage: &Stage, parent: &str, expression: &str, refused: &str) -> Result<()> {
+    let metadata = json!({"name": POLICY});
+    let rule = json!({
+        "apiGroups": ["slotmesh.dev"],
+        "apiVersions": ["*"],
+        "operations": ["CREATE"],
+        "resources": ["gossipcells"],
+    });
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": metadata,
+        "spec": {
+            "matchConstraints": {"resourceRules": [rule]},
+            "validations": [{"expression": expression, "message": "not yet"}],
+        },
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": metadata,
+        "spec": {"policyName": POLICY, "validationActions": ["Deny"]},
+    });
+    for object in [policy, binding] {
+        let apply = ["apply", "-f", "-"];
+        stage
+            .plane
+            .kubectl_with_input(&apply, &object.to_string())
+            .await?;
+    }
+    let get = ["get", "gcell", parent, "-n", NAMESPACE, "-o", "json"];
+    let mut probe: Value = serde_json::from_str(&stage.plane.kubectl(&get).await?)?;
+    probe["metadata"] = json!({"name": refused, "namespace": NAMESPACE});
+    let create = [
+        "create",
+        "-f",
+        "-",
+        "--dry-run=server",
+        "--as",
+        OPERATOR_USER,
+    ];
+    wait::until("the policy to act", DEADLINE, async || {
+        let tried = stage
+            .plane
+            .kubectl_with_input(&create, &probe.to_string())
+            .await;
+        let complaint = tried
+            .err()
+            .map(|error| format!("{error:#}"))
+            .unwrap_or_default();
+        Ok(complaint.contains("not yet").then_some(()))
+    })
+    .await
+}
+
+/// Waits for a step and kills the operators; where the split was when all were dead.
+async fn kill_at(stage: &Stage, scene: &Scene, pods: &[String], wanted: Step) -> Result<Step> {
+    wait::until(
+        &format!("the split to be {wanted:?}"),
+        DEADLINE,
+        async || Ok((step(stage, scene).await? >= wanted).then_some(())),
+    )
+    .await?;
+    for pod in pods {
         stage.operators.hold(OPERATOR_NAMESPACE, pod)?;
     }
     wait::until("the operators to be dead", DEADLINE, async || {
@@ -135,33 +193,28 @@ async fn kill_all(stage: &Stage, scene: &Scene) -> Result<Step> {
         Ok(Some(()))
     })
     .await?;
-    let all: Api<GossipCell> = Api::namespaced(stage.plane.client(), NAMESPACE);
-    let mine = format!("{}={}", names::LABEL_CLUSTER, scene.name);
-    let listed = all
-        .list(&kube::api::ListParams::default().labels(&mine))
-        .await?;
-    let cells: Cells = listed
-        .iter()
-        .map(|cell| (cell.name_any(), !cell.spec.delegation.is_empty()))
-        .collect();
-    let step = step_of(&cells);
-    ensure!(
-        step != Step::Done,
-        "the split was over before the operators were dead"
-    );
-    for pod in &pods {
-        stage.operators.return_pod(OPERATOR_NAMESPACE, pod)?;
-    }
+    let step = step(stage, scene).await?;
+    ensure!(step == wanted, "killed at {step:?} instead of {wanted:?}");
     Ok(step)
 }
 
-fn step_of(cells: &Cells) -> Step {
-    let parents = cells.values().filter(|names_parts| **names_parts).count();
-    match (parents, cells.len() - parents) {
+fn return_all(stage: &Stage, pods: &[String]) -> Result<()> {
+    pods.iter()
+        .try_for_each(|pod| stage.operators.return_pod(OPERATOR_NAMESPACE, pod))
+}
+
+async fn step(stage: &Stage, scene: &Scene) -> Result<Step> {
+    let all: Api<GossipCell> = Api::namespaced(stage.plane.client(), NAMESPACE);
+    let mine = format!("{}={}", names::LABEL_CLUSTER, scene.name);
+    let listed = all.list(&ListParams::default().labels(&mine)).await?;
+    let (parents, others): (Vec<_>, Vec<_>) = listed
+        .iter()
+        .partition(|cell| !cell.spec.delegation.is_empty());
+    Ok(match (parents.len(), others.len()) {
         (0, 2) => Step::Done,
         (0, _) => Step::Whole,
         (_, 0) => Step::Delegated,
         (_, 1) => Step::FirstPart,
         (_, _) => Step::BothParts,
-    }
+    })
 }
