@@ -277,10 +277,12 @@ async fn split(stage: &mut Stage, report: &mut Report) -> Result<Nodes> {
     let owners = first(&agents)?.owners_of(&slots).await?;
     let begun = Instant::now();
     let spec = json!({"cells": {"maxMembers": MEMBERS_MAX}});
-    stage.apply_cluster(CLUSTER, &spec).await?;
     let cells = step(
         &format!("kubectl apply with cells.maxMembers {MEMBERS_MAX}, two cells"),
-        stage.wait_cells(CLUSTER, &agents, 2),
+        async {
+            stage.apply_cluster(CLUSTER, &spec).await?;
+            stage.wait_cells(CLUSTER, &agents, 2).await
+        },
     )
     .await?;
     let seconds = begun.elapsed().as_secs_f64();
