@@ -273,8 +273,8 @@ async fn split(stage: &mut Stage, report: &mut Report) -> Result<Nodes> {
     .await?;
     let agents = stage.agents(CLUSTER).await?;
     let slots: Vec<u16> = (0..16384).step_by(STEP).collect();
+    let before = Record::in_force(stage, CLUSTER, &agents).await?;
     let owners = first(&agents)?.owners_of(&slots).await?;
-    let before = Record::read(stage, CLUSTER).await?;
     let begun = Instant::now();
     let spec = json!({"cells": {"maxMembers": MEMBERS_MAX}});
     stage.apply_cluster(CLUSTER, &spec).await?;
@@ -289,7 +289,7 @@ async fn split(stage: &mut Stage, report: &mut Report) -> Result<Nodes> {
     stage.wait_ready(CLUSTER, (NODES + MORE).into()).await?;
     let get = ["get", "gossip,gcell", "-n", NAMESPACE];
     print!("{}", stage.plane.kubectl(&get).await?);
-    let after = Record::read(stage, CLUSTER).await?;
+    let after = Record::in_force(stage, CLUSTER, &agents).await?;
     let moved = u32::try_from(after.since(&before).moved)?;
     println!("  {moved} slots moved, by the records");
     report.exactly("split of 12: slots moved", moved.into(), "slots", 0.0);

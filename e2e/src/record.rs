@@ -2,15 +2,18 @@
 //! here anew, from the `GossipCell`s alone: the operator's own plan and events are not asked.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use kube::Api;
 use kube::api::ListParams;
 use slotmesh_api::{GossipCell, names};
 
-use crate::stage::{NAMESPACE, Stage};
+use crate::stage::{Agent, NAMESPACE, Stage};
+use crate::{measure, wait};
 
 const SLOTS: usize = 16384;
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The map of a cluster as it is recorded, all of its cells together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub struct Record {
     pub cells: Vec<String>,
     /// UIDs of the members' pods.
     pub members: Vec<String>,
+    /// Epoch of the cell that each member is in.
+    epochs: BTreeMap<String, i64>,
     capacities: BTreeMap<String, u64>,
     /// Node of each owner's agent, by the owner's UID.
     nodes: BTreeMap<String, String>,
@@ -69,6 +74,50 @@ impl Record {
         Self::of(&cells.list(&of_cluster).await?.items)
     }
 
+    /// Reads it; every slot has an owner in it.
+    ///
+    /// # Errors
+    /// When one has none.
+    pub async fn whole(stage: &Stage, cluster: &str) -> Result<Self> {
+        let record = Self::read(stage, cluster).await?;
+        ensure!(
+            record.unserved() == 0,
+            "{} slots have no recorded owner; next: kubectl describe gossip {cluster}",
+            record.unserved()
+        );
+        Ok(record)
+    }
+
+    /// Waits until each of these agents is a member and has its cell's recorded map in force; the record.
+    ///
+    /// # Errors
+    /// When the deadline passes, with what is missing.
+    pub async fn in_force(stage: &Stage, cluster: &str, agents: &[Agent]) -> Result<Self> {
+        let what = "every agent to have the recorded map";
+        wait::until(what, DEADLINE, async || {
+            let record = Self::whole(stage, cluster).await?;
+            for agent in agents {
+                let recorded = record.epochs.get(&agent.uid).copied();
+                let recorded = recorded.with_context(|| {
+                    format!(
+                        "{} is not in the record of epoch {}",
+                        agent.name, record.epoch
+                    )
+                })?;
+                let epoch = agent.metric(measure::EPOCH).await?;
+                #[allow(clippy::cast_precision_loss)] // epochs begin at a Unix time in seconds
+                let lags = epoch < recorded as f64;
+                ensure!(
+                    !lags && agent.metric("slotmesh_agent_joined").await? > 0.0,
+                    "{} has the map of epoch {epoch}, {recorded} is recorded",
+                    agent.name
+                );
+            }
+            Ok(Some(record))
+        })
+        .await
+    }
+
     fn of(cells: &[GossipCell]) -> Result<Self> {
         let mut record = Self {
             owners: vec![None; SLOTS],
@@ -80,6 +129,7 @@ impl Record {
             record.epoch = record.epoch.max(cell.epoch);
             for member in &cell.members {
                 record.members.push(member.uid.clone());
+                record.epochs.insert(member.uid.clone(), cell.epoch);
                 for owner in &member.owners {
                     let capacity = u64::try_from(owner.capacity)?;
                     record.capacities.insert(owner.uid.clone(), capacity);

@@ -11,6 +11,7 @@ mod cell;
 pub mod cells;
 pub mod check;
 pub mod children;
+mod cluster_key;
 pub mod command_line;
 pub mod config;
 mod context;

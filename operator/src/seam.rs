@@ -12,13 +12,13 @@
 //! once; what they still write is compare-and-swap, so a late write does no harm.
 
 mod rollout;
+mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use slotmesh_api::{Automation, CELL_MEMBERS_MAX_DEFAULT, MAX_UNHEALTHY_PERCENT_DEFAULT};
 use slotmesh_mesh::identity::{Epoch, Keypair, Uid};
 use slotmesh_mesh::map::Map;
 use slotmesh_mesh::seal::SealKey;
@@ -27,28 +27,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::ca::CaKey;
+pub use crate::cluster_key::ClusterKey;
 
 pub use rollout::SlotTotals;
+pub use wishes::{BalancingSettings, CellsSettings, Wishes};
 
 /// Capacity of an owner that says nothing about it.
 pub const CAPACITY_DEFAULT: u16 = 100;
 /// Events of a cell that may wait for the kube half; a cell drops (and counts) what does not fit.
 pub const CELL_EVENTS_MAX: usize = 64;
-
-/// Which cluster: a cluster that is deleted and made again is another one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClusterKey {
-    pub namespace: String,
-    pub name: String,
-    pub uid: Uid,
-}
-
-/// `namespace/name`, as logs have it.
-impl std::fmt::Display for ClusterKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
 
 /// What the API says about a pod of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -218,49 +205,6 @@ pub struct CellSettings {
     pub first_epoch: Epoch,
     /// Name of the cell with which a cluster begins, `<cluster>-<5>`.
     pub cell: String,
-}
-
-/// What the spec wants of a running cell; a change restarts nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wishes {
-    /// No new map is made.
-    pub paused: bool,
-    pub balancing: BalancingSettings,
-    pub cells: CellsSettings,
-}
-
-/// How slots are divided among owners.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BalancingSettings {
-    pub mode: Automation,
-    /// Above this share of failed members, in percent, nothing is re-homed (1 to 100).
-    pub max_unhealthy_percent: u8,
-}
-
-impl Default for BalancingSettings {
-    fn default() -> Self {
-        Self {
-            mode: Automation::default(),
-            max_unhealthy_percent: u8::try_from(MAX_UNHEALTHY_PERCENT_DEFAULT).unwrap_or(100),
-        }
-    }
-}
-
-/// When a cell is split.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CellsSettings {
-    pub mode: Automation,
-    /// Members above which it is split.
-    pub max_members: usize,
-}
-
-impl Default for CellsSettings {
-    fn default() -> Self {
-        Self {
-            mode: Automation::default(),
-            max_members: usize::try_from(CELL_MEMBERS_MAX_DEFAULT).unwrap_or(usize::MAX),
-        }
-    }
 }
 
 /// A member as the newest recorded map lists it.

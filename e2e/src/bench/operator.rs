@@ -39,10 +39,10 @@ there with their time and commit, so the table can be measured in pieces. A run 
 says so in its rows, claims no aim, and never takes the place of a whole run's row. Exit code 1 when a part
 failed or missed an aim.
 
-  slotmesh-e2e bench operator                           everything but ci
-  slotmesh-e2e bench operator --only ready --rounds 2   try one part, quickly
-  slotmesh-e2e bench operator --only split --only flood two parts
-  make bench-operator ARGS=\"--only leader\"              the same through make";
+  slotmesh-e2e bench operator                             everything but ci
+  slotmesh-e2e bench operator --only ready --rounds 2     try one part, quickly
+  slotmesh-e2e bench operator --only split --only flood   two parts
+  make bench-operator ARGS=\"--only leader\"                the same through make";
 
 /// Which parts, and how much of each.
 #[derive(Clone, Debug, Args)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use serde_json::json;
 
 use crate::assets::Assets;
@@ -13,7 +13,7 @@ use crate::node::Nodes;
 use crate::record::Record;
 use crate::run_folder::RunFolder;
 use crate::stage::{Agent, Stage};
-use crate::{http, measure, wait};
+use crate::{http, wait};
 
 pub(super) const CLUSTER: &str = "bench";
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -83,44 +83,13 @@ impl<'a> Scene<'a> {
     }
 
     pub(super) async fn record(&self) -> Result<Record> {
-        let record = Record::read(self.stage, CLUSTER).await?;
-        ensure!(
-            record.unserved() == 0,
-            "{} slots have no recorded owner; next: kubectl describe gossip {CLUSTER}",
-            record.unserved()
-        );
-        Ok(record)
+        Record::whole(self.stage, CLUSTER).await
     }
 
     /// Waits until every agent is a member by the recorded map, has that map in force, and the cluster is
     /// Ready; the record.
     pub(super) async fn settled(&self) -> Result<Record> {
-        let record = wait::until(
-            "every agent to have the recorded map",
-            DEADLINE,
-            async || {
-                let record = self.record().await?;
-                for agent in &self.agents {
-                    ensure!(
-                        record.members.contains(&agent.uid),
-                        "{} is not in the record of epoch {}",
-                        agent.name,
-                        record.epoch
-                    );
-                    let epoch = agent.metric(measure::EPOCH).await?;
-                    #[allow(clippy::cast_precision_loss)] // epochs begin at a Unix time in seconds
-                    let lags = epoch < record.epoch as f64;
-                    ensure!(
-                        !lags && agent.metric("slotmesh_agent_joined").await? > 0.0,
-                        "{} has the map of epoch {epoch}, {} is recorded",
-                        agent.name,
-                        record.epoch
-                    );
-                }
-                Ok(Some(record))
-            },
-        )
-        .await?;
+        let record = Record::in_force(self.stage, CLUSTER, &self.agents).await?;
         let members = i32::try_from(self.agents.len())?;
         self.stage.wait_ready(CLUSTER, members).await?;
         Ok(record)
