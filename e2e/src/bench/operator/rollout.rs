@@ -61,6 +61,11 @@ pub(super) async fn measure(report: &mut Report) -> Result<()> {
 }
 
 async fn play(scene: &mut Scene<'_>) -> Result<Played> {
+    // Pods that are not available yet would be replaced all at once.
+    wait::until("every agent to be available", DEADLINE, async || {
+        available(scene.stage).await
+    })
+    .await?;
     let mut last = scene.settled().await?;
     let first_epoch = last.epoch;
     let old: BTreeSet<String> = scene.agents.iter().map(|it| it.uid.clone()).collect();
@@ -109,6 +114,12 @@ async fn replaced(stage: &Stage, old: &BTreeSet<String>) -> Result<Option<()>> {
         "{left} of {} agents are of the old revision",
         agents.len()
     );
+    let all_available = available(stage).await?;
+    Ok(all_available.filter(|()| agents.len() == usize::from(NODES)))
+}
+
+/// Whether the DaemonSet counts every agent as available: Ready for its minReadySeconds.
+async fn available(stage: &Stage) -> Result<Option<()>> {
     let daemon_set = format!("daemonset/{CLUSTER}-agent");
     let path = "jsonpath={.status.updatedNumberScheduled} {.status.numberAvailable}";
     let get = ["get", &daemon_set, "-n", NAMESPACE, "-o", path];
@@ -117,5 +128,5 @@ async fn replaced(stage: &Stage, old: &BTreeSet<String>) -> Result<Option<()>> {
         numbers.trim() == format!("{NODES} {NODES}"),
         "updated and available are {numbers}"
     );
-    Ok((agents.len() == usize::from(NODES)).then_some(()))
+    Ok(Some(()))
 }
