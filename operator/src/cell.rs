@@ -289,6 +289,7 @@ impl<K: Kubernetes> Cell<K> {
                 }
                 Err(failure) => {
                     tracing::warn!(cluster = %self.settings.cluster, %failure, "the record was not read");
+                    self.reporter.refused_by_api(&failure);
                     tokio::time::sleep(RETRY).await;
                 }
             }
@@ -387,6 +388,7 @@ impl<K: Kubernetes> Cell<K> {
                 self.own_versions.extend(Some(&version));
                 self.version = Some(version);
                 self.may_begin = false;
+                self.reporter.set_forbidden(None);
                 true
             }
             Err(failure) => {
@@ -394,8 +396,10 @@ impl<K: Kubernetes> Cell<K> {
                     RecordFailure::Tampered(_) => "tampered",
                     RecordFailure::Invalid(_) => "invalid",
                     RecordFailure::Conflict(_) => "conflict",
+                    RecordFailure::Forbidden(_) => "forbidden",
                     RecordFailure::Unavailable(_) => "unavailable",
                 };
+                self.reporter.refused_by_api(&failure);
                 self.metrics
                     .write_failures
                     .with_label_values(&[cause])

@@ -307,6 +307,9 @@ fn failure(error: kube::Error) -> RecordFailure {
         kube::Error::Api(status) if matches!(status.code, 400 | 413 | 422) => {
             RecordFailure::Invalid(status.message.clone())
         }
+        kube::Error::Api(status) if status.code == 403 => {
+            RecordFailure::Forbidden(status.message.clone())
+        }
         error => RecordFailure::Unavailable(error.to_string()),
     }
 }

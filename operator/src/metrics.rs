@@ -90,7 +90,13 @@ impl Metrics {
                 "slotmesh_operator_record_write_failures_total",
                 "Writes of a record that failed, by cause.",
                 "cause",
-                &["tampered", "invalid", "conflict", "unavailable"],
+                &[
+                    "tampered",
+                    "invalid",
+                    "conflict",
+                    "forbidden",
+                    "unavailable",
+                ],
             )?,
             verdict_seconds: histogram(
                 "slotmesh_operator_verdict_to_recorded_seconds",

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
-use slotmesh_api::conditions::events;
+use slotmesh_api::conditions::{events, reasons};
 use slotmesh_api::{GossipCluster, names};
 use slotmesh_mesh::identity::Uid;
 use tokio::sync::watch;
@@ -146,7 +146,20 @@ impl Managed {
         self.update_wishes(cluster);
         keys::seal_anew(context, cluster, key, &keys).await?;
         self.run_cell(context, cluster, key, keys, cell_name)?;
-        applied
+        applied?;
+        self.cell_may_record()
+    }
+
+    /// A cell that may not keep its record is of no use, however well its children are.
+    fn cell_may_record(&self) -> Result<(), Stalled> {
+        let status = self.cell.as_ref().map(|cell| cell.status.borrow());
+        match status.and_then(|status| status.forbidden.clone()) {
+            Some(message) => Err(Stalled {
+                reason: reasons::FORBIDDEN_BY_RBAC,
+                message,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// An event once the last agent was replaced.

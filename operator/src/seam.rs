@@ -128,6 +128,8 @@ pub enum RecordFailure {
     /// The record moved on since `parent` was read: read it again.
     #[error("the record was written by somebody else in the meantime: {0}")]
     Conflict(String),
+    #[error("the operator may not keep the record: {0}; compare its ClusterRole with the chart's")]
+    Forbidden(String),
     #[error("the API server cannot be reached: {0}")]
     Unavailable(String),
 }
@@ -341,6 +343,8 @@ pub struct CellStatus {
     pub plan: Option<PlanPreview>,
     /// The cell is being split: how far that is.
     pub splitting: Option<String>,
+    /// A right is missing without which no map is recorded, and what to do about it.
+    pub forbidden: Option<String>,
 }
 
 /// What happened in a cell; one per batch, never one per member.

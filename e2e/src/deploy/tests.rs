@@ -146,7 +146,6 @@ fn each_image_is_one_binary_that_runs_as_nobody() {
         };
         // A number: the kubelet cannot tell whether a name is root.
         assert!(user.parse::<u32>().is_ok_and(|user| user > 0), "{user}");
-        // The exec form: signals reach the binary itself. A text would be parsed as one word.
         assert_eq!(entry, &Instruction::Entrypoint(vec![binary]));
     }
     let needed: Vec<&Instruction> = stages[0].instructions.iter().collect();
@@ -157,6 +156,20 @@ fn each_image_is_one_binary_that_runs_as_nobody() {
         !copies_all,
         "copy what is needed, or every change builds anew"
     );
+}
+
+/// The parser takes a text for one word, so the lines are looked at themselves.
+#[test]
+fn signals_reach_the_binary_and_no_shell() {
+    let file = std::fs::read_to_string(Path::new(DEPLOY).join("Dockerfile")).unwrap();
+    let entries: Vec<&str> = file
+        .lines()
+        .filter(|line| line.starts_with("ENTRYPOINT") || line.starts_with("CMD"))
+        .collect();
+    assert_eq!(entries.len(), 2, "{entries:?}");
+    for entry in entries {
+        assert!(entry.starts_with("ENTRYPOINT [\""), "{entry}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::life::{Life, Proposal};
 use crate::seam::{
     CellBrief, CellEvent, CellPhase, CellStatus, Change, Degraded, Frozen, FrozenCause, Inventory,
-    MemberStatus, PlanPreview, SlotTotals,
+    MemberStatus, PlanPreview, RecordFailure, SlotTotals,
 };
 
 use super::doubts::Doubts;
@@ -35,6 +35,8 @@ pub(super) struct Reporter {
     /// Names of members whose certificates run out.
     overdue: Vec<String>,
     split_preview: Option<PlanPreview>,
+    /// A right is missing without which no map is recorded.
+    forbidden: Option<String>,
     poke: Arc<Notify>,
 }
 
@@ -55,6 +57,7 @@ impl Reporter {
             unproven: Vec::new(),
             overdue: Vec::new(),
             split_preview: None,
+            forbidden: None,
             poke,
         }
     }
@@ -99,6 +102,25 @@ impl Reporter {
             message = format!("{message} (and {})", others.join(", "));
         }
         Some(Frozen { cause, message })
+    }
+
+    /// The API server refused a record; a missing right is shown at once.
+    pub(super) fn refused_by_api(&mut self, failure: &RecordFailure) {
+        if matches!(failure, RecordFailure::Forbidden(_)) {
+            self.set_forbidden(Some(failure.to_string()));
+        }
+    }
+
+    pub(super) fn set_forbidden(&mut self, forbidden: Option<String>) {
+        let changed = self.status.send_if_modified(|status| {
+            let changed = status.forbidden != forbidden;
+            status.forbidden.clone_from(&forbidden);
+            changed
+        });
+        self.forbidden = forbidden;
+        if changed {
+            self.poke.notify_one();
+        }
     }
 
     pub(super) fn set_unproven(&mut self, names: Vec<String>) {
@@ -221,6 +243,7 @@ impl Reporter {
         let mut status = CellStatus {
             desired: inventory.wanted,
             frozen: self.frozen(life),
+            forbidden: self.forbidden.clone(),
             plan: self
                 .split_preview
                 .clone()

@@ -38,6 +38,10 @@ impl<K: Kubernetes> Cell<K> {
             .map(preview);
         self.reporter.set_split_preview(previewed);
         let Some(map) = due.filter(|_| wishes.mode == Automation::Automatic) else {
+            if self.life.is_at_rest() {
+                // Nothing is left to write.
+                self.reporter.set_forbidden(None);
+            }
             return;
         };
         let taken: BTreeSet<String> = map

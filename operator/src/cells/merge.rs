@@ -30,6 +30,7 @@ pub(super) fn merge(cells: Vec<CellStatus>, splitting: Option<String>) -> CellSt
         let causes = [merged.frozen.take(), cell.frozen].into_iter().flatten();
         merged.frozen = causes.min_by_key(|frozen| frozen.cause);
         merged.plan = merged.plan.or(cell.plan);
+        merged.forbidden = merged.forbidden.or(cell.forbidden);
         merged.slot_totals.inherited += cell.slot_totals.inherited;
         merged.slot_totals.changed_node += cell.slot_totals.changed_node;
         let at = |change: &Option<crate::seam::Change>| change.as_ref().map(|it| it.recorded_at);

@@ -19,6 +19,8 @@ use crate::split::tests::{map, uid};
 struct Store {
     records: Mutex<BTreeMap<String, (Map, u64)>>,
     writes_left: Mutex<usize>,
+    /// The right to write is taken away.
+    forbids: Mutex<bool>,
     log: Mutex<Vec<String>>,
     /// So many writers wait for each other before the first one writes.
     rivals: Option<tokio::sync::Barrier>,
@@ -106,6 +108,9 @@ impl Kubernetes for Store {
         map: &Map,
     ) -> Result<RecordVersion, RecordFailure> {
         map.validate().unwrap();
+        if *self.forbids.lock().unwrap() {
+            return Err(RecordFailure::Forbidden("cannot update gossipcells".into()));
+        }
         if let Some(rivals) = &self.rivals
             && *self.conflicts.lock().unwrap() == 0
         {
@@ -301,6 +306,22 @@ async fn a_record_that_is_gone_is_written_again() {
             .any(|(map, _)| map.epoch > whole.epoch && map.members == whole.members)
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_missing_right_is_told_until_it_is_given_back() {
+    let store = Store::with(&map(16, 0, 1, 1024));
+    store.allow(10);
+    *store.forbids.lock().unwrap() = true;
+    let operator = operator(&store, 15);
+    let told = || operator.handle.status.borrow().forbidden.clone();
+    until("the missing right", || told().is_some()).await;
+    let message = told().unwrap();
+    assert!(message.contains("gossipcells"), "{message}");
+    assert!(message.contains("ClusterRole"), "{message}");
+    *store.forbids.lock().unwrap() = false;
+    until("both parts", || store.names().len() == 3).await;
+    until("nothing to complain of", || told().is_none()).await;
 }
 
 fn two_cells() -> Vec<Arc<Map>> {
