@@ -9,8 +9,9 @@ use serde_json::json;
 use slotmesh_e2e::lookups::LookUps;
 use slotmesh_e2e::measure::{self, Failure};
 use slotmesh_e2e::stage::{NAMESPACE, Stage};
+use slotmesh_e2e::wait;
 
-use crate::Scene;
+use crate::{DEADLINE, Scene};
 
 const NODES: u8 = 12;
 const VERDICTS: &str = "slotmesh_agent_verdicts_total";
@@ -92,7 +93,17 @@ async fn one_cells_business(stage: &Stage, scene: &Scene) -> Result<()> {
         );
     }
     scene.nodes.return_pod(NAMESPACE, &victim.name)?;
-    stage.wait_ready(scene.name, NODES.into()).await?;
+    // The status may not have said yet that it was gone.
+    wait::until(
+        "the killed agent to be a member again",
+        DEADLINE,
+        async || {
+            let joined = victim.metric("slotmesh_agent_joined").await?;
+            Ok((joined > 0.0).then_some(()))
+        },
+    )
+    .await?;
     ensure!(victim.cell().await? == cell, "it came back to another cell");
+    stage.wait_ready(scene.name, NODES.into()).await?;
     Ok(())
 }
