@@ -1,4 +1,4 @@
-//! The task of one cluster: it hears of failures over the mesh, decides the next map, records it, and
+//! The task of one cell: it hears of failures over the mesh, decides the next map, records it, and
 //! only then signs and publishes it.
 //!
 //! ```text

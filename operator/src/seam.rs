@@ -5,7 +5,7 @@
 //! signs and publishes maps. They share the types of this file and nothing else, so each can be
 //! tested with plain structs in place of the other.
 //!
-//! Flow: the kube half starts a cell (`cell::start`) with [`CellSettings`] and watch channels of
+//! Flow: the kube half starts a cell (`cells::start`) with [`CellSettings`] and watch channels of
 //! [`Inventory`] and [`Wishes`] while this operator leads and the cluster exists. The cell reports through a watch
 //! channel of [`CellStatus`] and a bounded channel of [`CellEvent`]. A changed [`CellSettings`] ends
 //! the cell and starts another, which goes on from the record. A deposed leader drops its cells at
