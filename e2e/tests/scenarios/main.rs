@@ -176,7 +176,8 @@ async fn play_all(stories: &[Story], form: &Form) -> Result<bool> {
     let assets = Assets::ensure(|line| println!("{line}")).await?;
     let mut stage = Stage::start_on(assets, run.clone(), form).await?;
     stage.install().await?;
-    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    let (mut passed, mut skipped) = (0, 0);
+    let mut failed = Vec::new();
     for (name, _, play) in stories {
         if let (true, Form::Loopback(why)) = (APART.contains(name), form) {
             println!("story {name}: skipped: {why}");
@@ -190,8 +191,8 @@ async fn play_all(stories: &[Story], form: &Form) -> Result<bool> {
             println!("story {name}: ok ({:.1} s)", begun.elapsed().as_secs_f64());
             continue;
         };
-        failed += 1;
         println!("story {name}: FAILED: {error:#}");
+        failed.push((name, error));
         let cleaned = clean::clean(&stage).await;
         if let Err(error) =
             cleaned.context("cannot clean the stage, so later stories are not played")
@@ -200,10 +201,17 @@ async fn play_all(stories: &[Story], form: &Form) -> Result<bool> {
             break;
         }
     }
-    if failed > 0 {
+    if !failed.is_empty() {
         println!("logs: {}", run.keep_logs()?.display());
     }
     stage.stop().await;
-    println!("{passed} passed, {failed} failed, {skipped} skipped");
-    Ok(failed == 0)
+    // Said once more at the end: who reads a long run reads its last lines.
+    for (name, error) in &failed {
+        println!("story {name}: FAILED: {error:#}");
+    }
+    println!(
+        "{passed} passed, {} failed, {skipped} skipped",
+        failed.len()
+    );
+    Ok(failed.is_empty())
 }
