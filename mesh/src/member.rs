@@ -329,7 +329,7 @@ impl Mesh {
                     continue;
                 }
                 let kept = self.edges.remove(subject);
-                let edge = kept.unwrap_or_else(|| Edge::new(now, interval, limits::EDGE_GRACE));
+                let edge = kept.unwrap_or_else(|| Edge::new(now, interval));
                 edges.insert(*subject, edge);
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use crate::edge::{Action, Edge, State};
+use crate::edge::{Action, Edge, State, probe_interval};
 use crate::evidence::{Claim, Evidence};
 use crate::identity::{MemberId, Uid};
 use crate::limits;
@@ -208,7 +208,7 @@ impl Mesh {
             }
             return;
         }
-        let train = limits::PROBE_INTERVAL * u32::from(limits::PROBES);
+        let train = probe_interval(self.interval()) * u32::from(limits::PROBES);
         let since = now - (train + self.interval() * 2);
         let well = self.heard_anybody >= since;
         let Some(edge) = self.edges.get_mut(&subject) else {
