@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::map::tests::{keypair, map, member, uid};
+use crate::fixture::{keypair, map, member, uid};
 
 fn operator() -> Keypair {
     keypair(u16::MAX)
