@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod realistic;
+
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::identity::{Keypair, Uid};
 use crate::map::{Map, Member, Owner, Protocol};
 use crate::slot::SlotSet;
+
+pub use realistic::{after_a_death, as_json, realistic};
 
 /// Key pair of the n-th member of a fixture.
 #[must_use]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::fixture::{keypair, map, member, uid};
+use crate::fixture::map;
 
 #[test]
 fn a_sound_map_round_trips() {
