@@ -120,8 +120,10 @@ impl Life {
     pub fn reload(&mut self, map: Option<Map>, now: Instant) {
         self.look_again = true;
         match map {
+            // What this operator holds already, it has judged already; and a window that is open closes
+            // when it would have, however often somebody touches the record.
+            Some(map) if self.map.as_ref() == Some(&map) => self.begin_batch(now),
             Some(map) => {
-                // What this operator holds already, it has judged already.
                 if self.map.as_ref().map(Map::version) != Some(map.version()) {
                     self.freezes.resume(now, &map, self.policy);
                 }

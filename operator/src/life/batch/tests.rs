@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 
 use crate::life::tests::{at, candidate, id, running, step};
@@ -29,4 +31,21 @@ fn a_crowd_is_listed_at_once_and_a_death_does_not_wait_for_it() {
         Some(at(3400)),
         "nor for long with a death"
     );
+}
+
+/// Somebody who touches the record again and again does not put off what is to be written.
+#[test]
+fn reading_the_same_record_again_does_not_keep_a_window_open() {
+    let mut life = running(4);
+    life.verdict(at(2000), BTreeSet::from([id(&life, 2)]));
+    let same = life.map().cloned();
+    for touched in [2100, 2200, 2299] {
+        life.reload(same.clone(), at(touched));
+    }
+    assert_eq!(life.next_deadline(), Some(at(2300)));
+    let proposal = life.propose(at(2300), 0, 0).unwrap().unwrap();
+    // The write met another: it is tried again.
+    life.reload(same, at(2301));
+    assert_eq!(life.next_deadline(), Some(at(2601)));
+    assert_eq!(step(&mut life, 2601).map, proposal.map);
 }
