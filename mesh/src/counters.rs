@@ -17,6 +17,8 @@ pub struct Counters {
     pub evidence_signed: u64,
     /// Statements of others taken in.
     pub evidence_received: u64,
+    /// Statements that arrived, known ones included.
+    pub evidence_copies: u64,
     /// Maps taken into force.
     pub maps_applied: u64,
     /// Maps that arrived, whole or as a difference, known ones included.

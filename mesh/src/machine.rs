@@ -230,8 +230,8 @@ pub enum Event {
         /// The epoch.
         epoch: Epoch,
     },
-    /// What came of a map that the operator published: everybody applied it, or another one followed, or
-    /// it is not worth waiting for any longer.
+    /// What came of a map that the operator published: everybody applied it, or it is the newest and not
+    /// worth waiting for any longer.
     Converged(Convergence),
     /// The operator told where it answers joins.
     JoinAddress {

@@ -33,6 +33,7 @@ use crate::verdict::{Announced, Caution, Judged};
 use crate::wire::Frame;
 
 use census::Census;
+use handing_out::Ways;
 use second_look::SecondLook;
 
 /// What a watch is made of.
@@ -68,10 +69,8 @@ pub struct Watch {
     /// Members found failed that the rest is too few to claim.
     second_look: SecondLook,
     census: Census,
-    /// How far the newest published map has come.
-    convergence: Option<Convergence>,
-    /// Whether that was told.
-    convergence_told: bool,
+    /// How far the newest published maps have come.
+    ways: Ways,
     sequence: u64,
     /// Told to every reporter.
     join_address: Option<JoinAddress>,
@@ -128,8 +127,7 @@ impl Watch {
             dials: BTreeMap::new(),
             edges: BTreeMap::new(),
             second_look: SecondLook::default(),
-            convergence: None,
-            convergence_told: true,
+            ways: Ways::default(),
             tick: 0,
             next_tick: now,
         };
@@ -156,7 +154,8 @@ impl Watch {
             .iter()
             .map(crate::map::Member::id)
             .collect();
-        self.begin_convergence(now, &map);
+        let begun = Convergence::of(self.map(), map.map(), now);
+        self.ways.begin(map.map().era, begun);
         let older = std::mem::replace(&mut self.signed, map);
         self.older.push_front(older);
         self.older.truncate(limits::OLDER_MAPS_MAX);

@@ -100,6 +100,7 @@ impl Mesh {
 
     fn on_evidence(&mut self, now: Instant, from: ConnectionId, evidence: Vec<Evidence>) {
         let mut news = Vec::new();
+        self.counters.evidence_copies += evidence.len() as u64;
         for item in evidence {
             if !self.evidence.is_news(&item) {
                 continue;

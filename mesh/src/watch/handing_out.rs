@@ -1,66 +1,95 @@
 //! To whom the operator hands a map, and what it hears of the map's way ([`crate::convergence`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 use crate::convergence::{Convergence, Counts};
 use crate::identity::{Epoch, Uid};
 use crate::limits;
 use crate::machine::Event;
-use crate::signed::SignedMap;
 use crate::time::Instant;
 use crate::wire::Frame;
 
 use super::{Dial, Watch};
 
+/// One published map.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    era: u32,
+    convergence: Convergence,
+    /// Whether it was told what came of it, or nobody has to apply it.
+    told: bool,
+}
+
+/// The maps published last, the newest first. When there are more the oldest is forgotten, told or not.
+#[derive(Debug, Default)]
+pub(super) struct Ways(VecDeque<Way>);
+
+impl Ways {
+    pub(super) fn begin(&mut self, era: u32, convergence: Convergence) {
+        let told = convergence.members == 0;
+        let way = Way {
+            era,
+            convergence,
+            told,
+        };
+        self.0.push_front(way);
+        self.0.truncate(limits::OLDER_MAPS_MAX);
+    }
+
+    fn newest(&self) -> Option<&Convergence> {
+        self.0.front().map(|way| &way.convergence)
+    }
+
+    fn find(&mut self, (era, epoch): (u32, Epoch)) -> Option<&mut Convergence> {
+        let mut ways = self.0.iter_mut();
+        let way = ways.find(|way| (way.era, way.convergence.epoch) == (era, epoch));
+        way.map(|way| &mut way.convergence)
+    }
+
+    /// A map that all applied, or the newest one when it was waited for long enough. An older one may well
+    /// stay incomplete: whoever got the newer map first has no use for it.
+    fn take_due(&mut self, now: Instant) -> Option<Convergence> {
+        let late =
+            |told: &Convergence| now.saturating_since(told.published) >= limits::CONVERGENCE_WAIT;
+        let mut ways = (0..).zip(&mut self.0).filter(|(_, way)| !way.told);
+        let due = ways.find(|(place, way)| {
+            way.convergence.is_complete() || (*place == 0 && late(&way.convergence))
+        });
+        let (_, way) = due?;
+        way.told = true;
+        Some(way.convergence)
+    }
+}
+
 impl Watch {
     /// How far the newest map that it published has come.
     #[must_use]
     pub fn convergence(&self) -> Option<&Convergence> {
-        self.convergence.as_ref()
-    }
-
-    /// A map is published; what came of the one before it is told now or never.
-    pub(super) fn begin_convergence(&mut self, now: Instant, map: &SignedMap) {
-        if let Some(before) = self.convergence.filter(|_| !self.convergence_told) {
-            self.event(Event::Converged(before));
-        }
-        let begun = Convergence::of(self.map(), map.map(), now);
-        self.convergence = Some(begun);
-        // Where nobody has to apply it there is nothing to tell.
-        self.convergence_told = begun.members == 0;
+        self.ways.newest()
     }
 
     pub(super) fn tell_convergence(&mut self, now: Instant) {
-        let Some(told) = self.convergence.filter(|_| !self.convergence_told) else {
-            return;
-        };
-        let late = now.saturating_since(told.published) >= limits::CONVERGENCE_WAIT;
-        if told.is_complete() || late {
-            self.convergence_told = true;
+        while let Some(told) = self.ways.take_due(now) {
             self.event(Event::Converged(told));
         }
     }
 
     pub(super) fn on_applied(&mut self, version: (u32, Epoch), counts: &Counts) {
-        let current = version == self.map().version();
-        match &mut self.convergence {
-            Some(told) if current => {
-                if told.counts.total() + counts.total() > limits::MEMBERS_MAX {
-                    return self.refuse("AppliedBeyondMembers");
-                }
-                told.counts.add(counts);
-            }
-            // Of a map that another one followed.
-            _ => self.counters.refuse("AppliedUnknownMap"),
+        let Some(told) = self.ways.find(version) else {
+            return self.counters.refuse("AppliedUnknownMap");
+        };
+        if told.counts.total() + counts.total() > limits::MEMBERS_MAX {
+            return self.refuse("AppliedBeyondMembers");
         }
+        told.counts.add(counts);
     }
 
     /// Time since the map was published; zero for one that an earlier operator published.
     fn age_us(&self, now: Instant) -> u64 {
-        let age = self
-            .convergence
-            .map(|told| now.saturating_since(told.published));
-        age.map_or(0, |age| u64::try_from(age.as_micros()).unwrap_or(u64::MAX))
+        let published = self.ways.newest().map(|told| told.published);
+        let age = published.map_or(Duration::ZERO, |at| now.saturating_since(at));
+        u64::try_from(age.as_micros()).unwrap_or(u64::MAX)
     }
 
     pub(super) fn whole_map(&self, now: Instant) -> Frame {
@@ -121,3 +150,6 @@ impl Watch {
         self.send(connection, &frame);
     }
 }
+
+#[cfg(test)]
+mod tests;
