@@ -74,8 +74,14 @@ pub const REDIAL_MIN: Duration = Duration::from_millis(50);
 pub const REDIAL_MAX: Duration = Duration::from_secs(2);
 /// A subject that was silent for that long is dialed by either side.
 pub const LONG_SILENCE: Duration = Duration::from_secs(5);
+/// Time for a rumour to reach all members, before what differs counts as missed.
+pub const RUMOUR_TIME: Duration = Duration::from_millis(8);
 /// Successors that are told news: on so many rings.
-pub const FANOUT: usize = 4;
+pub const FANOUT: usize = 2;
+/// The same where more than one member seems dead.
+pub const FANOUT_MANY_DEAD: usize = 4;
+/// In a cell of no more members all rings are used: a few copies more cost nothing there.
+pub const FEW_MEMBERS: usize = 30;
 /// Neighbours that are told that there is a newer map, not counting those told because they are lonely.
 pub const ANNOUNCED_MAX: usize = 8;
 /// A member with fewer neighbours in its zone is told from other zones too.

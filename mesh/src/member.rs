@@ -25,7 +25,7 @@ use crate::graph::Graph;
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
 use crate::join_address::JoinAddress;
 use crate::limits;
-use crate::machine::{Event, Input, Machine, Output};
+use crate::machine::{ConnectionId, Event, Input, Machine, Output};
 use crate::map::Map;
 use crate::signed::SignedMap;
 use crate::time::Instant;
@@ -110,6 +110,8 @@ pub struct Mesh {
     old_observers: (Vec<Uid>, Instant),
     evidence: EvidenceStore,
     evidence_sequence: u64,
+    /// A peer whose evidence differed, its digest, and when to compare again.
+    repair_due: Option<(ConnectionId, u64, Instant)>,
     verdict: Verdict,
     judged: Judged,
     caution: Caution,
@@ -163,6 +165,7 @@ impl Mesh {
             old_observers: (Vec::new(), now),
             evidence: EvidenceStore::default(),
             evidence_sequence: 0,
+            repair_due: None,
             verdict: Verdict::default(),
             judged: Judged::default(),
             caution: Caution::default(),

@@ -133,20 +133,28 @@ impl Mesh {
     /// Whom to tell news: on each of a few rings the next member that is well, and whoever comes before
     /// it. So each ring stays a cycle through the living however many died at once, and a member that
     /// is reported by mistake is not left in the dark.
+    ///
+    /// Two rings bring each rumour to a member twice at most. Where more than one member seems dead there are
+    /// more of them, because then those that are told are not sure to tell others.
     pub(super) fn listeners(&self, now: Instant) -> BTreeSet<ConnectionId> {
         let reported: BTreeSet<Uid> = self.evidence.reports().map(|(_, id)| id.uid).collect();
-        let is_well = |uid: Uid| {
-            let silent = |edge: &Edge| !edge.is_well(now);
-            !reported.contains(&uid) && !self.edges.get(&uid).is_some_and(silent)
+        let is_silent = |edge: &Edge| !edge.is_well(now);
+        let silent = self.edges.iter().filter(|(_, edge)| is_silent(edge));
+        let mut unwell = reported;
+        unwell.extend(silent.map(|(uid, _)| *uid));
+        let rings = if unwell.len() > 1 || self.graph.len() <= limits::FEW_MEMBERS {
+            limits::FANOUT_MANY_DEAD
+        } else {
+            limits::FANOUT
         };
         let (mut listeners, mut well) = (BTreeSet::new(), BTreeSet::new());
-        for ring in 0..limits::FANOUT {
+        for ring in 0..rings {
             for uid in self.graph.after(self.me.uid, ring) {
                 let Some(connection) = self.peers.of(uid) else {
                     continue;
                 };
                 listeners.insert(connection);
-                if is_well(uid) && well.insert(uid) {
+                if !unwell.contains(&uid) && well.insert(uid) {
                     break;
                 }
             }
@@ -170,7 +178,11 @@ impl Mesh {
             .into_iter()
             .filter(|connection| Some(*connection) != from)
         {
-            self.send_evidence(connection, &news);
+            // Whoever said it knows it.
+            let signer = |item: &Evidence| self.peers.of(item.signer.uid) == Some(connection);
+            let unknown = news.iter().copied().filter(|item| !signer(item));
+            let unknown: Vec<Evidence> = unknown.collect();
+            self.send_evidence(connection, &unknown);
         }
     }
 
@@ -183,7 +195,17 @@ impl Mesh {
     /// A beat told the peer's epoch and digest: mend what differs.
     pub(super) fn repair(&mut self, now: Instant, peer: ConnectionId, epoch: Epoch, digest: u64) {
         self.repair_map(now, peer, epoch);
-        if epoch == self.map().epoch && digest != self.evidence.digest() {
+        let differs = epoch == self.map().epoch && digest != self.evidence.digest();
+        if differs && self.repair_due.is_none() {
+            self.repair_due = Some((peer, digest, now + limits::RUMOUR_TIME));
+        }
+    }
+
+    /// While a rumour is under way evidence differs everywhere. Only what differs a moment later was missed.
+    fn repair_evidence(&mut self, now: Instant) {
+        if let Some((peer, digest, _)) = self.repair_due.take_if(|(_, _, due)| *due <= now)
+            && digest != self.evidence.digest()
+        {
             self.send_summary(now, peer, false);
         }
     }
@@ -191,12 +213,14 @@ impl Mesh {
     /// What waited for its time.
     pub(super) fn run_spread_timers(&mut self, now: Instant) {
         self.ask_for_map(now);
+        self.repair_evidence(now);
         self.tell_reports(now);
     }
 
     /// When [`Mesh::run_spread_timers`] has something to do.
     pub(super) fn spread_deadline(&self) -> Option<Instant> {
-        let deadlines = [self.pull.deadline(), self.reports.deadline()];
+        let repair = self.repair_due.map(|(_, _, due)| due);
+        let deadlines = [self.pull.deadline(), self.reports.deadline(), repair];
         deadlines.into_iter().flatten().min()
     }
 
