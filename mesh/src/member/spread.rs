@@ -264,3 +264,6 @@ impl Mesh {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
