@@ -44,7 +44,7 @@ pub(crate) struct Metrics {
 /// Counters that follow the machine's own: (name, help, value).
 type Total = (&'static str, &'static str, fn(&Counters) -> u64);
 
-const TOTALS: [Total; 11] = [
+const TOTALS: [Total; 13] = [
     (
         "slotmesh_agent_heartbeats_sent_total",
         "Heartbeats sent, one for each observer.",
@@ -79,6 +79,16 @@ const TOTALS: [Total; 11] = [
         "slotmesh_agent_maps_applied_total",
         "Newer maps taken into force.",
         |c| c.maps_applied,
+    ),
+    (
+        "slotmesh_agent_maps_received_total",
+        "Maps that arrived, whole or as a difference, known ones included.",
+        |c| c.maps_received,
+    ),
+    (
+        "slotmesh_agent_maps_received_from_other_zones_total",
+        "Maps that arrived from members of other zones.",
+        |c| c.maps_received_from_other_zones,
     ),
     ("slotmesh_agent_maps_sent_total", "Maps passed on.", |c| {
         c.maps_sent

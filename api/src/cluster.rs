@@ -15,7 +15,7 @@ pub use agent::{
     UpdateType,
 };
 pub use quantity::Quantity;
-pub use status::{AgentVersion, CellSummary, GossipClusterStatus, PlanSummary};
+pub use status::{AgentVersion, CellSummary, GossipClusterStatus, MapConvergence, PlanSummary};
 
 /// Heartbeat interval when the user names none, in milliseconds.
 pub const HEARTBEAT_INTERVAL_MILLISECONDS_DEFAULT: i32 = 200;

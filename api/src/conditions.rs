@@ -78,6 +78,8 @@ pub mod events {
     pub const REBALANCE_COMPLETED: &str = "RebalanceCompleted";
     pub const SLOTS_HANDED_OVER: &str = "SlotsHandedOver";
     pub const OWNER_DRAINED: &str = "OwnerDrained";
+    pub const MAP_APPLIED: &str = "MapApplied";
+    pub const MAP_NOT_APPLIED: &str = "MapNotApplied";
     pub const UNFROZEN: &str = "Unfrozen";
     pub const JOIN_REFUSED: &str = "JoinRefused";
     pub const APPLY_FAILED: &str = "ApplyFailed";

@@ -20,8 +20,8 @@ pub use cluster::{
     CellSummary, CellsSpec, GossipCluster, GossipClusterSpec, GossipClusterStatus,
     HEARTBEAT_INTERVAL_MILLISECONDS_DEFAULT, HEARTBEAT_INTERVAL_MILLISECONDS_MAX,
     HEARTBEAT_INTERVAL_MILLISECONDS_MIN, HealthSpec, ImagePullPolicy, ImagePullSecret,
-    MAX_SURGE_DEFAULT, MAX_UNHEALTHY_PERCENT_DEFAULT, PlanSummary, Quantity, UpdateSpec,
-    UpdateType,
+    MAX_SURGE_DEFAULT, MAX_UNHEALTHY_PERCENT_DEFAULT, MapConvergence, PlanSummary, Quantity,
+    UpdateSpec, UpdateType,
 };
 
 /// API group of every kind.

@@ -161,6 +161,9 @@ pub enum MapError {
     /// A difference that does not start at the map at hand.
     #[error("the difference starts at another map")]
     WrongBase,
+    /// A difference that leads to no newer map than the one at hand.
+    #[error("the difference leads to no newer map")]
+    NotNewer,
 }
 
 impl MapError {
@@ -174,6 +177,7 @@ impl MapError {
             Self::WrongCluster => "WrongCluster",
             Self::BadSignature => "BadMapSignature",
             Self::WrongBase => "WrongBase",
+            Self::NotNewer => "NotNewer",
         }
     }
 }

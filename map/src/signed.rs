@@ -100,9 +100,12 @@ impl SignedMap {
     ///
     /// # Errors
     /// [`MapError::WrongBase`] when the difference starts elsewhere (then the whole map is asked
-    /// for), others as [`SignedMap::decode`].
+    /// for), [`MapError::NotNewer`] when `base` is as new (a second copy), others as [`SignedMap::decode`].
     pub fn apply(base: &SignedMap, bytes: &[u8], keys: &[PublicKey]) -> Result<Self, MapError> {
         let difference: Difference = unpack(bytes)?;
+        if (difference.era, difference.epoch) <= base.map.version() {
+            return Err(MapError::NotNewer);
+        }
         if difference.base_sha256 != base.sha256 {
             return Err(MapError::WrongBase);
         }

@@ -17,8 +17,14 @@ pub struct Counters {
     pub evidence_signed: u64,
     /// Statements of others taken in.
     pub evidence_received: u64,
+    /// Statements that arrived, known ones included.
+    pub evidence_copies: u64,
     /// Maps taken into force.
     pub maps_applied: u64,
+    /// Maps that arrived, whole or as a difference, known ones included.
+    pub maps_received: u64,
+    /// Those of them that members of other zones sent.
+    pub maps_received_from_other_zones: u64,
     /// Maps sent on, whole or as a difference.
     pub maps_sent: u64,
     /// Bytes of those.

@@ -74,8 +74,31 @@ pub const REDIAL_MIN: Duration = Duration::from_millis(50);
 pub const REDIAL_MAX: Duration = Duration::from_secs(2);
 /// A subject that was silent for that long is dialed by either side.
 pub const LONG_SILENCE: Duration = Duration::from_secs(5);
+/// Time for a rumour to reach all members, before what differs counts as missed.
+pub const RUMOUR_TIME: Duration = Duration::from_millis(8);
 /// Successors that are told news: on so many rings.
-pub const FANOUT: usize = 4;
+pub const FANOUT: usize = 2;
+/// The same where more than one member seems dead.
+pub const FANOUT_MANY_DEAD: usize = 4;
+/// In a cell of no more members all rings are used: a few copies more cost nothing there.
+pub const FEW_MEMBERS: usize = 30;
+/// Neighbours that are told that there is a newer map, not counting those told because they are lonely.
+pub const ANNOUNCED_MAX: usize = 8;
+/// A member with fewer neighbours in its zone is told from other zones too.
+pub const LONELY_BELOW: usize = 3;
+/// Time for a map that was asked for to come, before somebody else is asked; it doubles up to
+/// [`PULL_PAUSE_MAX`]. A lost packet costs about 30 ms, an exchange on a good network 1.
+pub const PULL_PAUSE_MIN: Duration = Duration::from_millis(10);
+/// See [`PULL_PAUSE_MIN`].
+pub const PULL_PAUSE_MAX: Duration = Duration::from_millis(160);
+/// A map is asked for in another zone only after that time, in which it spreads within one's own.
+pub const FAR_PATIENCE: Duration = Duration::from_millis(30);
+/// And up to that much later.
+pub const FAR_PATIENCE_SPREAD: Duration = Duration::from_millis(100);
+/// Time for which counts of who applied a map are gathered before they are sent.
+pub const CONVERGENCE_PAUSE: Duration = Duration::from_millis(100);
+/// Time after which the operator tells what came of a map though not everybody said that it applied it.
+pub const CONVERGENCE_WAIT: Duration = Duration::from_secs(15);
 /// Older maps that are kept, so that differences to them can be made.
 pub const OLDER_MAPS_MAX: usize = 4;
 /// Neighbours that a fresh member asks for evidence before it counts.

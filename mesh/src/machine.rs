@@ -11,6 +11,7 @@
 
 use std::net::SocketAddr;
 
+use crate::convergence::Convergence;
 use crate::identity::{Epoch, MemberId, PublicKey, Uid};
 use crate::time::Instant;
 
@@ -229,6 +230,9 @@ pub enum Event {
         /// The epoch.
         epoch: Epoch,
     },
+    /// What came of a map that the operator published: everybody applied it, or it is the newest and not
+    /// worth waiting for any longer.
+    Converged(Convergence),
     /// The operator told where it answers joins.
     JoinAddress {
         /// Where.

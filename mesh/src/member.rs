@@ -25,13 +25,16 @@ use crate::graph::Graph;
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
 use crate::join_address::JoinAddress;
 use crate::limits;
-use crate::machine::{Event, Input, Machine, Output};
+use crate::machine::{ConnectionId, Event, Input, Machine, Output};
 use crate::map::Map;
 use crate::signed::SignedMap;
 use crate::time::Instant;
 use crate::verdict::{Announced, Caution, Judged, Verdict};
 
 use peers::Peers;
+use spread::neighbours::Neighbours;
+use spread::pull::Pull;
+use spread::reports::Reports;
 
 /// What a member is made of.
 #[derive(Debug)]
@@ -94,6 +97,9 @@ pub struct Mesh {
     /// A map of another cell that lists this process: the split that explains it is still to come.
     early: Option<SignedMap>,
     graph: Graph,
+    neighbours: Neighbours,
+    pull: Pull,
+    reports: Reports,
     deposed: bool,
     conflict: bool,
     leaving: bool,
@@ -104,6 +110,8 @@ pub struct Mesh {
     old_observers: (Vec<Uid>, Instant),
     evidence: EvidenceStore,
     evidence_sequence: u64,
+    /// A peer whose evidence differed, its digest, and when to compare again.
+    repair_due: Option<(ConnectionId, u64, Instant)>,
     verdict: Verdict,
     judged: Judged,
     caution: Caution,
@@ -136,12 +144,16 @@ impl Mesh {
     /// When the map does not list this process's pod with its key.
     pub fn new(config: MeshConfig, first: SignedMap, now: Instant) -> Result<Self, MeshError> {
         let me = Self::find(first.map(), &config).ok_or(MeshError::NotListed(first.map().epoch))?;
+        let graph = Graph::of(first.map());
         let mut mesh = Self {
             rng: Pcg64Mcg::seed_from_u64(config.seed),
             outputs: VecDeque::new(),
             counters: Counters::default(),
             me,
-            graph: Graph::of(first.map()),
+            neighbours: Neighbours::of(first.map(), &graph, me.uid),
+            pull: Pull::default(),
+            reports: Reports::default(),
+            graph,
             signed: first,
             older: VecDeque::new(),
             early: None,
@@ -153,6 +165,7 @@ impl Mesh {
             old_observers: (Vec::new(), now),
             evidence: EvidenceStore::default(),
             evidence_sequence: 0,
+            repair_due: None,
             verdict: Verdict::default(),
             judged: Judged::default(),
             caution: Caution::default(),
@@ -249,6 +262,7 @@ impl Mesh {
             evidence: self.evidence.len(),
             outputs: self.outputs.len(),
             edges: self.edges.len(),
+            offers: self.pull.len(),
         }
     }
 
@@ -350,6 +364,8 @@ pub struct Loads {
     pub outputs: usize,
     /// Edges to subjects.
     pub edges: usize,
+    /// Peers that offer a newer map.
+    pub offers: usize,
 }
 
 impl Machine for Mesh {
@@ -376,6 +392,7 @@ impl Machine for Mesh {
             Input::Leave => self.leave(now),
         }
         self.run_timers(now);
+        self.run_spread_timers(now);
         self.judge(now);
     }
 
@@ -385,6 +402,7 @@ impl Machine for Mesh {
 
     fn next_deadline(&self) -> Option<Instant> {
         let edges = self.edges.values().filter_map(Edge::deadline).min();
-        Some(edges.map_or(self.next_beat, |edge| edge.min(self.next_beat)))
+        let first = edges.map_or(self.next_beat, |edge| edge.min(self.next_beat));
+        Some(self.spread_deadline().map_or(first, |due| due.min(first)))
     }
 }

@@ -6,6 +6,7 @@
 //! place of beats, because two members that accuse each other prove nothing.
 
 mod census;
+mod handing_out;
 mod judging;
 mod probing;
 mod second_look;
@@ -14,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::convergence::Convergence;
 use crate::counters::Counters;
 use crate::edge::Edge;
 use crate::evidence::{Evidence, EvidenceStore};
@@ -31,6 +33,7 @@ use crate::verdict::{Announced, Caution, Judged};
 use crate::wire::Frame;
 
 use census::Census;
+use handing_out::Ways;
 use second_look::SecondLook;
 
 /// What a watch is made of.
@@ -66,6 +69,8 @@ pub struct Watch {
     /// Members found failed that the rest is too few to claim.
     second_look: SecondLook,
     census: Census,
+    /// How far the newest published maps have come.
+    ways: Ways,
     sequence: u64,
     /// Told to every reporter.
     join_address: Option<JoinAddress>,
@@ -122,6 +127,7 @@ impl Watch {
             dials: BTreeMap::new(),
             edges: BTreeMap::new(),
             second_look: SecondLook::default(),
+            ways: Ways::default(),
             tick: 0,
             next_tick: now,
         };
@@ -148,6 +154,8 @@ impl Watch {
             .iter()
             .map(crate::map::Member::id)
             .collect();
+        let begun = Convergence::of(self.map(), map.map(), now);
+        self.ways.begin(map.map().era, begun);
         let older = std::mem::replace(&mut self.signed, map);
         self.older.push_front(older);
         self.older.truncate(limits::OLDER_MAPS_MAX);
@@ -171,7 +179,7 @@ impl Watch {
         self.rebuild_edges(now);
         // Whoever is connected gets it, those whom it no longer lists included: so they learn it.
         for uid in self.peers.keys().copied().collect::<Vec<_>>() {
-            self.send_map(uid);
+            self.send_map(now, uid);
         }
         self.judge(now);
         self.dial(now);
@@ -237,28 +245,6 @@ impl Watch {
             connection,
             bytes: frame.encode(),
         });
-    }
-
-    /// Whom to be connected to: all of a small cell; else one reporter in each zone, lowest on ring 0
-    /// first, filled up with voters, then with anybody, when those do not answer.
-    fn reporters(&self, now: Instant) -> Vec<Uid> {
-        if self.graph.operator_may_observe() {
-            return self.graph.members().collect();
-        }
-        let ring = self.graph.ring(0);
-        let zone = |uid: &Uid| self.map().member(*uid).map(|member| member.zone.as_str());
-        let mut zones = BTreeSet::new();
-        let in_new_zone = ring.iter().filter(|uid| zones.insert(zone(uid)));
-        let preferred: Vec<Uid> = in_new_zone.copied().collect();
-        let mut chosen = Vec::with_capacity(limits::REPORTERS);
-        for uid in preferred.iter().chain(self.graph.voters()).chain(ring) {
-            let resting =
-                matches!(self.dials.get(uid), Some(Dial::Wait { until, .. }) if *until > now);
-            if chosen.len() < limits::REPORTERS && !chosen.contains(uid) && !resting {
-                chosen.push(*uid);
-            }
-        }
-        chosen
     }
 
     fn dial(&mut self, now: Instant) {
@@ -404,28 +390,31 @@ impl Watch {
         };
         match Frame::decode(bytes) {
             Err(error) => self.refuse(error.category()),
-            Ok(Frame::Hello { era, epoch, sha256 }) => self.on_hello(uid, (era, epoch), sha256),
+            Ok(Frame::Hello { era, epoch, sha256 }) => {
+                self.on_hello(now, uid, (era, epoch), sha256)
+            }
             Ok(Frame::MapRequest) => {
-                let frame = Frame::Map(self.signed.encode());
+                let frame = self.whole_map(now);
                 self.send(connection, &frame);
             }
             Ok(Frame::Evidence(evidence)) => self.on_evidence(now, evidence),
             // The operator makes maps; it takes none.
-            Ok(Frame::Map(_) | Frame::MapDifference(_)) => {
+            Ok(Frame::Map { .. } | Frame::MapDifference { .. }) => {
                 self.counters.refuse("MapForTheOperator")
             }
+            Ok(Frame::Applied { era, epoch, counts }) => self.on_applied((era, epoch), &counts),
             Ok(Frame::Summary { .. }) => self.refuse("SummaryForTheOperator"),
             Ok(Frame::JoinAddress(_)) => self.refuse("JoinAddressForTheOperator"),
         }
     }
 
-    fn on_hello(&mut self, uid: Uid, version: (u32, Epoch), sha256: [u8; 8]) {
+    fn on_hello(&mut self, now: Instant, uid: Uid, version: (u32, Epoch), sha256: [u8; 8]) {
         if let Some(peer) = self.peers.get_mut(&uid) {
             peer.version = Some(version);
         }
         self.census.hear(uid, version);
         match version.cmp(&self.map().version()) {
-            std::cmp::Ordering::Less => self.send_map(uid),
+            std::cmp::Ordering::Less => self.send_map(now, uid),
             std::cmp::Ordering::Greater => self.event(Event::NewerMapSeen { version }),
             std::cmp::Ordering::Equal => {
                 if !self.signed.sha256().starts_with(&sha256) && !self.conflict {
@@ -434,32 +423,6 @@ impl Watch {
                 }
             }
         }
-    }
-
-    fn send_map(&mut self, uid: Uid) {
-        let version = self.map().version();
-        let Some(peer) = self.peers.get_mut(&uid) else {
-            return;
-        };
-        // Before its greeting nothing is known of the peer; the greeting brings us back here.
-        let Some(theirs) = peer.version.filter(|theirs| *theirs < version) else {
-            return;
-        };
-        peer.version = Some(version);
-        if peer.sent.replace(version) == Some(version) {
-            return;
-        }
-        let connection = peer.connection;
-        let base = self
-            .older
-            .iter()
-            .find(|older| older.map().version() == theirs);
-        let frame = match base {
-            Some(base) => Frame::MapDifference(self.signed.difference_from(base)),
-            None => Frame::Map(self.signed.encode()),
-        };
-        self.counters.maps_sent += 1;
-        self.send(connection, &frame);
     }
 }
 
@@ -483,6 +446,7 @@ impl Machine for Watch {
             Input::Timer | Input::Leave => {}
         }
         self.run_timers(now);
+        self.tell_convergence(now);
     }
 
     fn poll_output(&mut self) -> Option<Output> {

@@ -17,6 +17,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::convergence::Counts;
 use crate::evidence::{Evidence, SummaryEntry};
 use crate::identity::Epoch;
 use crate::join_address::JoinAddress;
@@ -182,10 +183,20 @@ pub enum Frame {
         /// Start of its SHA-256.
         sha256: [u8; 8],
     },
-    /// A whole signed map ([`crate::signed::SignedMap::encode`]).
-    Map(Vec<u8>),
+    /// A whole signed map.
+    Map {
+        /// Time since it was published, as far as is known ([`crate::convergence`]).
+        age_us: u64,
+        /// [`crate::signed::SignedMap::encode`].
+        bytes: Vec<u8>,
+    },
     /// The difference to an older map.
-    MapDifference(Vec<u8>),
+    MapDifference {
+        /// As of a whole map.
+        age_us: u64,
+        /// [`crate::signed::SignedMap::difference_from`].
+        bytes: Vec<u8>,
+    },
     /// Asks for the whole map.
     MapRequest,
     /// News.
@@ -199,6 +210,15 @@ pub enum Frame {
     },
     /// Where the operator answers joins.
     JoinAddress(JoinAddress),
+    /// Who applied a map, told to whoever handed it on.
+    Applied {
+        /// Its era.
+        era: u32,
+        /// Its epoch.
+        epoch: Epoch,
+        /// The sender, and those who told it.
+        counts: Counts,
+    },
 }
 
 impl Frame {
@@ -237,7 +257,7 @@ impl Frame {
     }
 }
 
-const LAST_FRAME_KIND: u8 = 6;
+const LAST_FRAME_KIND: u8 = 7;
 const _: () = assert!(1 + 1 + 6 + 4 + 4 + 8 + 2 + 2 <= limits::BEAT_BYTES_MAX);
 const _: () = assert!(limits::EPOCH_MAX < 1 << 48, "an epoch travels in six bytes");
 

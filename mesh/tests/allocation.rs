@@ -151,7 +151,14 @@ fn samples() -> Vec<(Format, Vec<u8>)> {
     let chain_der = vec![vec![7; 400]; 2];
     vec![
         (Format::Datagram, Datagram::Probe { nonce: 1 }.encode()),
-        (Format::Frame, Frame::Map(signed.clone()).encode()),
+        (
+            Format::Frame,
+            Frame::Map {
+                age_us: 0,
+                bytes: signed.clone(),
+            }
+            .encode(),
+        ),
         (Format::Frame, Frame::Evidence(vec![evidence; 20]).encode()),
         (
             Format::Frame,

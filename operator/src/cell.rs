@@ -11,6 +11,7 @@
 //! A record that somebody else wrote in the meantime is read again and everything starts from there.
 
 mod certificates;
+mod convergence;
 mod doubts;
 mod events;
 mod gone;

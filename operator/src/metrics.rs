@@ -1,6 +1,8 @@
 //! Metrics of the operator. Labels are bounded: no object is named.
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
 
 /// From a millisecond to ten seconds.
 const SECONDS: [f64; 12] = [
@@ -36,10 +38,15 @@ pub struct Metrics {
     pub(crate) certificates: IntCounterVec,
     pub(crate) moved_slots: IntCounter,
     pub(crate) plans_refused: IntCounter,
+    pub(crate) convergence_seconds: HistogramVec,
+    pub(crate) maps_not_applied: IntCounter,
     pub(crate) verdicts: IntCounter,
 }
 
 impl Metrics {
+    /// Shares of the members that a map's way is told by.
+    pub(crate) const SHARES: [&str; 3] = ["half", "99 percent", "all"];
+
     /// Registers all of them, and those of the process.
     ///
     /// # Errors
@@ -74,6 +81,18 @@ impl Metrics {
             registry.register(Box::new(histogram.clone()))?;
             Ok::<_, prometheus::Error>(histogram)
         };
+        let convergence_seconds = HistogramVec::new(
+            HistogramOpts::new(
+                "slotmesh_operator_map_convergence_seconds",
+                "Time from publishing a map until that share of the members had applied it.",
+            )
+            .buckets(SECONDS.into()),
+            &["share"],
+        )?;
+        registry.register(Box::new(convergence_seconds.clone()))?;
+        for share in Self::SHARES {
+            convergence_seconds.with_label_values(&[share]);
+        }
         Ok(Self {
             leader: gauge("slotmesh_operator_leader", "1 while this operator leads.")?,
             leader_changes: counter(
@@ -121,6 +140,11 @@ impl Metrics {
             plans_refused: counter(
                 "slotmesh_operator_plans_refused_total",
                 "Plans that the checker refused: a defect; please report it.",
+            )?,
+            convergence_seconds,
+            maps_not_applied: counter(
+                "slotmesh_operator_maps_not_applied_total",
+                "Maps that some members had not said to have applied after 15 s, though no other map followed.",
             )?,
             verdicts: counter("slotmesh_operator_verdicts_total", "Verdicts come to.")?,
             registry,

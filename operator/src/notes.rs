@@ -10,7 +10,7 @@ use kube::{Api, Client};
 use slotmesh_api::conditions::events;
 
 use crate::lease::Tenure;
-use crate::seam::{CellEvent, SlotTotals};
+use crate::seam::{CellEvent, MapConvergence, SlotTotals};
 use crate::status::frozen_reason;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -101,6 +101,7 @@ pub fn event_of(event: &CellEvent) -> Event {
             );
             normal(events::CELL_SPLIT, "Split", note)
         }
+        CellEvent::MapConverged(told) => map_converged(told),
         CellEvent::Frozen(frozen) => warning(
             frozen_reason(frozen.cause),
             "Freeze",
@@ -130,6 +131,33 @@ pub fn event_of(event: &CellEvent) -> Event {
             );
             normal(events::OWNER_DRAINED, "Drain", note)
         }
+    }
+}
+
+fn map_converged(told: &MapConvergence) -> Event {
+    let MapConvergence {
+        epoch,
+        members,
+        applied,
+        ..
+    } = told;
+    let within = |share: &str, time: Option<Duration>| {
+        time.map(|time| format!("; {share} within {} ms", time.as_millis()))
+            .unwrap_or_default()
+    };
+    let note = format!(
+        "{applied} of {members} members applied the map of epoch {epoch}{}{}{}",
+        within("half", told.half),
+        within("99 %", told.ninety_nine_percent),
+        within("all", told.all)
+    );
+    if applied < members {
+        let note = format!(
+            "{note}; the others did not say so within 15 s; next: kubectl get gossip -o wide, and the agents' metric slotmesh_agent_map_epoch"
+        );
+        warning(events::MAP_NOT_APPLIED, "Publish", note)
+    } else {
+        normal(events::MAP_APPLIED, "Publish", note)
     }
 }
 

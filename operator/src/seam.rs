@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use slotmesh_mesh::identity::{Epoch, Keypair, Uid};
 use slotmesh_mesh::map::Map;
@@ -318,6 +319,20 @@ pub struct CellBrief {
     pub members: usize,
     /// Slots of it that have an owner.
     pub slots: u32,
+    /// How its last map came into force, if that is known.
+    pub convergence: Option<MapConvergence>,
+}
+
+/// How fast a map came into force; shares that were not reached have no time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapConvergence {
+    pub epoch: Epoch,
+    /// Members that were to apply it, and those that said that they did.
+    pub members: usize,
+    pub applied: usize,
+    pub half: Option<Duration>,
+    pub ninety_nine_percent: Option<Duration>,
+    pub all: Option<Duration>,
 }
 
 /// State of a cell, or of all cells of a cluster, for status and conditions. Epoch 0 = no map yet.
@@ -409,6 +424,8 @@ pub enum CellEvent {
         parts: Vec<(String, usize)>,
         epoch: Epoch,
     },
+    /// A map came into force on the members, or not on all.
+    MapConverged(MapConvergence),
     Frozen(Frozen),
     /// No cause holds any more; these did.
     Unfrozen {

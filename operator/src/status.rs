@@ -4,7 +4,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use slotmesh_api::conditions::{reasons, types};
 use slotmesh_api::{
-    AgentVersion, CellMode, CellSummary, GossipCluster, GossipClusterStatus, PlanSummary, names,
+    AgentVersion, CellMode, CellSummary, GossipCluster, GossipClusterStatus, MapConvergence,
+    PlanSummary, names,
 };
 use slotmesh_mesh::slot::SLOT_COUNT;
 
@@ -152,9 +153,23 @@ fn fill(status: &mut GossipClusterStatus, cell: &CellStatus, known: &Known<'_>) 
         epoch: i64::try_from(cell.epoch).unwrap_or(i64::MAX),
         members: i32::try_from(cell.members).unwrap_or(i32::MAX),
         slots: i32::try_from(cell.slots).unwrap_or(i32::MAX),
+        convergence: cell.convergence.as_ref().map(convergence),
     };
     status.cells = cell.cells.iter().map(summary).collect();
     status.cell_count = count(status.cells.len());
+}
+
+fn convergence(told: &crate::seam::MapConvergence) -> MapConvergence {
+    let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+    let milliseconds = |time: std::time::Duration| i64::try_from(time.as_millis()).ok();
+    MapConvergence {
+        epoch: i64::try_from(told.epoch).unwrap_or(i64::MAX),
+        members: count(told.members),
+        applied_members: count(told.applied),
+        half_milliseconds: told.half.and_then(milliseconds),
+        ninety_nine_percent_milliseconds: told.ninety_nine_percent.and_then(milliseconds),
+        all_milliseconds: told.all.and_then(milliseconds),
+    }
 }
 
 fn ready(cluster: &GossipCluster, known: &Known<'_>, status: &GossipClusterStatus) -> Holds {

@@ -86,6 +86,32 @@ pub struct CellSummary {
     pub members: i32,
     /// Slots of the cell that have an owner.
     pub slots: i32,
+    /// How fast a map came into force on the members: the last one that all have applied, or that some
+    /// have not after 15 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub convergence: Option<MapConvergence>,
+}
+
+/// How fast a map came into force. Times are rounded up (1, 2, 5, 10, 15, 20, 25, 50, 100, 150, 250, 500,
+/// 1000, 2500, 5000, 10000 ms), and left out where that share was not reached.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct MapConvergence {
+    /// Epoch of that map.
+    pub epoch: i64,
+    /// Members that were to apply it: those that the map before it listed too.
+    pub members: i32,
+    /// Members that said that they did.
+    pub applied_members: i32,
+    /// Time from publishing the map until half of the members had applied it, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub half_milliseconds: Option<i64>,
+    /// The same for 99 of a hundred.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ninety_nine_percent_milliseconds: Option<i64>,
+    /// The same for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_milliseconds: Option<i64>,
 }
 
 /// How many members run one version of the agent.

@@ -23,8 +23,8 @@ use crate::slot::SlotSet;
 pub(super) struct Difference {
     pub(super) signature: Signature,
     pub(super) base_sha256: [u8; 32],
-    era: u32,
-    epoch: Epoch,
+    pub(super) era: u32,
+    pub(super) epoch: Epoch,
     slots: Option<SlotSet>,
     protocol: Option<Protocol>,
     removed: Vec<u16>,

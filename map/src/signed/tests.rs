@@ -56,6 +56,11 @@ fn a_difference_leads_to_the_same_map_and_is_small() {
     );
     assert_eq!(
         SignedMap::apply(&new, &difference, &keys()),
+        Err(MapError::NotNewer),
+        "a second copy"
+    );
+    assert_eq!(
+        SignedMap::apply(&signed(map(99)), &difference, &keys()),
         Err(MapError::WrongBase)
     );
 }

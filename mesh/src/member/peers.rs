@@ -36,6 +36,8 @@ pub(super) struct Peer {
     pub(super) version: Option<(u32, Epoch)>,
     /// Last map sent to it, and when.
     pub(super) sent: Option<((u32, Epoch), Instant)>,
+    /// Version that it was last told of, and when.
+    pub(super) told: Option<((u32, Epoch), Instant)>,
     /// When a summary was last sent to it.
     pub(super) summarized: Option<Instant>,
 }
@@ -172,6 +174,7 @@ impl Mesh {
             since: now,
             version: None,
             sent: None,
+            told: None,
             summarized: None,
         };
         self.peers.connections.insert(connection, peer);

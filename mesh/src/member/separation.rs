@@ -13,7 +13,7 @@
 //! behind: it speaks of edges of another graph.
 
 use crate::evidence::EvidenceStore;
-use crate::machine::{ConnectionId, Event};
+use crate::machine::Event;
 use crate::map::Map;
 use crate::signed::SignedMap;
 use crate::time::Instant;
@@ -37,14 +37,9 @@ enum Relation {
 
 impl Mesh {
     /// A sound map of a cell that is not ours (yet).
-    pub(super) fn on_map_of_another_cell(
-        &mut self,
-        now: Instant,
-        from: ConnectionId,
-        map: SignedMap,
-    ) {
+    pub(super) fn on_map_of_another_cell(&mut self, now: Instant, map: SignedMap) {
         match self.relation(&map) {
-            Relation::Ours => self.separate(now, from, map),
+            Relation::Ours => self.separate(now, map),
             Relation::Others => {}
             Relation::Early => self.early = Some(map),
             Relation::Foreign => self.refuse("WrongCell"),
@@ -81,24 +76,25 @@ impl Mesh {
     }
 
     /// After a map was applied: the part's map may have been there before it.
-    pub(super) fn separate_if_early(&mut self, now: Instant, from: ConnectionId) {
+    pub(super) fn separate_if_early(&mut self, now: Instant) {
         if self.is_split()
             && let Some(map) = self.early.take()
         {
-            self.on_map_of_another_cell(now, from, map);
+            self.on_map_of_another_cell(now, map);
         }
     }
 
-    fn separate(&mut self, now: Instant, from: ConnectionId, map: SignedMap) {
+    fn separate(&mut self, now: Instant, map: SignedMap) {
         let (from_cell, to_cell) = (self.map().cell.clone(), map.map().cell.clone());
         self.early = None;
         self.install(now, map);
         // A difference between two cells does not exist.
         self.older.clear();
+        self.reports.clear();
         self.evidence = EvidenceStore::default();
         self.verdict = crate::verdict::Verdict::default();
         self.caution = crate::verdict::Caution::default();
-        self.settle(now, from);
+        self.settle(now);
         self.event(Event::Separated {
             from: from_cell,
             to: to_cell,

@@ -1,16 +1,23 @@
-//! Maps and evidence: pushed on arrival to a few ring neighbours, dropped when known, and repaired
-//! through what beats tell (epoch and digest) with only the difference sent.
+//! What travels on streams: evidence is pushed on arrival to a few ring neighbours and dropped when known,
+//! maps are announced and asked for (`spread/maps.rs`); both are repaired through what beats tell (digest and
+//! epoch), and only the difference is sent.
+//!
+//! Beats never wait for any of it: they are datagrams, with a queue of one. Of frames at most
+//! [`limits::FRAMES_QUEUED_MAX`] wait for one peer; when there are more the newest is dropped and counted,
+//! and the next beats show the peer what it misses.
+
+mod maps;
+pub(super) mod neighbours;
+pub(super) mod pull;
+pub(super) mod reports;
 
 use std::collections::BTreeSet;
 
 use crate::edge::Edge;
 use crate::evidence::{Claim, Evidence, SummaryEntry};
-use crate::graph::Graph;
 use crate::identity::{Epoch, Uid};
 use crate::limits;
-use crate::machine::{ConnectionId, Event, Output};
-use crate::map::MapError;
-use crate::signed::SignedMap;
+use crate::machine::{ConnectionId, Output};
 use crate::time::Instant;
 use crate::wire::Frame;
 
@@ -70,18 +77,20 @@ impl Mesh {
             (_, Frame::Hello { era, epoch, sha256 }) => {
                 self.on_hello(now, connection, (era, epoch), sha256)
             }
-            (_, Frame::Map(bytes)) => {
-                let decoded = SignedMap::decode(&bytes, self.config.cluster, &self.config.map_keys);
-                self.on_map(now, connection, decoded);
+            (_, Frame::Map { age_us, bytes }) => {
+                self.on_whole_map(now, connection, age_us, &bytes);
             }
-            (_, Frame::MapDifference(bytes)) => {
-                let applied = SignedMap::apply(&self.signed, &bytes, &self.config.map_keys);
-                self.on_map(now, connection, applied);
+            (_, Frame::MapDifference { age_us, bytes }) => {
+                self.on_difference(now, connection, age_us, &bytes);
             }
             (_, Frame::MapRequest) => self.send_whole_map(now, connection),
             (Kind::Stranger, _) => self.counters.refuse("StrangersFrame"),
             (_, Frame::JoinAddress(told)) => self.on_join_address(now, connection, told),
             (_, Frame::Evidence(evidence)) => self.on_evidence(now, connection, evidence),
+            (Kind::Member(_), Frame::Applied { era, epoch, counts }) => {
+                self.on_applied(now, (era, epoch), counts);
+            }
+            (Kind::Operator, Frame::Applied { .. }) => self.refuse("OperatorsApplied"),
             (Kind::Operator, Frame::Summary { .. }) => self.refuse("OperatorsSummary"),
             (Kind::Member(id), Frame::Summary { reply, entries }) => {
                 self.on_summary(now, connection, id.uid, reply, &entries);
@@ -89,178 +98,9 @@ impl Mesh {
         }
     }
 
-    fn on_hello(
-        &mut self,
-        now: Instant,
-        from: ConnectionId,
-        version: (u32, Epoch),
-        sha256: [u8; 8],
-    ) {
-        if let Some(peer) = self.peers.get_mut(from) {
-            peer.version = Some(version);
-        }
-        match version.cmp(&self.map().version()) {
-            std::cmp::Ordering::Less => self.send_map(now, from),
-            // The greeting goes both ways, so whoever has the newer map sends it.
-            std::cmp::Ordering::Greater => {}
-            std::cmp::Ordering::Equal => {
-                if !self.signed.sha256().starts_with(&sha256) {
-                    self.send(from, &Frame::MapRequest);
-                }
-            }
-        }
-    }
-
-    fn on_map(&mut self, now: Instant, from: ConnectionId, map: Result<SignedMap, MapError>) {
-        let map = match map {
-            Ok(map) => map,
-            Err(MapError::WrongBase) => return self.send(from, &Frame::MapRequest),
-            Err(error) => return self.refuse(error.category()),
-        };
-        let version = map.map().version();
-        if map.map().cell != self.map().cell {
-            return self.on_map_of_another_cell(now, from, map);
-        }
-        if let Some(peer) = self.peers.get_mut(from) {
-            peer.version = Some(version);
-        }
-        match version.cmp(&self.map().version()) {
-            std::cmp::Ordering::Less => {
-                self.counters.refuse("OlderMap");
-                self.send_map(now, from);
-            }
-            std::cmp::Ordering::Equal if map.sha256() == self.signed.sha256() => {}
-            std::cmp::Ordering::Equal => {
-                if !self.conflict {
-                    self.conflict = true;
-                    self.counters.refuse("MapConflict");
-                    self.event(Event::MapConflict { epoch: version.1 });
-                }
-            }
-            std::cmp::Ordering::Greater if self.conflict => {
-                self.counters.refuse("MapAfterConflict")
-            }
-            std::cmp::Ordering::Greater => self.apply(now, from, map),
-        }
-    }
-
-    fn apply(&mut self, now: Instant, from: ConnectionId, map: SignedMap) {
-        self.install(now, map);
-        self.settle(now, from);
-        self.separate_if_early(now, from);
-    }
-
-    /// Puts a map in force: what follows from it alone.
-    pub(super) fn install(&mut self, now: Instant, map: SignedMap) {
-        let old_observers = self.graph.observers(self.me.uid).to_vec();
-        let listed_before: BTreeSet<_> = self
-            .map()
-            .members
-            .iter()
-            .map(crate::map::Member::id)
-            .collect();
-        let older = std::mem::replace(&mut self.signed, map);
-        self.older.push_front(older);
-        self.older.truncate(limits::OLDER_MAPS_MAX);
-        self.graph = Graph::of(self.signed.map());
-        self.counters.maps_applied += 1;
-        match Self::find(self.signed.map(), &self.config) {
-            Some(me) => self.me = me,
-            None => self.deposed = true,
-        }
-        // A process that restarted is another subject: its edge starts afresh.
-        self.edges.retain(|uid, _| {
-            self.signed
-                .map()
-                .member(*uid)
-                .is_some_and(|member| listed_before.contains(&member.id()))
-        });
-        self.evidence.retain_for(self.signed.map(), &self.graph);
-        self.old_observers = (old_observers, now + limits::OLD_EDGE_LINGER);
-        self.announced.clear();
-    }
-
-    /// Adapts peers and edges to a map that was put in force, and passes it on.
-    pub(super) fn settle(&mut self, now: Instant, from: ConnectionId) {
-        self.reclassify_peers(now);
-        self.rebuild_edges(now);
-        let epoch = self.map().epoch;
-        self.event(Event::MapApplied { epoch });
-        if self.deposed {
-            self.edges.clear();
-            self.event(Event::Deposed { epoch });
-        }
-        self.push_map(now, from);
-        // An operator counts who has applied what.
-        for operator in self.peers.operators() {
-            self.say_hello(operator);
-        }
-        self.dial_wanted(now);
-    }
-
-    /// Pushes a map that just arrived to a few neighbours, and to whom it no longer lists.
-    fn push_map(&mut self, now: Instant, from: ConnectionId) {
-        let listeners = self.listeners(now);
-        for connection in listeners
-            .into_iter()
-            .filter(|connection| *connection != from)
-        {
-            self.send_map(now, connection);
-        }
-        for connection in self.peers.stranger_connections() {
-            self.send_map(now, connection);
-        }
-    }
-
-    /// Sends what the peer lacks: a difference where its map is known, else the whole.
-    fn send_map(&mut self, now: Instant, to: ConnectionId) {
-        let version = self.map().version();
-        let Some(peer) = self.peers.get_mut(to) else {
-            return;
-        };
-        if peer.version.is_some_and(|theirs| theirs >= version) {
-            return;
-        }
-        let recently = |(sent, at): (_, Instant)| {
-            sent == version && now.saturating_since(at) < limits::REPAIR_INTERVAL
-        };
-        if peer.sent.is_some_and(recently) {
-            return;
-        }
-        peer.sent = Some((version, now));
-        let base = peer.version;
-        let base = self
-            .older
-            .iter()
-            .find(|older| Some(older.map().version()) == base);
-        let frame = match base {
-            Some(base) => Frame::MapDifference(self.signed.difference_from(base)),
-            None => Frame::Map(self.signed.encode()),
-        };
-        self.count_and_send_map(to, &frame);
-    }
-
-    fn send_whole_map(&mut self, now: Instant, to: ConnectionId) {
-        let version = self.map().version();
-        if let Some(peer) = self.peers.get_mut(to) {
-            peer.sent = Some((version, now));
-        }
-        let frame = Frame::Map(self.signed.encode());
-        self.count_and_send_map(to, &frame);
-    }
-
-    fn count_and_send_map(&mut self, to: ConnectionId, frame: &Frame) {
-        let bytes = frame.encode();
-        self.counters.maps_sent += 1;
-        self.counters.map_bytes_sent += bytes.len() as u64;
-        self.outputs.push_back(Output::Frame {
-            connection: to,
-            bytes,
-        });
-    }
-
     fn on_evidence(&mut self, now: Instant, from: ConnectionId, evidence: Vec<Evidence>) {
         let mut news = Vec::new();
+        self.counters.evidence_copies += evidence.len() as u64;
         for item in evidence {
             if !self.evidence.is_news(&item) {
                 continue;
@@ -293,20 +133,28 @@ impl Mesh {
     /// Whom to tell news: on each of a few rings the next member that is well, and whoever comes before
     /// it. So each ring stays a cycle through the living however many died at once, and a member that
     /// is reported by mistake is not left in the dark.
+    ///
+    /// Two rings bring each rumour to a member twice at most. Where more than one member seems dead there are
+    /// more of them, because then those that are told are not sure to tell others.
     pub(super) fn listeners(&self, now: Instant) -> BTreeSet<ConnectionId> {
         let reported: BTreeSet<Uid> = self.evidence.reports().map(|(_, id)| id.uid).collect();
-        let is_well = |uid: Uid| {
-            let silent = |edge: &Edge| !edge.is_well(now);
-            !reported.contains(&uid) && !self.edges.get(&uid).is_some_and(silent)
+        let is_silent = |edge: &Edge| !edge.is_well(now);
+        let silent = self.edges.iter().filter(|(_, edge)| is_silent(edge));
+        let mut unwell = reported;
+        unwell.extend(silent.map(|(uid, _)| *uid));
+        let rings = if unwell.len() > 1 || self.graph.len() <= limits::FEW_MEMBERS {
+            limits::FANOUT_MANY_DEAD
+        } else {
+            limits::FANOUT
         };
         let (mut listeners, mut well) = (BTreeSet::new(), BTreeSet::new());
-        for ring in 0..limits::FANOUT {
+        for ring in 0..rings {
             for uid in self.graph.after(self.me.uid, ring) {
                 let Some(connection) = self.peers.of(uid) else {
                     continue;
                 };
                 listeners.insert(connection);
-                if is_well(uid) && well.insert(uid) {
+                if !unwell.contains(&uid) && well.insert(uid) {
                     break;
                 }
             }
@@ -330,7 +178,11 @@ impl Mesh {
             .into_iter()
             .filter(|connection| Some(*connection) != from)
         {
-            self.send_evidence(connection, &news);
+            // Whoever said it knows it.
+            let signer = |item: &Evidence| self.peers.of(item.signer.uid) == Some(connection);
+            let unknown = news.iter().copied().filter(|item| !signer(item));
+            let unknown: Vec<Evidence> = unknown.collect();
+            self.send_evidence(connection, &unknown);
         }
     }
 
@@ -342,15 +194,34 @@ impl Mesh {
 
     /// A beat told the peer's epoch and digest: mend what differs.
     pub(super) fn repair(&mut self, now: Instant, peer: ConnectionId, epoch: Epoch, digest: u64) {
-        let (era, mine) = self.map().version();
-        if epoch < mine {
-            if let Some(peer) = self.peers.get_mut(peer) {
-                peer.version = Some((era, epoch));
-            }
-            self.send_map(now, peer);
-        } else if epoch == mine && digest != self.evidence.digest() {
+        self.repair_map(now, peer, epoch);
+        let differs = epoch == self.map().epoch && digest != self.evidence.digest();
+        if differs && self.repair_due.is_none() {
+            self.repair_due = Some((peer, digest, now + limits::RUMOUR_TIME));
+        }
+    }
+
+    /// While a rumour is under way evidence differs everywhere. Only what differs a moment later was missed.
+    fn repair_evidence(&mut self, now: Instant) {
+        if let Some((peer, digest, _)) = self.repair_due.take_if(|(_, _, due)| *due <= now)
+            && digest != self.evidence.digest()
+        {
             self.send_summary(now, peer, false);
         }
+    }
+
+    /// What waited for its time.
+    pub(super) fn run_spread_timers(&mut self, now: Instant) {
+        self.ask_for_map(now);
+        self.repair_evidence(now);
+        self.tell_reports(now);
+    }
+
+    /// When [`Mesh::run_spread_timers`] has something to do.
+    pub(super) fn spread_deadline(&self) -> Option<Instant> {
+        let repair = self.repair_due.map(|(_, _, due)| due);
+        let deadlines = [self.pull.deadline(), self.reports.deadline(), repair];
+        deadlines.into_iter().flatten().min()
     }
 
     fn send_summary(&mut self, now: Instant, to: ConnectionId, reply: bool) {
@@ -393,3 +264,6 @@ impl Mesh {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ mod figures;
 mod pauses;
 mod quiet;
 mod random;
+mod spreading;
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ fn evidence() -> Evidence {
 }
 
 /// One frame of each kind.
-fn samples() -> [Frame; 7] {
+fn samples() -> [Frame; 8] {
     let held = evidence();
     let entry = SummaryEntry {
         signer: held.signer,
@@ -26,8 +26,14 @@ fn samples() -> [Frame; 7] {
             epoch: 1_790_000_412,
             sha256: [9; 8],
         },
-        Frame::Map(vec![7; 50]),
-        Frame::MapDifference(vec![8; 50]),
+        Frame::Map {
+            age_us: 900,
+            bytes: vec![7; 50],
+        },
+        Frame::MapDifference {
+            age_us: 0,
+            bytes: vec![8; 50],
+        },
         Frame::MapRequest,
         Frame::Evidence(vec![held; 2]),
         Frame::Summary {
@@ -35,6 +41,11 @@ fn samples() -> [Frame; 7] {
             entries: vec![entry; 3],
         },
         Frame::JoinAddress(join_address()),
+        Frame::Applied {
+            era: 0,
+            epoch: 300,
+            counts: Counts::one(std::time::Duration::from_millis(4)),
+        },
     ]
 }
 
@@ -113,8 +124,25 @@ fn golden_frames() {
         sha256: [9; 8],
     };
     assert_eq!(hello.encode(), [0, 1, 0xac, 2, 9, 9, 9, 9, 9, 9, 9, 9]);
-    assert_eq!(Frame::Map(vec![7]).encode(), [1, 1, 7]);
-    assert_eq!(Frame::MapDifference(vec![7]).encode(), [2, 1, 7]);
+    let map = |age_us| Frame::Map {
+        age_us,
+        bytes: vec![7],
+    };
+    assert_eq!(map(5).encode(), [1, 5, 1, 7]);
+    assert_eq!(map(300).encode(), [1, 0xac, 2, 1, 7]);
+    let difference = Frame::MapDifference {
+        age_us: 5,
+        bytes: vec![7],
+    };
+    assert_eq!(difference.encode(), [2, 5, 1, 7]);
+    let applied = [
+        7, 0, 0xac, 2, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    assert_eq!(
+        samples()[7].encode(),
+        applied,
+        "a bucket each, the third holds one"
+    );
     assert_eq!(Frame::MapRequest.encode(), [3]);
     assert_eq!(Frame::Evidence(vec![]).encode(), [4, 0]);
     assert_eq!(
@@ -140,7 +168,10 @@ fn frames_round_trip() {
             epoch: u64::MAX,
             sha256: [1; 8],
         },
-        Frame::Map(vec![1; 1000]),
+        Frame::Map {
+            age_us: u64::MAX,
+            bytes: vec![1; 1000],
+        },
         Frame::Evidence(vec![evidence(); 3]),
         Frame::Summary {
             reply: false,
@@ -193,7 +224,7 @@ proptest! {
 
     #[test]
     fn damaged_frames_decode_or_are_refused(
-        kind in 0..6_usize,
+        kind in 0..8_usize,
         flips in prop::collection::vec((0_usize..1000, any::<u8>()), 1..4),
         cut in 0_usize..1000,
     ) {

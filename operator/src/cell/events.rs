@@ -49,6 +49,7 @@ impl<K: Kubernetes> Cell<K> {
                 let message = doubts::describe(&self.settings, &message);
                 self.reporter.doubts.newer_seen((era, epoch), message);
             }
+            Event::Converged(convergence) => self.on_convergence(&convergence),
             other => tracing::debug!(%cluster, event = ?other, "mesh"),
         }
     }

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::life::{Life, Proposal};
 use crate::seam::{
     CellBrief, CellEvent, CellPhase, CellStatus, Change, Degraded, Frozen, FrozenCause, Inventory,
-    MemberStatus, PlanPreview, RecordFailure, SlotTotals,
+    MapConvergence, MemberStatus, PlanPreview, RecordFailure, SlotTotals,
 };
 
 use super::doubts::Doubts;
@@ -29,6 +29,8 @@ pub(super) struct Reporter {
     told: BTreeSet<FrozenCause>,
     last_change: Option<Change>,
     slot_totals: SlotTotals,
+    /// How the last map came into force.
+    convergence: Option<MapConvergence>,
     refused: BTreeSet<(String, String)>,
     /// Names of members that look dead while too few are left to agree on it.
     unproven: Vec<String>,
@@ -53,6 +55,7 @@ impl Reporter {
             told: BTreeSet::new(),
             last_change: None,
             slot_totals: SlotTotals::default(),
+            convergence: None,
             refused: BTreeSet::new(),
             unproven: Vec::new(),
             overdue: Vec::new(),
@@ -133,6 +136,11 @@ impl Reporter {
             self.event(CellEvent::CertificateRenewalFailed { names });
         }
         self.overdue = names;
+    }
+
+    pub(super) fn set_convergence(&mut self, told: MapConvergence) {
+        self.convergence = Some(told);
+        self.event(CellEvent::MapConverged(told));
     }
 
     pub(super) fn set_split_preview(&mut self, preview: Option<PlanPreview>) {
@@ -264,6 +272,7 @@ impl Reporter {
                 epoch: map.epoch,
                 members: map.members.len(),
                 slots: map.served_slots().into(),
+                convergence: self.convergence,
             }];
             status.members = members(map);
         }

@@ -72,6 +72,37 @@ fn at_rest_everything_but_ready_is_false() {
 }
 
 #[test]
+fn a_cell_shows_how_fast_its_map_came_into_force() {
+    let milliseconds = |ms| Some(std::time::Duration::from_millis(ms));
+    let convergence = crate::seam::MapConvergence {
+        epoch: 5,
+        members: 40,
+        applied: 39,
+        half: milliseconds(5),
+        ninety_nine_percent: None,
+        all: None,
+    };
+    let mut cell = cell();
+    cell.cells = vec![CellBrief {
+        name: "sessions-bcdfg".into(),
+        epoch: 6,
+        members: 40,
+        slots: 16_384,
+        convergence: Some(convergence),
+    }];
+    let status = status_of(Some(&cell), None, &Rollout::default());
+    let expected = MapConvergence {
+        epoch: 5,
+        members: 40,
+        applied_members: 39,
+        half_milliseconds: Some(5),
+        ninety_nine_percent_milliseconds: None,
+        all_milliseconds: None,
+    };
+    assert_eq!(status.cells[0].convergence, Some(expected));
+}
+
+#[test]
 fn each_problem_has_its_condition() {
     let with = |change: fn(&mut CellStatus)| {
         let mut cell = cell();

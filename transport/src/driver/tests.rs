@@ -251,5 +251,16 @@ async fn the_operator_comes_to_the_same_verdict_and_its_map_spreads() {
     tokio::time::timeout(DEADLINE, everywhere)
         .await
         .expect("the map reaches everybody");
+    let told = async {
+        loop {
+            if let Some(Event::Converged(told)) = events.recv().await {
+                return told;
+            }
+        }
+    };
+    let told = tokio::time::timeout(DEADLINE, told).await;
+    let told = told.expect("the operator hears who applied it");
+    assert_eq!((told.epoch, told.members, told.applied()), (11, 4, 4));
+    assert!(told.reached(100).is_some(), "{told:?}");
     watch.stop().await;
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::identity::Keypair;
-use crate::machine::{Input, Machine, Output, PeerIdentity};
+use crate::machine::{ConnectionId, Input, Machine, Output, PeerIdentity};
 use crate::map::Delegation;
 use crate::member::MeshConfig;
 use crate::slot::SlotSet;
@@ -77,7 +77,11 @@ fn events(mesh: &mut Mesh) -> Vec<Event> {
 fn hand(mesh: &mut Mesh, map: &SignedMap) -> Vec<Event> {
     let frame = Input::Frame {
         connection: OPERATOR,
-        bytes: Frame::Map(map.encode()).encode(),
+        bytes: Frame::Map {
+            age_us: 0,
+            bytes: map.encode(),
+        }
+        .encode(),
     };
     mesh.handle(Instant::from_micros(2), frame);
     events(mesh)

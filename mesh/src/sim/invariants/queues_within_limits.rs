@@ -59,6 +59,12 @@ impl QueuesWithinLimits {
                 loads.edges,
                 limits::CONNECTIONS_MAX,
             ),
+            (
+                "offers",
+                &mut largest.offers,
+                loads.offers,
+                limits::CONNECTIONS_MAX,
+            ),
         ];
         let mut beyond = None;
         for (what, largest, load, limit) in all {

@@ -55,15 +55,17 @@ fn every_load_beyond_its_limit_is_seen() {
         evidence: limits::EVIDENCE_MAX,
         outputs: limits::OUTPUTS_MAX,
         edges: limits::CONNECTIONS_MAX,
+        offers: limits::CONNECTIONS_MAX,
     };
     let mut rule = QueuesWithinLimits::default();
     rule.observe(NodeId(1), &full).unwrap();
-    let increments: [fn(&mut Loads); 5] = [
+    let increments: [fn(&mut Loads); 6] = [
         |loads| loads.connections += 1,
         |loads| loads.strangers += 1,
         |loads| loads.evidence += 1,
         |loads| loads.outputs += 1,
         |loads| loads.edges += 1,
+        |loads| loads.offers += 1,
     ];
     for increment in increments {
         let mut beyond = full;

@@ -1,0 +1,202 @@
+//! What a member says about maps, word by word.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::time::Duration;
+
+use slotmesh_map::fixture::{keypair, map, uid};
+
+use super::*;
+use crate::convergence::Counts;
+use crate::identity::Keypair;
+use crate::machine::{Input, Machine, PeerIdentity};
+use crate::member::MeshConfig;
+use crate::signed::SignedMap;
+
+/// Connections to the members 1 and 3.
+const ONE: ConnectionId = ConnectionId(1);
+const THREE: ConnectionId = ConnectionId(3);
+
+const fn at(ms: u64) -> Instant {
+    Instant::from_micros(ms * 1000)
+}
+
+fn operator() -> Keypair {
+    keypair(u16::MAX)
+}
+
+fn of_epoch(epoch: Epoch) -> SignedMap {
+    let mut map = map(8);
+    map.epoch = epoch;
+    SignedMap::sign(map, &operator()).unwrap()
+}
+
+fn hello(map: &SignedMap) -> Frame {
+    let (era, epoch) = map.map().version();
+    let sha256 = map.sha256()[..8].try_into().unwrap();
+    Frame::Hello { era, epoch, sha256 }
+}
+
+/// Member 2 of eight at epoch 100, connected to the members 1 and 3, who have the same map.
+fn member() -> Mesh {
+    let config = MeshConfig {
+        cluster: uid(u16::MAX),
+        uid: uid(2),
+        keypair: keypair(2),
+        map_keys: vec![operator().public()],
+        seed: 1,
+    };
+    let mut mesh = Mesh::new(config, of_epoch(100), at(0)).unwrap();
+    for (connection, n) in [(ONE, 1), (THREE, 3)] {
+        let peer = PeerIdentity::Agent {
+            uid: uid(n),
+            key: keypair(n).public(),
+        };
+        let remote = "127.0.0.1:1".parse().unwrap();
+        let connected = Input::Connected {
+            connection,
+            peer,
+            remote,
+            dialed: false,
+        };
+        mesh.handle(at(0), connected);
+        hear(&mut mesh, at(0), connection, &hello(&of_epoch(100)));
+    }
+    said(&mut mesh);
+    mesh
+}
+
+fn hear(mesh: &mut Mesh, now: Instant, connection: ConnectionId, frame: &Frame) {
+    let bytes = frame.encode();
+    mesh.handle(now, Input::Frame { connection, bytes });
+}
+
+/// Frames that were sent about maps, and to whom.
+fn said(mesh: &mut Mesh) -> Vec<(ConnectionId, Frame)> {
+    let outputs = std::iter::from_fn(|| mesh.poll_output());
+    let frames = outputs.filter_map(|output| match output {
+        Output::Frame { connection, bytes } => Some((connection, Frame::decode(&bytes).unwrap())),
+        _ => None,
+    });
+    let of_evidence = |frame: &Frame| matches!(frame, Frame::Summary { .. } | Frame::Evidence(_));
+    frames.filter(|(_, frame)| !of_evidence(frame)).collect()
+}
+
+fn difference(from: Epoch, to: Epoch, age_us: u64) -> Frame {
+    let bytes = of_epoch(to).difference_from(&of_epoch(from));
+    Frame::MapDifference { age_us, bytes }
+}
+
+#[test]
+fn an_announced_map_is_asked_for_once_and_announced_to_the_others() {
+    let mut mesh = member();
+    hear(&mut mesh, at(10), ONE, &hello(&of_epoch(101)));
+    hear(&mut mesh, at(10), THREE, &hello(&of_epoch(101)));
+    assert_eq!(
+        said(&mut mesh),
+        [(ONE, hello(&of_epoch(100)))],
+        "to say what one has is to ask"
+    );
+    hear(&mut mesh, at(11), ONE, &difference(100, 101, 0));
+    assert_eq!(mesh.signed_map(), &of_epoch(101));
+    assert_eq!(said(&mut mesh), [], "both have it already");
+    hear(&mut mesh, at(12), THREE, &difference(100, 101, 0));
+    assert_eq!(said(&mut mesh), [], "a second copy is dropped");
+    assert_eq!(mesh.counters().maps_received, 2);
+    hear(&mut mesh, at(20), ONE, &difference(101, 102, 0));
+    assert_eq!(said(&mut mesh), [(THREE, hello(&of_epoch(102)))]);
+    hear(&mut mesh, at(21), THREE, &hello(&of_epoch(101)));
+    assert_eq!(
+        said(&mut mesh),
+        [(THREE, difference(101, 102, 1000))],
+        "with its age"
+    );
+}
+
+#[test]
+fn who_does_not_answer_is_not_waited_for() {
+    let mut mesh = member();
+    hear(&mut mesh, at(10), ONE, &hello(&of_epoch(101)));
+    hear(&mut mesh, at(11), THREE, &hello(&of_epoch(101)));
+    said(&mut mesh);
+    let due = at(10) + limits::PULL_PAUSE_MIN;
+    assert!(mesh.next_deadline().unwrap() <= due);
+    mesh.handle(due, Input::Timer);
+    assert_eq!(said(&mut mesh), [(THREE, hello(&of_epoch(100)))]);
+}
+
+#[test]
+fn a_difference_that_does_not_apply_is_answered_by_asking_for_the_whole() {
+    let mut mesh = member();
+    let unreadable = Frame::MapDifference {
+        age_us: 0,
+        bytes: vec![1, 2, 3],
+    };
+    for frame in [unreadable, difference(101, 102, 0)] {
+        hear(&mut mesh, at(10), ONE, &frame);
+        assert_eq!(said(&mut mesh), [(ONE, Frame::MapRequest)]);
+    }
+    let stranger = SignedMap::sign(of_epoch(101).map().as_ref().clone(), &keypair(9)).unwrap();
+    let bytes = stranger.difference_from(&of_epoch(100));
+    hear(
+        &mut mesh,
+        at(11),
+        ONE,
+        &Frame::MapDifference { age_us: 0, bytes },
+    );
+    assert_eq!(said(&mut mesh), [], "a forged one is not worth a word");
+    assert_eq!(mesh.counters().refused["BadMapSignature"], 1);
+}
+
+#[test]
+fn who_applied_a_map_is_told_to_whoever_handed_it_on() {
+    let mut mesh = member();
+    hear(&mut mesh, at(10), ONE, &difference(100, 101, 4_000));
+    let applied = |epoch, counts| Frame::Applied {
+        era: 0,
+        epoch,
+        counts,
+    };
+    let after = |ms| Counts::one(Duration::from_millis(ms));
+    hear(&mut mesh, at(20), THREE, &applied(101, after(9)));
+    said(&mut mesh);
+    mesh.handle(at(10) + limits::CONVERGENCE_PAUSE, Input::Timer);
+    let mut both = after(4);
+    both.add(&after(9));
+    assert_eq!(said(&mut mesh), [(ONE, applied(101, both))]);
+    hear(&mut mesh, at(150), THREE, &applied(101, after(30)));
+    mesh.handle(at(150) + limits::CONVERGENCE_PAUSE, Input::Timer);
+    assert_eq!(
+        said(&mut mesh),
+        [(ONE, applied(101, after(30)))],
+        "what comes later follows"
+    );
+}
+
+#[test]
+fn counts_of_more_than_all_or_of_an_unknown_map_are_dropped() {
+    let mut mesh = member();
+    hear(&mut mesh, at(10), ONE, &difference(100, 101, 0));
+    let mut many = Counts::default();
+    (0..9).for_each(|_| many.add(&Counts::one(Duration::ZERO)));
+    for (epoch, counts) in [(101, many), (500, Counts::one(Duration::ZERO))] {
+        hear(
+            &mut mesh,
+            at(20),
+            THREE,
+            &Frame::Applied {
+                era: 0,
+                epoch,
+                counts,
+            },
+        );
+    }
+    assert_eq!(mesh.counters().refused["AppliedBeyondMembers"], 1);
+    assert_eq!(mesh.counters().refused["AppliedUnknownMap"], 1);
+    said(&mut mesh);
+    mesh.handle(at(10) + limits::CONVERGENCE_PAUSE, Input::Timer);
+    let Frame::Applied { counts, .. } = &said(&mut mesh)[0].1 else {
+        unreachable!("its own report");
+    };
+    assert_eq!(counts.total(), 1);
+}
