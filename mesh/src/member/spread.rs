@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::edge::Edge;
-use crate::evidence::{Claim, Evidence, SummaryEntry};
+use crate::evidence::{Claim, Evidence, EvidenceError, SummaryEntry};
 use crate::graph::Graph;
 use crate::identity::{Epoch, Uid};
 use crate::limits;
@@ -176,6 +176,7 @@ impl Mesh {
                 .is_some_and(|member| listed_before.contains(&member.id()))
         });
         self.evidence.retain_for(self.signed.map(), &self.graph);
+        self.budget.retain_for(self.signed.map());
         self.old_observers = (old_observers, now + limits::OLD_EDGE_LINGER);
         self.announced.clear();
     }
@@ -265,11 +266,16 @@ impl Mesh {
             if !self.evidence.is_news(&item) {
                 continue;
             }
+            if !self.budget.has_room(now, item.signer, self.interval()) {
+                self.counters.refuse(EvidenceError::Budget.category());
+                continue;
+            }
             if let Err(error) = item.check(self.signed.map(), &self.graph, &self.config.map_keys) {
                 // Between two epochs that is usual; the digest brings it back.
                 self.counters.refuse(error.category());
                 continue;
             }
+            self.budget.spend(now, item.signer);
             match self.evidence.insert(item) {
                 Ok(true) => news.push(item),
                 Ok(false) => {}

@@ -75,6 +75,8 @@ impl Simulation {
                         }
                     }
                 }
+                // Whoever dies here is silent: its address dies with it.
+                Output::Knock { .. } => {}
                 Output::Event(event) => self.on_event(node, event),
             }
         }
