@@ -21,6 +21,7 @@ mod four_of_ten;
 mod freeze_and_wake;
 mod hand_edited;
 mod install_uninstall;
+mod kept_map;
 mod keys_lost;
 mod kill_and_hold;
 mod kubectl_only;
@@ -70,7 +71,7 @@ type Play = fn(&mut Stage) -> LocalBoxFuture<'_, Result<()>>;
 
 /// One line a story, in the order in which they are played.
 #[rustfmt::skip]
-const STORIES: [Story; 35] = [
+const STORIES: [Story; 36] = [
     ("api", "each validation rule of the CRDs: accepted and refused", |s| Box::pin(api::play(s))),
     ("chart", "the chart and deploy/: rendered, tried against the API, rights, policy, helm test", |s| Box::pin(chart::play(s))),
     ("children", "every child is deleted and edited, names are taken, overrides refused, a cluster paused", |s| Box::pin(children::play(s))),
@@ -90,6 +91,7 @@ const STORIES: [Story; 35] = [
     ("rbac_taken", "a right is taken from the operator and given back", |s| Box::pin(rbac_taken::play(s))),
     ("rollout", "the pod template changes: every look-up is answered, no slot changes its node", |s| Box::pin(rollout::play(s))),
     ("scale", "no nodes and back; every node is replaced", |s| Box::pin(scale::play(s))),
+    ("kept_map", "an agent that starts without any operator answers by the map that it kept", |s| Box::pin(kept_map::play(s))),
     ("keys_lost", "the keys of a cluster are lost: put back, or the loss accepted", |s| Box::pin(keys_lost::play(s))),
     ("strangers", "wrong certificates, wrong tokens, members of another cluster: all refused", |s| Box::pin(strangers::play(s))),
     ("logs", "kubectl logs, as it follows and as it was before a restart", |s| Box::pin(logs::play(s))),
