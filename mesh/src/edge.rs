@@ -25,9 +25,9 @@
 //! measured interval after the last arrival, not a point of a fixed schedule as in their paper, since
 //! senders jitter each beat. Bounded by 3 and 5 beats, so that it can neither be hasty nor adapt a sick edge away.
 //!
-//! Mistakes it aims at: at 1 % loss each way a needless train of probes no more than once an hour, and a
-//! wrong report no more than once in 100 years an edge; at 10 % each way a wrong report every few hours, of which a verdict
-//! would need 7 of 10 at once (`edge/tests/mistakes.rs` counts them).
+//! Mistakes it aims at: at 1 % loss each way no more than two needless trains of probes a day and no
+//! wrong report in years; at 10 % each way a wrong report about once an hour an edge, of which a verdict
+//! needs 7 of 10 at once (`edge/tests/mistakes.rs` counts them).
 
 mod loss;
 

@@ -10,7 +10,7 @@
 //! finds the mute: whoever answers probes and beats nobody.
 //!
 //! Mistakes: a window enters "6 of 10" at one beat with the chance `126 p^6 (1-p)^5` where a share p of
-//! the beats is lost. That is once in about 50 minutes an edge at p = 10 %, once in 30 years at 1 %; a verdict needs
+//! the beats is lost. That is once in 45 minutes an edge at p = 10 %, once in 50 years at 1 %; a verdict needs
 //! 70 % of ten such edges at once.
 
 use std::time::Duration;

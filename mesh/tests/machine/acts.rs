@@ -78,7 +78,10 @@ impl Actor {
                 connection: one?,
                 reason: self.disconnect(),
             },
-            25..=27 => Input::DialFailed {
+            27 => Input::Refused {
+                uid: uid(self.rng.random_range(0..PEERS)),
+            },
+            25..=26 => Input::DialFailed {
                 uid: uid(self.rng.random_range(0..PEERS)),
             },
             28..=57 => Input::Datagram {
@@ -120,6 +123,7 @@ impl Actor {
     fn disconnect(&mut self) -> Disconnect {
         let all = [
             Disconnect::ClosedByPeer,
+            Disconnect::GoneAway,
             Disconnect::Reset,
             Disconnect::TimedOut,
             Disconnect::Local,
