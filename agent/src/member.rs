@@ -367,9 +367,11 @@ impl Member {
             Event::Leaving { member } => tracing::info!(%member, "leaving"),
             Event::Deposed { .. } => {}
             Event::SelfDoubt { on: true } => {
-                tracing::warn!("nobody is heard: the fault may be here, so nobody is accused");
+                tracing::warn!(
+                    "late, dropping messages, or hearing nobody: the fault may be here, so nobody is accused"
+                );
             }
-            Event::SelfDoubt { on: false } => tracing::info!("others are heard again"),
+            Event::SelfDoubt { on: false } => tracing::info!("no longer in doubt of itself"),
             Event::MapConflict { epoch } => tracing::error!(
                 epoch,
                 "two different maps of one epoch: no further map is applied; restart the agent once the operator's record is sound"
@@ -389,6 +391,8 @@ impl Member {
                 tracing::debug!(%address, "the operator answers joins there");
             }
             Event::Refused { cause } => tracing::debug!(cause, "message refused"),
+            // Only the operator's watch is told the sum.
+            Event::Converged(_) => {}
         }
     }
 }

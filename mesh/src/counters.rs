@@ -13,6 +13,8 @@ pub struct Counters {
     pub probes_sent: u64,
     /// Probes answered.
     pub probes_answered: u64,
+    /// Hints that the process of a subject is gone, as far as they counted.
+    pub hints: u64,
     /// Statements signed.
     pub evidence_signed: u64,
     /// Statements of others taken in.

@@ -3,6 +3,8 @@
 //! A statement is first-hand, about one edge of the monitoring graph, and the newest of an edge wins.
 //! Cluster and cell are part of what is signed and not sent: both sides know them.
 
+mod budget;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
 
@@ -14,6 +16,8 @@ use crate::graph::Graph;
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Signature};
 use crate::limits;
 use crate::map::{Map, Member};
+
+pub use budget::Budget;
 
 const DOMAIN: &str = "slotmesh evidence v1";
 
@@ -60,6 +64,9 @@ pub enum EvidenceError {
     /// The signature does not hold.
     #[error("the signature does not hold")]
     BadSignature,
+    /// The signer states more than an honest one could.
+    #[error("more statements than the signer's budget")]
+    Budget,
     /// The store is full.
     #[error("too much evidence")]
     Full,
@@ -74,6 +81,7 @@ impl EvidenceError {
             Self::UnknownSubject => "EvidenceUnknownSubject",
             Self::NoSuchEdge => "EvidenceNoSuchEdge",
             Self::BadSignature => "EvidenceBadSignature",
+            Self::Budget => "EvidenceBudget",
             Self::Full => "EvidenceFull",
         }
     }

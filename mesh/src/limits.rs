@@ -55,6 +55,23 @@ pub const PROBES_PER_BEAT: u32 = 5;
 pub const SILENCE_BEATS_MIN: u32 = 3;
 /// See [`SILENCE_BEATS_MIN`].
 pub const SILENCE_BEATS_MAX: u32 = 5;
+/// Of so many last beats ...
+pub const LOSS_WINDOW_BEATS: u32 = 10;
+/// ... so many missing fail an edge.
+pub const LOSS_BEATS: u32 = 6;
+/// Of as many beats of a subject, or answers of an observer, so many must arrive, or it is not heard.
+pub const HEARING_BEATS: u32 = 6;
+/// A beat that is late by that part of the interval makes its observer knock: a quarter.
+pub const KNOCK_PART: u32 = 4;
+/// Beats in a row that must say that their sender is deaf; after as many on which it hears again it says no
+/// longer so, and after as many in time a member that was late trusts itself again.
+pub const STEADY_BEATS: u32 = 3;
+/// Statements that are taken from one signer at once: it may report all its subjects, clear them, and
+/// report them once more.
+pub const STATEMENTS_BURST: u32 = 4 * OBSERVERS_MAX as u32;
+/// Beats after which one signer may report and clear as many subjects as it has at most once more: an honest
+/// edge takes longer for that.
+pub const STATEMENTS_REFILL_BEATS: u32 = CLEAR_BEATS;
 /// Beats without a word after which a subject does not count as living, where a majority is needed.
 pub const UNHEARD_BEATS: u32 = 2;
 /// Beats to hear, at most one of them lost, before an edge that failed is clear again.
@@ -120,3 +137,5 @@ const _: () = assert!(CAUTION_BEATS > 2 * CLEAR_BEATS);
 const _: () = assert!(UNHEARD_BEATS < SILENCE_BEATS_MIN);
 const _: () = assert!(SILENCE_BEATS_MIN <= SILENCE_BEATS_MAX);
 const _: () = assert!(VOTERS_MAX % 2 == 1);
+const _: () = assert!(LOSS_BEATS <= LOSS_WINDOW_BEATS && LOSS_WINDOW_BEATS < 16);
+const _: () = assert!(HEARING_BEATS <= LOSS_WINDOW_BEATS);

@@ -38,6 +38,8 @@ pub enum PeerIdentity {
 pub enum Disconnect {
     /// The peer closed it.
     ClosedByPeer,
+    /// The same, and its membership ended with it ([`CloseReason::GoingAway`]).
+    GoneAway,
     /// The peer's process knows nothing of it (stateless reset).
     Reset,
     /// Nothing was heard for long.
@@ -121,6 +123,11 @@ pub enum Input {
         /// Its bytes.
         bytes: Vec<u8>,
     },
+    /// After [`Output::Knock`]: the port is nobody's.
+    Refused {
+        /// Whose it was.
+        uid: Uid,
+    },
     /// Something could not be sent: a queue is full.
     SendDropped {
         /// On which connection.
@@ -157,6 +164,14 @@ pub enum Output {
         connection: ConnectionId,
         /// Its bytes.
         bytes: Vec<u8>,
+    },
+    /// Send one byte from a socket of its own, and tell when the port is refused
+    /// ([`Input::Refused`]). That is a hint and no more: it can be forged, or filtered.
+    Knock {
+        /// UID of the pod.
+        uid: Uid,
+        /// Where it was last known to be.
+        address: SocketAddr,
     },
     /// Send a message on a stream of its own.
     Frame {

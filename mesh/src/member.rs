@@ -4,7 +4,10 @@
 //! evidence, comes to the verdict, and passes maps on. What it knows of the world comes in through
 //! [`Machine::handle`]; what it wants done comes out as [`Output`].
 
+mod deafness;
+mod doubt;
 mod health;
+mod hints;
 mod operator;
 mod peers;
 mod separation;
@@ -20,7 +23,7 @@ use thiserror::Error;
 
 use crate::counters::Counters;
 use crate::edge::Edge;
-use crate::evidence::{Edge as Link, EvidenceStore};
+use crate::evidence::{Budget, Edge as Link, EvidenceStore};
 use crate::graph::Graph;
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
 use crate::join_address::JoinAddress;
@@ -31,6 +34,8 @@ use crate::signed::SignedMap;
 use crate::time::Instant;
 use crate::verdict::{Announced, Caution, Judged, Verdict};
 
+use deafness::Deafness;
+use doubt::Doubt;
 use peers::Peers;
 use spread::neighbours::Neighbours;
 use spread::pull::Pull;
@@ -109,6 +114,7 @@ pub struct Mesh {
     /// Observers of the last epoch that are still beaten, and until when.
     old_observers: (Vec<Uid>, Instant),
     evidence: EvidenceStore,
+    budget: Budget,
     evidence_sequence: u64,
     /// A peer whose evidence differed, its digest, and when to compare again.
     repair_due: Option<(ConnectionId, u64, Instant)>,
@@ -122,7 +128,8 @@ pub struct Mesh {
     beat_sequence: u32,
     nonce: u32,
     timer_lag: Duration,
-    doubt: bool,
+    doubt: Doubt,
+    deafness: Deafness,
     heard_anybody: Instant,
     heard_operator: Option<Instant>,
     /// Where the operator answers joins, as it told.
@@ -164,6 +171,7 @@ impl Mesh {
             edges: BTreeMap::new(),
             old_observers: (Vec::new(), now),
             evidence: EvidenceStore::default(),
+            budget: Budget::default(),
             evidence_sequence: 0,
             repair_due: None,
             verdict: Verdict::default(),
@@ -179,7 +187,8 @@ impl Mesh {
             beat_sequence: 0,
             nonce: 0,
             timer_lag: Duration::ZERO,
-            doubt: false,
+            doubt: Doubt::default(),
+            deafness: Deafness::default(),
             heard_anybody: now,
             heard_operator: None,
             join_address: None,
@@ -223,10 +232,10 @@ impl Mesh {
         self.deposed
     }
 
-    /// Whether it hears nobody and therefore accuses nobody.
+    /// Whether it takes itself for the sick one and therefore accuses nobody.
     #[must_use]
     pub fn doubts_itself(&self) -> bool {
-        self.doubt
+        self.doubt.said
     }
 
     /// When anybody was last heard.
@@ -381,13 +390,14 @@ impl Machine for Mesh {
                 self.on_connected(now, connection, peer, remote, dialed);
             }
             Input::DialFailed { uid } => self.peers.dial_failed(now, uid),
-            Input::Disconnected {
-                connection,
-                reason: _,
-            } => self.on_disconnected(now, connection),
+            Input::Disconnected { connection, reason } => {
+                self.hint_of_end(now, connection, reason);
+                self.on_disconnected(now, connection);
+            }
             Input::Datagram { connection, bytes } => self.on_datagram(now, connection, &bytes),
             Input::Frame { connection, bytes } => self.on_frame(now, connection, &bytes),
-            Input::SendDropped { connection: _ } => self.counters.send_drops += 1,
+            Input::Refused { uid } => self.on_refused(now, uid),
+            Input::SendDropped { connection } => self.on_send_dropped(now, connection),
             Input::Timer => {}
             Input::Leave => self.leave(now),
         }
@@ -402,7 +412,8 @@ impl Machine for Mesh {
 
     fn next_deadline(&self) -> Option<Instant> {
         let edges = self.edges.values().filter_map(Edge::deadline).min();
-        let first = edges.map_or(self.next_beat, |edge| edge.min(self.next_beat));
-        Some(self.spread_deadline().map_or(first, |due| due.min(first)))
+        let others = [self.deafness.deadline(), self.spread_deadline()];
+        let nearest = edges.into_iter().chain(others.into_iter().flatten()).min();
+        Some(nearest.map_or(self.next_beat, |due| due.min(self.next_beat)))
     }
 }

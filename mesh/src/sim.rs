@@ -16,6 +16,7 @@ mod connection;
 mod fault;
 mod handshake;
 pub mod invariants;
+mod knock;
 mod network;
 mod node;
 mod operator;
@@ -23,7 +24,7 @@ mod run;
 mod schedule;
 mod trace;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -131,6 +132,10 @@ enum Happening {
     },
     Idle(EndId),
     Handshake(Dial),
+    Refused {
+        process: ProcessId,
+        uid: Uid,
+    },
     DialFailed {
         process: ProcessId,
         uid: Uid,
@@ -178,6 +183,8 @@ pub struct Simulation {
     trace: Trace,
     events: Vec<Record>,
     invariants: Invariants,
+    /// Nodes whose address outlives their process.
+    refusing: BTreeSet<NodeId>,
 }
 
 impl Simulation {
@@ -228,6 +235,7 @@ impl Simulation {
             trace: Trace::new(),
             events: Vec::new(),
             invariants: Invariants::default(),
+            refusing: BTreeSet::new(),
         };
         simulation.start_operator();
         for node in simulation.node_ids() {

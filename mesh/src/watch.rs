@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::convergence::Convergence;
 use crate::counters::Counters;
 use crate::edge::Edge;
-use crate::evidence::{Evidence, EvidenceStore};
+use crate::evidence::{Budget, Evidence, EvidenceStore};
 use crate::graph::Graph;
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
 use crate::join_address::JoinAddress;
@@ -57,6 +57,7 @@ pub struct Watch {
     older: VecDeque<SignedMap>,
     graph: Graph,
     evidence: EvidenceStore,
+    budget: Budget,
     announced: Announced,
     judged: Judged,
     caution: Caution,
@@ -118,6 +119,7 @@ impl Watch {
             signed: current,
             older: VecDeque::new(),
             evidence: EvidenceStore::default(),
+            budget: Budget::default(),
             announced: Announced::default(),
             judged: Judged::default(),
             caution: Caution::default(),
@@ -161,6 +163,7 @@ impl Watch {
         self.older.truncate(limits::OLDER_MAPS_MAX);
         self.graph = Graph::of(self.signed.map());
         self.evidence.retain_for(self.signed.map(), &self.graph);
+        self.budget.retain_for(self.signed.map());
         self.announced.clear();
         self.conflict = false;
         self.left.retain(|member| self.signed.map().lists(*member));
@@ -443,7 +446,7 @@ impl Machine for Watch {
             Input::Datagram { connection, bytes } => self.on_datagram(now, connection, &bytes),
             Input::Frame { connection, bytes } => self.on_frame(now, connection, &bytes),
             Input::SendDropped { .. } => self.counters.send_drops += 1,
-            Input::Timer | Input::Leave => {}
+            Input::Timer | Input::Leave | Input::Refused { .. } => {}
         }
         self.run_timers(now);
         self.tell_convergence(now);

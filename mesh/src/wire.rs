@@ -56,6 +56,9 @@ pub const FLAG_HEARS_OPERATOR: u8 = 2;
 /// A beat's flag: its sender is leaving.
 pub const FLAG_LEAVING: u8 = 4;
 
+/// A beat's flag: nothing arrives at its sender.
+pub const FLAG_DEAF: u8 = 8;
+
 const KIND_BEAT: u8 = 1;
 const KIND_PROBE: u8 = 2;
 const KIND_ANSWER: u8 = 3;

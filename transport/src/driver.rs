@@ -8,9 +8,11 @@
 
 mod connection;
 mod handshake;
+mod knock;
 mod traffic;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ use slotmesh_mesh::machine::{
     CloseReason, ConnectionId, Disconnect, Event, Input, Machine, Output,
 };
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::clock;
@@ -161,6 +163,7 @@ impl<M: Machine + Send + 'static> Driver<M> {
             events,
             connections: BTreeMap::new(),
             next_connection: 0,
+            knocks: Arc::new(Semaphore::new(knock::KNOCKS_MAX)),
         };
         let task = tokio::spawn(worker.run(inbox, orders, stopped));
         (
@@ -241,6 +244,7 @@ struct Worker<M> {
     events: mpsc::Sender<Event>,
     connections: BTreeMap<ConnectionId, Link>,
     next_connection: u64,
+    knocks: Arc<Semaphore>,
 }
 
 impl<M: Machine + Send + 'static> Worker<M> {
@@ -293,6 +297,7 @@ impl<M: Machine + Send + 'static> Worker<M> {
                 );
             }
             Happening::DialFailed { uid } => self.machine.handle(now, Input::DialFailed { uid }),
+            Happening::Refused { uid } => self.machine.handle(now, Input::Refused { uid }),
             Happening::Down { id, reason } => {
                 if self.connections.remove(&id).is_some() {
                     self.traffic.ended(id);
@@ -369,6 +374,7 @@ impl<M: Machine + Send + 'static> Worker<M> {
                     }
                 }
                 Output::Datagram { connection, bytes } => self.send_datagram(connection, bytes),
+                Output::Knock { uid, address } => self.knock(uid, address),
                 Output::Frame { connection, bytes } => {
                     let full = self
                         .connections
@@ -388,12 +394,27 @@ impl<M: Machine + Send + 'static> Worker<M> {
         }
     }
 
+    fn knock(&self, uid: Uid, address: SocketAddr) {
+        let Ok(permit) = self.knocks.clone().try_acquire_owned() else {
+            return;
+        };
+        let happenings = self.happenings.clone();
+        tokio::spawn(async move {
+            if knock::is_refused(address).await {
+                // With the driver gone, nobody is left to tell.
+                let _ = happenings.send(Happening::Refused { uid }).await;
+            }
+            drop(permit);
+        });
+    }
+
     fn send_datagram(&mut self, id: ConnectionId, bytes: Vec<u8>) {
         let Some(link) = self.connections.get(&id) else {
             return;
         };
-        // The buffer holds a few datagrams; a newer one pushes the oldest out.
-        if link.connection.send_datagram(Bytes::from(bytes)).is_err() {
+        // The buffer holds a few datagrams; a newer one pushes the oldest out, which is then lost.
+        let full = link.connection.datagram_send_buffer_space() < bytes.len();
+        if link.connection.send_datagram(Bytes::from(bytes)).is_err() || full {
             self.machine
                 .handle(clock::now(), Input::SendDropped { connection: id });
         }
@@ -410,7 +431,9 @@ async fn sleep(wait: Option<Duration>) {
 /// How a connection ended, in the mesh's words.
 fn disconnect(error: &quinn::ConnectionError) -> Disconnect {
     use quinn::ConnectionError as E;
+    let going = VarInt::from_u32(CloseReason::GoingAway.code());
     match error {
+        E::ApplicationClosed(close) if close.error_code == going => Disconnect::GoneAway,
         E::ApplicationClosed(_) | E::ConnectionClosed(_) => Disconnect::ClosedByPeer,
         E::Reset => Disconnect::Reset,
         E::TimedOut => Disconnect::TimedOut,

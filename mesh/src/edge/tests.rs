@@ -10,7 +10,7 @@ fn at(ms: u64) -> Instant {
 fn armed() -> Edge {
     let mut edge = Edge::new(at(0), BEAT);
     for beat in 0..10 {
-        assert_eq!(edge.on_beat(at(beat * 200), beat as u32), None);
+        assert_eq!(edge.on_beat(at(beat * 200), beat as u32, false), None);
     }
     edge
 }
@@ -25,6 +25,7 @@ fn run(edge: &mut Edge, mut now: Instant) -> (Instant, Option<Action>, u8) {
         now = now.max(deadline);
         match edge.on_timer(now) {
             Some(Action::Probe) => probes += 1,
+            Some(Action::Knock) => {}
             other => return (now, other, probes),
         }
     }
@@ -60,7 +61,7 @@ fn a_sick_observer_accuses_nobody() {
     let (now, _, _) = run(&mut edge, at(1800));
     assert!(!edge.conclude(now, false));
     assert_eq!(edge.state(), State::Armed);
-    assert_eq!(edge.deadline(), Some(now + BEAT * 3));
+    assert_eq!(edge.silence_deadline(), now + BEAT * 3);
 }
 
 #[test]
@@ -68,7 +69,7 @@ fn the_report_of_another_is_looked_into_at_once() {
     let mut edge = armed();
     assert_eq!(edge.on_report_of_another(at(1900)), Some(Action::Probe));
     assert_eq!(edge.on_report_of_another(at(1901)), None, "already looking");
-    edge.on_beat(at(1950), 10);
+    edge.on_beat(at(1950), 10, false);
     assert_eq!(edge.state(), State::Armed, "hearsay alone is no failure");
 }
 
@@ -78,11 +79,11 @@ fn jitter_widens_the_deadline_up_to_five_beats() {
     let mut now = 0;
     for beat in 0..60 {
         now += if beat % 2 == 0 { 20 } else { 380 };
-        edge.on_beat(at(now), beat);
+        edge.on_beat(at(now), beat, false);
     }
-    assert_eq!(edge.deadline(), Some(at(now) + BEAT * 5));
+    assert_eq!(edge.silence_deadline(), at(now) + BEAT * 5);
     let calm = armed();
-    assert_eq!(calm.deadline(), Some(at(1800) + BEAT * 3));
+    assert_eq!(calm.silence_deadline(), at(1800) + BEAT * 3);
 }
 
 #[test]
@@ -97,7 +98,7 @@ fn failed_clears_after_ten_beats_with_at_most_one_lost() {
             if lost_every > 0 && beat.is_multiple_of(lost_every) {
                 continue;
             }
-            cleared |= edge.on_beat(now, beat) == Some(Action::Clear);
+            cleared |= edge.on_beat(now, beat, false) == Some(Action::Clear);
         }
         assert_eq!(cleared, clears, "every {lost_every}th lost");
     }
@@ -130,13 +131,164 @@ fn a_pause_of_the_observer_is_no_silence() {
     let mut edge = armed();
     edge.forget_silence(at(60_000));
     assert_eq!(edge.on_timer(at(60_000)), None);
-    assert_eq!(edge.deadline(), Some(at(60_000) + BEAT * 3));
+    assert_eq!(edge.silence_deadline(), at(60_000) + BEAT * 3);
 }
 
 #[test]
 fn old_beats_are_ignored() {
     let mut edge = armed();
     let before = edge.deadline();
-    assert_eq!(edge.on_beat(at(2000), 3), None);
+    assert_eq!(edge.on_beat(at(2000), 3, false), None);
     assert_eq!(edge.deadline(), before);
 }
+
+/// Delivers the beats from `from` on, of which every `n`th alone arrives; when it first fails.
+fn only_every(edge: &mut Edge, n: u32, from: u32) -> Option<u32> {
+    (from..from + 60).find(|beat| {
+        let now = at(u64::from(*beat) * 200);
+        let timer = edge.deadline().is_some_and(|due| due <= now);
+        let timer = timer.then(|| edge.on_timer(now)).flatten();
+        // Probes are answered: it is for the loss alone to tell.
+        edge.on_answer(now);
+        let arrives = beat.is_multiple_of(n);
+        let heard = arrives.then(|| edge.on_beat(now, *beat, false)).flatten();
+        timer == Some(Action::Conclude) || heard == Some(Action::Conclude)
+    })
+}
+
+#[test]
+fn six_of_ten_missing_fail_an_edge_however_well_it_answers_probes() {
+    assert!(only_every(&mut armed(), 3, 10).is_some_and(|beat| beat <= 10 + 10));
+    assert_eq!(
+        only_every(&mut armed(), 2, 10),
+        None,
+        "five of ten are enough"
+    );
+    assert_eq!(only_every(&mut armed(), 1, 10), None);
+}
+
+#[test]
+fn who_answers_and_never_beats_is_mute() {
+    let mut edge = armed();
+    let failed = (0..60).find(|tick| {
+        let now = at(1800 + tick * 50);
+        let action = edge.on_timer(now);
+        edge.on_answer(now);
+        action == Some(Action::Conclude)
+    });
+    assert_eq!(failed.map(|tick| tick * 50), Some(1400), "seven beats");
+}
+
+#[test]
+fn an_overtaken_beat_is_not_lost() {
+    let mut edge = armed();
+    for beat in 5..40_u32 {
+        let now = at(u64::from(beat) * 400);
+        // Each pair arrives in the wrong order.
+        assert_eq!(edge.on_beat(now, 2 * beat + 1, false), None);
+        assert_eq!(edge.on_beat(now, 2 * beat, false), None);
+    }
+}
+
+#[test]
+fn what_was_lost_during_a_pause_of_the_observer_is_forgotten() {
+    let mut edge = armed();
+    edge.forget_silence(at(60_000));
+    assert_eq!(edge.on_beat(at(60_010), 300, false), None);
+    assert!(edge.delivers(at(60_010)));
+}
+
+#[test]
+fn a_sick_observer_waits_before_it_blames_loss_again() {
+    let mut edge = armed();
+    let mut concluded = Vec::new();
+    for beat in (13..60_u32).step_by(3) {
+        let now = at(u64::from(beat) * 200);
+        if edge.on_beat(now, beat, false) == Some(Action::Conclude) {
+            assert!(!edge.conclude(now, false));
+            concluded.push(beat);
+        }
+    }
+    let pauses = concluded.windows(2).map(|pair| pair[1] - pair[0]);
+    assert!(
+        concluded.len() > 2 && pauses.min() >= Some(3),
+        "{concluded:?}"
+    );
+    assert!(
+        !edge.delivers(at(60 * 200)),
+        "and it remembers what was lost"
+    );
+}
+
+#[test]
+fn a_subject_is_deaf_when_three_beats_running_say_so() {
+    let mut edge = armed();
+    let mut say = |beat: u32, deaf| edge.on_beat(at(u64::from(beat) * 200), beat, deaf);
+    for (beat, deaf) in [(10, true), (11, true), (12, false), (13, true), (14, true)] {
+        assert_eq!(say(beat, deaf), None, "beat {beat}");
+    }
+    assert_eq!(say(15, true), Some(Action::Conclude));
+    edge.conclude(at(3000), true);
+    let clear =
+        |edge: &mut Edge, beat: u32, deaf| edge.on_beat(at(u64::from(beat) * 200), beat, deaf);
+    for beat in 16..40 {
+        assert_eq!(
+            clear(&mut edge, beat, true),
+            None,
+            "deaf beats clear nothing"
+        );
+    }
+    let first = (40..60).find(|beat| clear(&mut edge, *beat, false) == Some(Action::Clear));
+    assert_eq!(first, Some(49));
+}
+
+#[test]
+fn a_late_beat_is_knocked_for_once_and_a_refusal_counts_only_then() {
+    let mut edge = armed();
+    assert_eq!(edge.on_gone(Gone::Refused), None, "nobody knocked");
+    assert_eq!(edge.deadline(), Some(at(1800 + 250)));
+    assert_eq!(edge.on_timer(at(2049)), None);
+    assert_eq!(edge.on_timer(at(2050)), Some(Action::Knock));
+    assert_eq!(edge.on_timer(at(2051)), None, "once");
+    let mut alive = edge.clone();
+    alive.on_beat(at(2060), 10, false);
+    assert_eq!(
+        alive.on_gone(Gone::Refused),
+        None,
+        "a beat came: forged, or late"
+    );
+    assert_eq!(edge.on_gone(Gone::Refused), Some(Action::Conclude));
+    assert!(edge.conclude(at(2051), true));
+    assert_eq!(edge.on_gone(Gone::Refused), None, "it is reported already");
+}
+
+#[test]
+fn a_refusal_is_cleared_by_ten_beats() {
+    let mut edge = armed();
+    edge.on_timer(at(2050));
+    edge.on_gone(Gone::Refused);
+    edge.conclude(at(2051), true);
+    let clear = (10..40)
+        .find(|beat| edge.on_beat(at(u64::from(*beat) * 200), *beat, false) == Some(Action::Clear));
+    assert_eq!(clear, Some(19));
+}
+
+#[test]
+fn a_close_counts_at_once_and_a_restart_when_the_silence_has_lasted() {
+    assert_eq!(armed().on_gone(Gone::Closed), Some(Action::Conclude));
+    let mut edge = armed();
+    assert_eq!(edge.on_gone(Gone::Restarted), None);
+    let (concluded, action, probes) = run(&mut edge, at(1800));
+    assert_eq!(
+        (concluded, action, probes),
+        (at(2400), Some(Action::Conclude), 0)
+    );
+    let mut opening = Edge::new(at(0), BEAT);
+    assert_eq!(
+        opening.on_gone(Gone::Closed),
+        None,
+        "it is still to come up"
+    );
+}
+
+mod mistakes;

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use crate::edge::{Action, Edge, State, probe_interval};
+use crate::edge::{Action, Edge, State};
 use crate::evidence::{Claim, Evidence};
 use crate::identity::{MemberId, Uid};
 use crate::limits;
 use crate::machine::{ConnectionId, Event, Machine, Output};
 use crate::time::Instant;
-use crate::wire::{Beat, Datagram, FLAG_DOUBT, FLAG_HEARS_OPERATOR, FLAG_LEAVING};
+use crate::wire::{Beat, Datagram, FLAG_DEAF, FLAG_DOUBT, FLAG_HEARS_OPERATOR, FLAG_LEAVING};
 
 use super::Mesh;
 use super::peers::Kind;
@@ -24,7 +24,10 @@ impl Mesh {
             return;
         };
         let lag = now.saturating_since(due);
-        self.timer_lag = lag;
+        self.timer_lag = self.timer_lag.max(lag);
+        if lag > self.interval() / 2 {
+            self.doubt_for_a_while(now);
+        }
         if lag > self.interval() {
             self.counters.pauses += 1;
             self.edges
@@ -41,6 +44,7 @@ impl Mesh {
             self.beat(now);
             self.tend_peers(now);
         }
+        self.ask_observers(now);
         let due: Vec<Uid> = self
             .edges
             .iter()
@@ -67,8 +71,12 @@ impl Mesh {
         if self.deposed {
             return;
         }
+        self.tend_hearing(now);
+        self.tell_doubt(now);
         self.beat_sequence = self.beat_sequence.wrapping_add(1);
         let bytes = Datagram::Beat(self.current_beat(now)).encode();
+        self.timer_lag = Duration::ZERO;
+        self.doubt.begin_beat();
         let mut observers: BTreeSet<Uid> =
             self.graph.observers(self.me.uid).iter().copied().collect();
         let (old, until) = &self.old_observers;
@@ -89,7 +97,8 @@ impl Mesh {
     fn current_beat(&self, now: Instant) -> Beat {
         let flag = |on: bool, flag: u8| if on { flag } else { 0 };
         Beat {
-            flags: flag(self.doubt, FLAG_DOUBT)
+            flags: flag(self.doubt.said, FLAG_DOUBT)
+                | flag(self.is_deaf(), FLAG_DEAF)
                 | flag(self.hears_operator(now), FLAG_HEARS_OPERATOR)
                 | flag(self.leaving, FLAG_LEAVING),
             epoch: self.map().epoch,
@@ -123,8 +132,9 @@ impl Mesh {
                 self.hear_somebody(now);
                 self.answer(connection, nonce);
             }
-            (Kind::Member(id), Datagram::Answer { .. }) => {
+            (Kind::Member(id), Datagram::Answer { nonce }) => {
                 self.hear_somebody(now);
+                self.note_answer(id.uid, nonce);
                 if let Some(edge) = self.edges.get_mut(&id.uid) {
                     edge.on_answer(now);
                 }
@@ -138,7 +148,7 @@ impl Mesh {
         self.counters.beats_received += 1;
         self.hear_somebody(now);
         if let Some(edge) = self.edges.get_mut(&from.uid) {
-            let action = edge.on_beat(now, beat.sequence);
+            let action = edge.on_beat(now, beat.sequence, beat.flags & FLAG_DEAF != 0);
             self.act(now, from.uid, action);
         }
         self.repair(now, connection, beat.epoch, beat.digest);
@@ -146,9 +156,8 @@ impl Mesh {
 
     fn hear_somebody(&mut self, now: Instant) {
         self.heard_anybody = now;
-        if self.doubt {
-            self.doubt = false;
-            self.event(Event::SelfDoubt { on: false });
+        if std::mem::take(&mut self.doubt.alone) {
+            self.tell_doubt(now);
         }
     }
 
@@ -159,7 +168,7 @@ impl Mesh {
             .push_back(Output::Datagram { connection, bytes });
     }
 
-    fn act(&mut self, now: Instant, subject: Uid, action: Option<Action>) {
+    pub(super) fn act(&mut self, now: Instant, subject: Uid, action: Option<Action>) {
         match action {
             None => {}
             Some(Action::Probe) => {
@@ -168,6 +177,7 @@ impl Mesh {
                     self.probe_observers();
                 }
             }
+            Some(Action::Knock) => self.knock(subject),
             Some(Action::Conclude) => self.conclude(now, subject),
             Some(Action::Clear) => self.state_claim(now, subject, Claim::Clear),
         }
@@ -180,7 +190,7 @@ impl Mesh {
         }
     }
 
-    fn probe(&mut self, uid: Uid) {
+    pub(super) fn probe(&mut self, uid: Uid) {
         let Some(connection) = self.peers.of(uid) else {
             return;
         };
@@ -208,17 +218,13 @@ impl Mesh {
             }
             return;
         }
-        let train = probe_interval(self.interval()) * u32::from(limits::PROBES);
-        let since = now - (train + self.interval() * 2);
-        let well = self.heard_anybody >= since;
-        let Some(edge) = self.edges.get_mut(&subject) else {
-            return;
-        };
-        if edge.conclude(now, well) {
+        let well = self.is_well(now);
+        let failed = self
+            .edges
+            .get_mut(&subject)
+            .is_some_and(|edge| edge.conclude(now, well));
+        if failed {
             self.state_claim(now, subject, Claim::Suspect);
-        } else if !self.doubt {
-            self.doubt = true;
-            self.event(Event::SelfDoubt { on: true });
         }
     }
 
@@ -270,7 +276,7 @@ impl Mesh {
         self.state_claim(now, self.me.uid, Claim::Leave);
     }
 
-    fn hears_operator(&self, now: Instant) -> bool {
+    pub(super) fn hears_operator(&self, now: Instant) -> bool {
         let recent =
             (self.interval() * limits::OPERATOR_HEARD_BEATS).max(limits::OPERATOR_HEARD_MIN);
         self.heard_operator

@@ -27,6 +27,11 @@ impl Simulation {
             Happening::Idle(end) => self.check_idle(end),
             Happening::Handshake(dial) => self.try_handshake(dial),
             Happening::DialFailed { process, uid } => self.dial_failed(process, uid),
+            Happening::Refused { process, uid } => {
+                if self.is_current(process) && !self.is_frozen(process.node) {
+                    self.give(process.node, Input::Refused { uid });
+                }
+            }
             Happening::Begin(node) => self.begin(node),
             Happening::AskToJoin { node, key } => self.ask_to_join(node, key),
             Happening::JoinRequest { node, key } => self.on_join_request(node, key),
@@ -75,6 +80,7 @@ impl Simulation {
                         }
                     }
                 }
+                Output::Knock { uid, .. } => self.knock(node, uid),
                 Output::Event(event) => self.on_event(node, event),
             }
         }

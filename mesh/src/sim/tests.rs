@@ -10,6 +10,7 @@
 mod crashes;
 mod cuts;
 mod departures;
+mod detection;
 mod figures;
 mod pauses;
 mod quiet;

@@ -60,6 +60,7 @@ impl Trace {
                     Disconnect::Reset => 1,
                     Disconnect::TimedOut => 2,
                     Disconnect::Local => 3,
+                    Disconnect::GoneAway => 4,
                 };
                 self.about(3, *connection, &[reason]);
             }
@@ -68,6 +69,10 @@ impl Trace {
             Input::SendDropped { connection } => self.about(6, *connection, &[]),
             Input::Timer => self.hasher.write_u8(7),
             Input::Leave => self.hasher.write_u8(8),
+            Input::Refused { uid } => {
+                self.hasher.write_u8(9);
+                self.hasher.write(uid.as_bytes());
+            }
         }
     }
 

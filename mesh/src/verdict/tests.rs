@@ -389,3 +389,30 @@ proptest! {
         );
     }
 }
+
+/// Each of them reports all its subjects, which is all that its edges let it; nobody else reports anybody.
+#[test]
+fn a_tenth_of_the_cell_lying_together_removes_nobody() {
+    for (count, liars) in [(10, 1), (30, 3), (100, 10), (250, 25)] {
+        let map = map(count);
+        let graph = Graph::of(&map);
+        let ids = ids(&map);
+        let mut rng = Pcg64Mcg::seed_from_u64(u64::from(count));
+        for _ in 0..100 {
+            let liars: BTreeSet<usize> = std::iter::repeat_with(|| rng.random_range(0..ids.len()))
+                .take(liars)
+                .collect();
+            let lies = liars.iter().flat_map(|liar| {
+                let subjects = graph.subjects(ids[*liar].uid).iter();
+                subjects.map(|uid| (ids[*liar], map.member(*uid).unwrap().id()))
+            });
+            let reports = Reports {
+                edges: lies.collect(),
+                ..Reports::default()
+            };
+            let found = verdict(&map, &graph, &reports);
+            assert!(found.failed.is_empty(), "n = {count}, liars {liars:?}");
+            assert_eq!(found.degraded.len(), reports.edges.len());
+        }
+    }
+}

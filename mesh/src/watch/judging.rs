@@ -1,7 +1,7 @@
 //! The operator's verdict: evidence comes in, is checked as members check it, and is judged by the same
 //! function.
 
-use crate::evidence::{Claim, Evidence};
+use crate::evidence::{Claim, Evidence, EvidenceError};
 use crate::machine::Event;
 use crate::time::Instant;
 
@@ -14,10 +14,15 @@ impl Watch {
             if !self.evidence.is_news(&item) {
                 continue;
             }
+            if !self.budget.has_room(now, item.signer, self.interval()) {
+                self.counters.refuse(EvidenceError::Budget.category());
+                continue;
+            }
             if let Err(error) = item.check(self.signed.map(), &self.graph, &keys) {
                 self.counters.refuse(error.category());
                 continue;
             }
+            self.budget.spend(now, item.signer);
             self.take_in(item);
         }
         self.judge(now);

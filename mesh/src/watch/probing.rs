@@ -65,7 +65,7 @@ impl Watch {
             match self.edges.get_mut(&uid).and_then(|edge| edge.on_timer(now)) {
                 Some(Action::Probe) => self.probe(uid),
                 Some(Action::Conclude) => self.conclude(now, uid),
-                Some(Action::Clear) | None => {}
+                Some(Action::Clear | Action::Knock) | None => {}
             }
         }
     }
@@ -115,10 +115,12 @@ impl Watch {
         // The probes of one tick have one number, so that answers count as beats do.
         let action = self.edges.get_mut(&uid).and_then(|edge| {
             edge.on_answer(now);
-            edge.on_beat(now, nonce)
+            edge.on_beat(now, nonce, false)
         });
-        if action == Some(Action::Clear) {
-            self.state_claim(now, uid, Claim::Clear);
+        match action {
+            Some(Action::Clear) => self.state_claim(now, uid, Claim::Clear),
+            Some(Action::Conclude) => self.conclude(now, uid),
+            Some(Action::Probe | Action::Knock) | None => {}
         }
     }
 

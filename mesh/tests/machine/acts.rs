@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use slotmesh_map::fixture::{keypair, uid};
+use slotmesh_mesh::convergence::Counts;
 use slotmesh_mesh::evidence::{Claim, Evidence, SummaryEntry};
 use slotmesh_mesh::identity::{Keypair, MemberId};
 use slotmesh_mesh::machine::{ConnectionId, Disconnect, Event, Input, PeerIdentity};
@@ -78,7 +79,10 @@ impl Actor {
                 connection: one?,
                 reason: self.disconnect(),
             },
-            25..=27 => Input::DialFailed {
+            27 => Input::Refused {
+                uid: uid(self.rng.random_range(0..PEERS)),
+            },
+            25..=26 => Input::DialFailed {
                 uid: uid(self.rng.random_range(0..PEERS)),
             },
             28..=57 => Input::Datagram {
@@ -120,6 +124,7 @@ impl Actor {
     fn disconnect(&mut self) -> Disconnect {
         let all = [
             Disconnect::ClosedByPeer,
+            Disconnect::GoneAway,
             Disconnect::Reset,
             Disconnect::TimedOut,
             Disconnect::Local,
@@ -155,7 +160,12 @@ impl Actor {
                 epoch: map.epoch + self.rng.random_range(0..3),
                 sha256: [self.rng.random_range(0..3); 8],
             },
-            20..=24 => Frame::MapRequest,
+            20..=21 => Frame::MapRequest,
+            22..=24 => Frame::Applied {
+                era: map.era,
+                epoch: map.epoch,
+                counts: Counts::one(self.pause()),
+            },
             25..=29 => self.old_map(),
             30..=39 => self.next_map(map),
             40..=49 => Frame::Summary {
@@ -176,11 +186,18 @@ impl Actor {
 
     /// One of the last maps once more, whole or as the difference between two of them.
     fn old_map(&mut self) -> Frame {
+        let age_us = self.rng.random();
         let one = self.maps[self.rng.random_range(0..self.maps.len())].clone();
         let other = &self.maps[self.rng.random_range(0..self.maps.len())];
         match self.rng.random() {
-            true => Frame::Map(one.encode()),
-            false => Frame::MapDifference(one.difference_from(other)),
+            true => Frame::Map {
+                age_us,
+                bytes: one.encode(),
+            },
+            false => Frame::MapDifference {
+                age_us,
+                bytes: one.difference_from(other),
+            },
         }
     }
 
@@ -196,7 +213,10 @@ impl Actor {
             false => self.rng.random_range(1..3),
         };
         match self.changed(map, &signer, later) {
-            Some(signed) => Frame::Map(signed.encode()),
+            Some(signed) => Frame::Map {
+                age_us: self.rng.random(),
+                bytes: signed.encode(),
+            },
             None => Frame::MapRequest,
         }
     }

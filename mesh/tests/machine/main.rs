@@ -154,11 +154,11 @@ impl<S: Subject> Observer<S> {
         while let Some(output) = self.subject.poll_output() {
             count += 1;
             match output {
-                Output::Dial { uid, .. } => {
+                Output::Dial { uid, .. } | Output::Knock { uid, .. } => {
                     assert_ne!(
                         Some(uid),
                         self.subject.me().map(|me| me.uid),
-                        "dials itself"
+                        "dials or knocks at itself"
                     );
                 }
                 Output::Close { connection, .. } => {

@@ -25,6 +25,9 @@ pub(super) enum Happening {
     DialFailed {
         uid: Uid,
     },
+    Refused {
+        uid: Uid,
+    },
     Down {
         id: ConnectionId,
         reason: Disconnect,

@@ -288,7 +288,7 @@ async fn a_driver_that_stops_says_goodbye() {
     let [(one, _), (two, at_two)] = pair().await;
     let handle = one.driver.handle();
     one.driver.stop().await;
-    assert_eq!(two.told(down).await, (at_two, Disconnect::ClosedByPeer));
+    assert_eq!(two.told(down).await, (at_two, Disconnect::GoneAway));
     assert_eq!(handle.with(|_| ()).await, Err(Stopped));
 }
 
@@ -398,4 +398,42 @@ async fn traffic_of_connections_that_ended_stays_in_the_books() {
     let after = one.driver.traffic();
     assert!(after.sent_bytes >= before.sent_bytes && after.received_bytes >= before.received_bytes);
     assert!(after.sent_datagrams >= before.sent_datagrams);
+}
+
+/// A port that nobody has any more.
+fn refusing_port() -> SocketAddr {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap()
+}
+
+fn knock_at(pod: u8, address: SocketAddr) -> Output {
+    Output::Knock {
+        uid: uid(pod),
+        address,
+    }
+}
+
+#[tokio::test]
+async fn a_refused_knock_is_told_and_a_quiet_one_is_not() {
+    let [(one, at_one), (two, _)] = pair().await;
+    let alive = two.address;
+    one.wants(vec![knock_at(2, alive), knock_at(3, refusing_port())])
+        .await;
+    let refused = |input: &Input| match input {
+        Input::Refused { uid } => Some(*uid),
+        _ => None,
+    };
+    assert_eq!(one.told(refused).await, uid(3));
+    // QUIC drops the byte unread: the connection goes on.
+    let bytes = vec![7];
+    one.wants(vec![Output::Datagram {
+        connection: at_one,
+        bytes,
+    }])
+    .await;
+    two.told(|input| matches!(input, Input::Datagram { .. }).then_some(()))
+        .await;
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    let count = one.count(|input| matches!(input, Input::Refused { .. }));
+    assert_eq!(count.await, 1);
 }

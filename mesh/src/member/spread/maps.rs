@@ -149,6 +149,7 @@ impl Mesh {
                 .is_some_and(|member| listed_before.contains(&member.id()))
         });
         self.evidence.retain_for(self.signed.map(), &self.graph);
+        self.budget.retain_for(self.signed.map());
         self.old_observers = (old_observers, now + limits::OLD_EDGE_LINGER);
         self.announced.clear();
     }

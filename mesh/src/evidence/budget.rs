@@ -1,0 +1,54 @@
+//! The accuser's budget: how many statements are taken from one signer.
+//!
+//! In force a signer has no more than one for each of its edges: [`super::Evidence::check`] takes nothing about
+//! others. In time, this: a bucket that leaks. An honest edge needs ten beats from report to clear, so an
+//! honest signer never fills it. Whoever does hurts no convergence: what was refused is asked for
+//! again when a digest differs, and taken once the bucket has leaked.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::identity::MemberId;
+use crate::limits;
+use crate::map::Map;
+use crate::time::Instant;
+
+/// Statements taken lately, by signer.
+#[derive(Clone, Debug, Default)]
+pub struct Budget {
+    spent: BTreeMap<MemberId, (u32, Instant)>,
+}
+
+impl Budget {
+    /// Whether one more would be taken. `interval` is the time between two beats.
+    pub fn has_room(&mut self, now: Instant, signer: MemberId, interval: Duration) -> bool {
+        let Some((spent, since)) = self.spent.get_mut(&signer) else {
+            return true;
+        };
+        let leak =
+            interval * limits::STATEMENTS_REFILL_BEATS / (2 * u32::from(limits::OBSERVERS_MAX));
+        let leaks = now.saturating_since(*since).as_micros() / leak.as_micros().max(1);
+        let leaks = u32::try_from(leaks).unwrap_or(u32::MAX);
+        if leaks >= *spent {
+            self.spent.remove(&signer);
+            return true;
+        }
+        *spent -= leaks;
+        *since = *since + leak * leaks;
+        *spent < limits::STATEMENTS_BURST
+    }
+
+    /// One was taken. Only of what is signed: nobody spends what is another's.
+    pub fn spend(&mut self, now: Instant, signer: MemberId) {
+        self.spent.entry(signer).or_insert((0, now)).0 += 1;
+    }
+
+    /// Forgets who is no longer listed.
+    pub fn retain_for(&mut self, map: &Map) {
+        self.spent
+            .retain(|signer, _| *signer == MemberId::OPERATOR || map.lists(*signer));
+    }
+}
+
+#[cfg(test)]
+mod tests;

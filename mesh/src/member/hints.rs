@@ -1,0 +1,54 @@
+//! Fast hints that a subject's process is gone: each is this edge's own report, at once, without probes.
+//!
+//! ```text
+//!   port refused, after a knock at a late beat ──┬─▶ Suspect of this one edge ── 10 beats ──▶ Clear
+//!   connection closed with "going away" ─────────┤
+//!   stateless reset: another process there ──────┘   (this one when the silence has lasted three beats:
+//!                                                     who restarts faster keeps its place and its slots)
+//! ```
+//!
+//! Never more than one edge's worth, and never a verdict alone: the refusal can be forged or filtered, and
+//! a peer may have forgotten a connection and live. Whoever is in doubt of itself does not use them.
+
+use crate::edge::Gone;
+use crate::identity::Uid;
+use crate::machine::{ConnectionId, Disconnect, Output};
+use crate::time::Instant;
+
+use super::Mesh;
+use super::peers::Kind;
+
+impl Mesh {
+    pub(super) fn knock(&mut self, uid: Uid) {
+        if let Some(address) = self.map().member(uid).map(|member| member.address) {
+            self.outputs.push_back(Output::Knock { uid, address });
+        }
+    }
+
+    pub(super) fn on_refused(&mut self, now: Instant, uid: Uid) {
+        self.on_gone(now, uid, Gone::Refused);
+    }
+
+    /// Before the connection is forgotten: only the end of the one in use says something.
+    pub(super) fn hint_of_end(&mut self, now: Instant, connection: ConnectionId, how: Disconnect) {
+        let Some(Kind::Member(id)) = self.peers.get(connection).map(|peer| peer.kind) else {
+            return;
+        };
+        let hint = match how {
+            Disconnect::GoneAway => Gone::Closed,
+            Disconnect::Reset => Gone::Restarted,
+            _ => return,
+        };
+        if self.peers.of(id.uid) == Some(connection) {
+            self.on_gone(now, id.uid, hint);
+        }
+    }
+
+    fn on_gone(&mut self, now: Instant, uid: Uid, hint: Gone) {
+        let action = self.edges.get_mut(&uid).and_then(|edge| edge.on_gone(hint));
+        if action.is_some() {
+            self.counters.hints += 1;
+        }
+        self.act(now, uid, action);
+    }
+}
