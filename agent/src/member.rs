@@ -391,8 +391,6 @@ impl Member {
                 tracing::debug!(%address, "the operator answers joins there");
             }
             Event::Refused { cause } => tracing::debug!(cause, "message refused"),
-            // Only the operator's watch is told the sum.
-            Event::Converged(_) => {}
         }
     }
 }
