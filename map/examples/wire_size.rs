@@ -1,5 +1,7 @@
 //! Sizes of maps on the wire: `cargo run --release -p slotmesh-map --all-features --example wire_size`.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // it measures, so it reads a clock
+
 use std::time::Instant;
 
 use slotmesh_map::fixture::{after_a_death, as_json, realistic};
