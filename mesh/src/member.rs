@@ -390,10 +390,7 @@ impl Machine for Mesh {
                 self.on_connected(now, connection, peer, remote, dialed);
             }
             Input::DialFailed { uid } => self.peers.dial_failed(now, uid),
-            Input::Disconnected { connection, reason } => {
-                self.hint_of_end(now, connection, reason);
-                self.on_disconnected(now, connection);
-            }
+            Input::Disconnected { connection, reason } => self.on_end(now, connection, reason),
             Input::Datagram { connection, bytes } => self.on_datagram(now, connection, &bytes),
             Input::Frame { connection, bytes } => self.on_frame(now, connection, &bytes),
             Input::Refused { uid } => self.on_refused(now, uid),

@@ -209,7 +209,10 @@ fn a_sick_observer_waits_before_it_blames_loss_again() {
             concluded.push(beat);
         }
     }
-    let pauses = concluded.windows(2).map(|pair| pair[1] - pair[0]);
+    let pauses = concluded
+        .iter()
+        .zip(concluded.iter().skip(1))
+        .map(|(a, b)| b - a);
     assert!(
         concluded.len() > 2 && pauses.min() >= Some(3),
         "{concluded:?}"

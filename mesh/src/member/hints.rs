@@ -29,18 +29,19 @@ impl Mesh {
         self.on_gone(now, uid, Gone::Refused);
     }
 
-    /// Before the connection is forgotten: only the end of the one in use says something.
-    pub(super) fn hint_of_end(&mut self, now: Instant, connection: ConnectionId, how: Disconnect) {
-        let Some(Kind::Member(id)) = self.peers.get(connection).map(|peer| peer.kind) else {
-            return;
+    /// A connection ended. Only the end of the one in use says something; nothing is told on it any more.
+    pub(super) fn on_end(&mut self, now: Instant, connection: ConnectionId, how: Disconnect) {
+        let kind = self.peers.get(connection).map(|peer| peer.kind);
+        let in_use = |uid: &Uid| self.peers.of(*uid) == Some(connection);
+        let subject = match kind {
+            Some(Kind::Member(id)) => Some(id.uid).filter(in_use),
+            _ => None,
         };
-        let hint = match how {
-            Disconnect::GoneAway => Gone::Closed,
-            Disconnect::Reset => Gone::Restarted,
-            _ => return,
-        };
-        if self.peers.of(id.uid) == Some(connection) {
-            self.on_gone(now, id.uid, hint);
+        self.on_disconnected(now, connection);
+        match (subject, how) {
+            (Some(uid), Disconnect::GoneAway) => self.on_gone(now, uid, Gone::Closed),
+            (Some(uid), Disconnect::Reset) => self.on_gone(now, uid, Gone::Restarted),
+            _ => {}
         }
     }
 
