@@ -131,10 +131,12 @@ impl Arguments {
     /// P1r, our side.
     async fn agents(&self, report: &mut Report) -> Result<()> {
         let (usual, trials) = (20, self.trials.unwrap_or(20));
-        let run = RunFolder::create()?;
-        let mut crowd = agents::start(100, &run)?;
         let plan = plan(Fault::Stop, Heal::Continue, 100, trials);
-        let outcome = trials::run(&mut crowd, &plan).await?;
+        let outcome = with_run(async |run| {
+            let mut crowd = agents::start(100, run)?;
+            trials::run(&mut crowd, &plan).await
+        })
+        .await?;
         outcome.add_to(report, &agents_case(100, Fault::Stop), None, "");
         shorten_if(report, trials, usual);
         Ok(())
@@ -143,10 +145,12 @@ impl Arguments {
     /// P1k.
     async fn kill(&self, report: &mut Report) -> Result<()> {
         let (usual, trials) = (20, self.trials.unwrap_or(20));
-        let run = RunFolder::create()?;
-        let mut crowd = agents::start(30, &run)?;
         let plan = plan(Fault::Kill, Heal::Restart, 30, trials);
-        let outcome = trials::run(&mut crowd, &plan).await?;
+        let outcome = with_run(async |run| {
+            let mut crowd = agents::start(30, run)?;
+            trials::run(&mut crowd, &plan).await
+        })
+        .await?;
         outcome.add_to(
             report,
             &agents_case(30, Fault::Kill),
@@ -166,10 +170,12 @@ impl Arguments {
         usual: u32,
     ) -> Result<()> {
         let trials = self.trials.unwrap_or(usual);
-        let run = RunFolder::create()?;
-        let mut crowd = memberlist::start(count, &run).await?;
         let plan = plan(fault, Heal::Restart, count, trials);
-        let outcome = trials::run(&mut crowd, &plan).await?;
+        let outcome = with_run(async |run| {
+            let mut crowd = memberlist::start(count, run).await?;
+            trials::run(&mut crowd, &plan).await
+        })
+        .await?;
         let mut rows = Report::default();
         outcome.add_to(&mut rows, &memberlist_case(count, fault), None, "");
         shorten_if(&mut rows, trials, usual);
@@ -178,11 +184,27 @@ impl Arguments {
     }
 }
 
+/// Something done in a run folder of its own, whose logs stay when it fails.
+async fn with_run<T>(work: impl AsyncFnOnce(&RunFolder) -> Result<T>) -> Result<T> {
+    let run = RunFolder::create()?;
+    let done = work(&run).await;
+    if done.is_err() {
+        match run.keep_logs() {
+            Ok(kept) => eprintln!("  logs: {}", kept.display()),
+            // The failure itself is what matters.
+            Err(error) => eprintln!("  {error:#}"),
+        }
+    }
+    done
+}
+
 /// P5.
 async fn at_rest(report: &mut Report) -> Result<()> {
-    let run = RunFolder::create()?;
-    let mut crowd = agents::start(100, &run)?;
-    let rested = rest::watch(&mut crowd, AT_REST).await?;
+    let rested = with_run(async |run| {
+        let mut crowd = agents::start(100, run)?;
+        rest::watch(&mut crowd, AT_REST).await
+    })
+    .await?;
     let who = "P5 an agent of 100, live";
     cost::add_rows(report, who, &rested.before, &rested.after)?;
     report.plain(

@@ -152,14 +152,7 @@ impl<K: Kind> Crowd<K> {
         wait::until(&what, SETTLE_DEADLINE, async || {
             tokio::time::sleep(LOOK).await;
             heard.extend(self.listen()?);
-            for member in &mut self.members {
-                ensure!(
-                    !member.has_ended(),
-                    "{} has ended; its log is {}",
-                    member.name(),
-                    member.log().display()
-                );
-            }
+            self.ensure_running(None)?;
             // Who does not say whom it gets to know is asked.
             let known = !K::STARTS_ALONE || self.down.iter().all(BTreeSet::is_empty);
             if !known || !self.kind.is_settled().await? {
@@ -176,6 +169,22 @@ impl<K: Kind> Crowd<K> {
             down.clear();
         }
         Ok(heard)
+    }
+
+    /// Nobody has ended by itself, but perhaps the victim.
+    ///
+    /// # Errors
+    /// Names who has.
+    pub(super) fn ensure_running(&mut self, victim: Option<usize>) -> Result<()> {
+        for (index, member) in self.members.iter_mut().enumerate() {
+            ensure!(
+                victim == Some(index) || !member.has_ended(),
+                "{} has ended; its log is {}",
+                member.name(),
+                member.log().display()
+            );
+        }
+        Ok(())
     }
 
     /// A pause in which logs are read.

@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 
 use super::crowd::{Crowd, Kind, Line, Said, address};
 use super::trials::{self, Fault, Heal, Outcome, Plan};
-use super::{agents, agents_case, plan, rest, shorten_if};
+use super::{agents, agents_case, plan, rest, shorten_if, with_run};
 use crate::bench::figures::{mean, median, sorted};
 use crate::bench::resources::Usage;
 use crate::process::Program;
@@ -91,9 +91,14 @@ pub(super) async fn measure(report: &mut Report, trials: Option<u32>) -> Result<
 }
 
 async fn ours(report: &mut Report, count: usize, trials: Option<u32>) -> Result<(f64, Cost)> {
-    let run = RunFolder::create()?;
-    let mut crowd = agents::start(count, &run)?;
-    let rested = rest::watch(&mut crowd, AT_REST).await?;
+    let trials = trials.unwrap_or(TRIALS);
+    let plan = plan(Fault::Stop, Heal::Continue, count, trials);
+    let (rested, outcome) = with_run(async |run| {
+        let mut crowd = agents::start(count, run)?;
+        let rested = rest::watch(&mut crowd, AT_REST).await?;
+        Ok((rested, trials::run(&mut crowd, &plan).await?))
+    })
+    .await?;
     let (mut sent, mut cpu) = (Vec::new(), Vec::new());
     for (before, after) in rested.before.iter().zip(&rested.after) {
         let (kb_per_second, percent) = after.rates_since(before)?;
@@ -104,9 +109,6 @@ async fn ours(report: &mut Report, count: usize, trials: Option<u32>) -> Result<
         bytes_kb_per_second: mean(&sent),
         cpu_percent: mean(&cpu),
     };
-    let trials = trials.unwrap_or(TRIALS);
-    let plan = plan(Fault::Stop, Heal::Continue, count, trials);
-    let outcome = trials::run(&mut crowd, &plan).await?;
     let case = format!("P1v {}", agents_case(count, Fault::Stop));
     Ok(add_rows(report, &case, "", &outcome, cost))
 }
@@ -117,14 +119,19 @@ async fn at_default(
     count: usize,
     trials: Option<u32>,
 ) -> Result<(f64, Cost)> {
-    let run = RunFolder::create()?;
-    let mut crowd = start(server, count, DEFAULT_TIMEOUT_MS, &run)?;
-    crowd.settle(Duration::from_secs(10)).await?;
-    let Some(cost) = quiet(&mut crowd, AT_REST).await? else {
-        bail!("healthy nodes are called failed at the default timeout: the machine is too busy");
-    };
     let trials = trials.unwrap_or(TRIALS_AT_DEFAULT);
-    let outcome = trials::run(&mut crowd, &victims(count, trials)).await?;
+    let (cost, outcome) = with_run(async |run| {
+        let mut crowd = start(server, count, DEFAULT_TIMEOUT_MS, run)?;
+        crowd.settle(Duration::from_secs(10)).await?;
+        let Some(cost) = quiet(&mut crowd, AT_REST).await? else {
+            bail!(
+                "healthy nodes are called failed at the default timeout: the machine is too busy"
+            );
+        };
+        let plan = victims(count, trials);
+        Ok((cost, trials::run(&mut crowd, &plan).await?))
+    })
+    .await?;
     let case = format!("P1v Redis's bus of {count}, default timeout");
     let note = format!("{}, cluster-node-timeout 15000", server.version);
     Ok(add_rows(report, &case, &note, &outcome, cost))
@@ -137,31 +144,45 @@ async fn at_fastest(
     count: usize,
     trials: Option<u32>,
 ) -> Result<(f64, Cost)> {
+    let trials = trials.unwrap_or(TRIALS);
     for timeout_ms in TIMEOUTS_MS {
-        let run = RunFolder::create()?;
-        let mut crowd = start(server, count, timeout_ms, &run)?;
-        let formed = crowd.settle(Duration::from_secs(10));
-        if tokio::time::timeout(FORM_DEADLINE, formed).await.is_err() {
-            println!("  Redis's bus of {count} does not come to rest at {timeout_ms} ms");
-            continue;
-        }
-        let Some(cost) = quiet(&mut crowd, QUIET).await? else {
-            println!("  Redis's bus of {count}: false FAIL at {timeout_ms} ms");
+        let tried = with_run(async |run| at_timeout(server, count, timeout_ms, trials, run).await);
+        let Some((cost, outcome)) = tried.await? else {
             continue;
         };
-        println!("  Redis's bus of {count}: {timeout_ms} ms is sane");
         let case = format!("P1v Redis's bus of {count}, fastest sane timeout");
         report.plain(&case, f64::from(timeout_ms), "ms");
         report.note(format!(
             "of {TIMEOUTS_MS:?} the lowest without a false FAIL in {} quiet seconds",
             QUIET.as_secs()
         ));
-        let trials = trials.unwrap_or(TRIALS);
-        let outcome = trials::run(&mut crowd, &victims(count, trials)).await?;
         let note = format!("{}, cluster-node-timeout {timeout_ms}", server.version);
         return Ok(add_rows(report, &case, &note, &outcome, cost));
     }
     bail!("no timeout of {TIMEOUTS_MS:?} ms is sane with {count} nodes here");
+}
+
+/// Cost and trials at a timeout; nothing when it is not sane.
+async fn at_timeout(
+    server: &Server,
+    count: usize,
+    timeout_ms: u32,
+    trials: u32,
+    run: &RunFolder,
+) -> Result<Option<(Cost, Outcome)>> {
+    let mut crowd = start(server, count, timeout_ms, run)?;
+    let formed = crowd.settle(Duration::from_secs(10));
+    if tokio::time::timeout(FORM_DEADLINE, formed).await.is_err() {
+        println!("  Redis's bus of {count} does not come to rest at {timeout_ms} ms");
+        return Ok(None);
+    }
+    let Some(cost) = quiet(&mut crowd, QUIET).await? else {
+        println!("  Redis's bus of {count}: false FAIL at {timeout_ms} ms");
+        return Ok(None);
+    };
+    println!("  Redis's bus of {count}: {timeout_ms} ms is sane");
+    let outcome = trials::run(&mut crowd, &victims(count, trials)).await?;
+    Ok(Some((cost, outcome)))
 }
 
 fn victims(count: usize, trials: u32) -> Plan {

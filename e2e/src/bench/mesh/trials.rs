@@ -154,6 +154,7 @@ async fn one<K: Kind>(
     while known.len() < survivors {
         let heard = crowd.look().await?;
         judge.hear(&heard);
+        crowd.ensure_running(Some(victim))?;
         for (speaker, line) in heard {
             let names = matches!(&line.said, Said::Failed(whom) if whom.contains(&victim));
             if names && speaker != victim && line.at >= at {
