@@ -337,6 +337,11 @@ impl Member {
         self.traffic = traffic;
     }
 
+    fn is_me(&self, member: MemberId) -> bool {
+        let snapshot = self.snapshots.load();
+        snapshot.as_ref().is_some_and(|last| last.me == member)
+    }
+
     /// One line a decision; times of verdict and map are metrics too.
     fn log(&self, event: &Event) {
         match event {
@@ -351,10 +356,14 @@ impl Member {
                 tracing::warn!(epoch, failed = failed.join(","), "verdict: failed");
             }
             Event::VerdictWithdrawn { epoch } => tracing::info!(epoch, "verdict withdrawn"),
-            Event::Suspected { observer, subject } => {
-                tracing::info!(%observer, %subject, "suspected")
+            // What others report is theirs to log: a mass of reports times a mass of members.
+            Event::Suspected { observer, subject } if self.is_me(*observer) => {
+                tracing::info!(%observer, %subject, "suspected");
             }
-            Event::Cleared { observer, subject } => tracing::info!(%observer, %subject, "cleared"),
+            Event::Cleared { observer, subject } if self.is_me(*observer) => {
+                tracing::info!(%observer, %subject, "cleared");
+            }
+            Event::Suspected { .. } | Event::Cleared { .. } => tracing::debug!(?event, "mesh"),
             Event::Leaving { member } => tracing::info!(%member, "leaving"),
             Event::Deposed { .. } => {}
             Event::SelfDoubt { on: true } => {

@@ -66,6 +66,12 @@ pub enum Action {
     Clear,
 }
 
+/// Time between two probe datagrams, and after the last one.
+#[must_use]
+pub fn probe_interval(beats: Duration) -> Duration {
+    beats / limits::PROBES_PER_BEAT
+}
+
 /// The observer's side of one edge.
 #[derive(Clone, Debug)]
 pub struct Edge {
@@ -82,9 +88,10 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// A new edge; silence counts after `grace`, the time in which a connection comes up.
+    /// A new edge; silence counts after a grace, the time in which a connection comes up.
     #[must_use]
-    pub fn new(now: Instant, interval: Duration, grace: Duration) -> Self {
+    pub fn new(now: Instant, interval: Duration) -> Self {
+        let grace = limits::EDGE_GRACE.max(interval * limits::SILENCE_BEATS_MIN);
         Self {
             state: State::Opening { until: now + grace },
             interval,
@@ -158,7 +165,7 @@ impl Edge {
                 if sent >= limits::PROBES {
                     return Some(Action::Conclude);
                 }
-                let next = now + limits::PROBE_INTERVAL;
+                let next = now + probe_interval(self.interval);
                 self.state = State::Probing {
                     sent: sent + 1,
                     next,
@@ -238,7 +245,7 @@ impl Edge {
     fn begin_probing(&mut self, now: Instant) -> Action {
         self.state = State::Probing {
             sent: 1,
-            next: now + limits::PROBE_INTERVAL,
+            next: now + probe_interval(self.interval),
             since: now,
         };
         Action::Probe

@@ -189,6 +189,8 @@ pub struct SummaryEntry {
 pub struct EvidenceStore {
     newest: BTreeMap<Edge, Evidence>,
     digest: u64,
+    /// Grows with every change.
+    revision: u64,
 }
 
 impl EvidenceStore {
@@ -215,6 +217,7 @@ impl EvidenceStore {
         if self.newest.len() >= limits::EVIDENCE_MAX && !self.newest.contains_key(&edge) {
             return Err(EvidenceError::Full);
         }
+        self.revision += 1;
         self.digest ^= fingerprint(&evidence);
         if let Some(older) = self.newest.insert(edge, evidence) {
             self.digest ^= fingerprint(&older);
@@ -234,6 +237,7 @@ impl EvidenceStore {
             };
             edge_exists && listed.contains(subject)
         });
+        self.revision += 1;
         self.digest = self
             .newest
             .values()
@@ -244,6 +248,12 @@ impl EvidenceStore {
     #[must_use]
     pub fn digest(&self) -> u64 {
         self.digest
+    }
+
+    /// A number that is another one after every change.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Edges whose newest statement is a report.

@@ -5,22 +5,18 @@
 //! agent runs a [`member::Mesh`], the operator a [`watch::Watch`] per cell; `sim` runs many of them
 //! under virtual time.
 
+// Data is a crate of its own; whoever speaks the protocol finds it here too.
+pub use slotmesh_map::{identity, join, join_address, map, seal, signed, slot};
+
 pub mod counters;
 pub mod edge;
 pub mod evidence;
 pub mod graph;
-pub mod identity;
-pub mod join;
-pub mod join_address;
 pub mod limits;
 pub mod machine;
-pub mod map;
 pub mod member;
-pub mod seal;
-pub mod signed;
 #[cfg(feature = "sim")]
 pub mod sim;
-pub mod slot;
 pub mod time;
 pub mod verdict;
 pub mod watch;

@@ -1,27 +1,10 @@
-//! Every limit of the protocol, in one place. Whoever exceeds one is refused; nothing grows beyond.
+//! Every limit of the protocol, in one place; those of maps and join messages come from the crate
+//! `map`. Whoever exceeds one is refused; nothing grows beyond.
 
 use std::time::Duration;
 
-/// Members that one map can list.
-pub const MEMBERS_MAX: usize = 1000;
-/// Owners on one member.
-pub const OWNERS_PER_MEMBER_MAX: usize = 64;
-/// Other cells of a cluster that a map names.
-pub const OTHER_CELLS_MAX: usize = 63;
-/// Members of another cell that a map names: whom to ask there.
-pub const CELL_ENTRIES_MAX: usize = 3;
-/// Cells that a cell is split into.
-pub const DELEGATION_PARTS: usize = 2;
-/// Characters in a name, node or zone (a Kubernetes name has at most 253).
-pub const NAME_BYTES_MAX: usize = 253;
-/// Weight of an owner; 100 is usual, 0 drains it.
-pub const CAPACITY_MAX: u16 = 10_000;
-/// Highest epoch: beats carry 48 bits of it. (Epochs start as Unix seconds, below 2^31 today.)
-pub const EPOCH_MAX: u64 = (1 << 48) - 1;
-/// Bytes of a canonical map (the record's own limit is 768 KiB of JSON).
-pub const MAP_BYTES_MAX: usize = 1 << 20;
-/// Bytes of one message on a stream.
-pub const FRAME_BYTES_MAX: usize = MAP_BYTES_MAX + 4096;
+pub use slotmesh_map::limits::*;
+
 /// Bytes of one datagram: the first budget of a QUIC connection is 1162 bytes.
 pub const DATAGRAM_BYTES_MAX: usize = 1162;
 /// Bytes of a beat.
@@ -29,8 +12,6 @@ pub const BEAT_BYTES_MAX: usize = 28;
 
 /// Rings on which members are sorted; a member has that many observers at most.
 pub const RINGS: usize = 10;
-/// Most observers a map may ask for.
-pub const OBSERVERS_MAX: u8 = 16;
 /// Voters of a cell.
 pub const VOTERS_MAX: usize = 7;
 /// Warm connections of a member to others.
@@ -47,11 +28,6 @@ pub const SECOND_LOOKS_MAX: usize = 64;
 pub const REPORTERS: usize = 3;
 /// Members of a new cell that the operator dials at once to hear that they have its map.
 pub const CENSUS_DIALS: usize = 16;
-
-/// Shortest heartbeat interval.
-pub const HEARTBEAT_INTERVAL_MS_MIN: u32 = 100;
-/// Longest heartbeat interval.
-pub const HEARTBEAT_INTERVAL_MS_MAX: u32 = 5000;
 
 /// Evidence kept per cell: each member can report each of its subjects, and leave.
 pub const EVIDENCE_MAX: usize = MEMBERS_MAX * (OBSERVERS_MAX as usize + 1);
@@ -70,23 +46,11 @@ pub const FRAMES_QUEUED_MAX: usize = 64;
 /// Members whose end is remembered for display.
 pub const DEPARTED_MAX: usize = 64;
 
-/// Bytes of a projected token.
-pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
-/// Bytes of a certificate signing request, and of one certificate.
-pub const CERTIFICATE_BYTES_MAX: usize = 4096;
-/// Certificates in a chain.
-pub const CHAIN_MAX: usize = 3;
-/// Bytes of a join request.
-pub const JOIN_REQUEST_BYTES_MAX: usize = TOKEN_BYTES_MAX + CERTIFICATE_BYTES_MAX + 256;
-/// Bytes of a join response that is not a map.
-pub const JOIN_RESPONSE_BYTES_MAX: usize = CHAIN_MAX * (CERTIFICATE_BYTES_MAX + 8) + 256;
-/// Characters of a reason that travels.
-pub const REASON_BYTES_MAX: usize = 512;
-
 /// Probe datagrams before a silent subject counts as failed.
 pub const PROBES: u8 = 3;
-/// Time between two probe datagrams, and after the last one.
-pub const PROBE_INTERVAL: Duration = Duration::from_millis(40);
+/// The time between two probe datagrams, and after the last one, is this part of the time between two
+/// beats: 40 ms of 200. Whoever beats slowly, because the machines are slow, is not judged fast.
+pub const PROBES_PER_BEAT: u32 = 5;
 /// Beats that must have been missed before a subject is probed, at least and at most.
 pub const SILENCE_BEATS_MIN: u32 = 3;
 /// See [`SILENCE_BEATS_MIN`].
@@ -100,7 +64,7 @@ pub const CLEAR_BEATS: u32 = 10;
 pub const CAUTION_BEATS: u32 = 25;
 /// Time for which a member goes on beating the observers of its last epoch.
 pub const OLD_EDGE_LINGER: Duration = Duration::from_secs(2);
-/// Grace of a new edge: time for its connection to come up.
+/// Grace of a new edge, at least: time for its connection to come up.
 pub const EDGE_GRACE: Duration = Duration::from_secs(2);
 /// Time between two pushes of one map, or two summaries, to one peer.
 pub const REPAIR_INTERVAL: Duration = Duration::from_millis(500);
@@ -128,10 +92,7 @@ pub const STRANGER_LINGER: Duration = Duration::from_secs(5);
 const _: () = assert!(RINGS <= OBSERVERS_MAX as usize);
 const _: () = assert!(2 * RINGS + VOTERS_MAX <= CONNECTIONS_MAX);
 const _: () = assert!(BEAT_BYTES_MAX <= DATAGRAM_BYTES_MAX);
-const _: () = assert!(MAP_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(SUMMARY_ENTRIES_MAX * SUMMARY_ENTRY_BYTES_MAX + 16 <= FRAME_BYTES_MAX);
-const _: () = assert!(2 * REASON_BYTES_MAX + 16 <= JOIN_RESPONSE_BYTES_MAX);
-const _: () = assert!(EPOCH_MAX > u32::MAX as u64);
 const _: () = assert!(CAUTION_BEATS > 2 * CLEAR_BEATS);
 const _: () = assert!(UNHEARD_BEATS < SILENCE_BEATS_MIN);
 const _: () = assert!(SILENCE_BEATS_MIN <= SILENCE_BEATS_MAX);

@@ -29,7 +29,7 @@ use crate::machine::{Event, Input, Machine, Output};
 use crate::map::Map;
 use crate::signed::SignedMap;
 use crate::time::Instant;
-use crate::verdict::{Announced, Caution, Verdict};
+use crate::verdict::{Announced, Caution, Judged, Verdict};
 
 use peers::Peers;
 
@@ -105,6 +105,7 @@ pub struct Mesh {
     evidence: EvidenceStore,
     evidence_sequence: u64,
     verdict: Verdict,
+    judged: Judged,
     caution: Caution,
     announced: Announced,
     catch_up: CatchUp,
@@ -153,6 +154,7 @@ impl Mesh {
             evidence: EvidenceStore::default(),
             evidence_sequence: 0,
             verdict: Verdict::default(),
+            judged: Judged::default(),
             caution: Caution::default(),
             announced: Announced::default(),
             catch_up: CatchUp {
@@ -327,7 +329,7 @@ impl Mesh {
                     continue;
                 }
                 let kept = self.edges.remove(subject);
-                let edge = kept.unwrap_or_else(|| Edge::new(now, interval, limits::EDGE_GRACE));
+                let edge = kept.unwrap_or_else(|| Edge::new(now, interval));
                 edges.insert(*subject, edge);
             }
         }

@@ -10,10 +10,11 @@
 //!   F is the verdict, if the members outside F are a majority (or half, with the voters)
 //! ```
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::evidence::Edge;
+use crate::evidence::{Edge, EvidenceStore};
 use crate::graph::Graph;
 use crate::identity::{Epoch, MemberId, Uid};
 use crate::limits;
@@ -46,16 +47,16 @@ pub struct Reports {
 /// The verdict on a cell.
 #[must_use]
 pub fn verdict(map: &Map, graph: &Graph, reports: &Reports) -> Verdict {
-    let sieve = Sieve::new(graph, reports);
-    let found = sieve.peel(map.protocol.verdict_percent);
+    let mut sieve = Sieve::new(graph, reports);
+    sieve.peel(map.protocol.verdict_percent);
     let id = |uid: &Uid| map.member(*uid).map(crate::map::Member::id);
-    let failed: BTreeSet<MemberId> = found.iter().filter_map(id).collect();
+    let failed: BTreeSet<MemberId> = sieve.found.keys().filter_map(id).collect();
     let degraded = reports
         .edges
         .iter()
         .filter(|(_, subject)| !failed.contains(subject));
     let degraded = degraded.copied().collect();
-    if sieve.may_claim(&found) {
+    if sieve.may_claim() {
         Verdict {
             failed,
             degraded,
@@ -67,6 +68,45 @@ pub fn verdict(map: &Map, graph: &Graph, reports: &Reports) -> Verdict {
             degraded,
             unclaimed: failed,
         }
+    }
+}
+
+/// The verdict on all that a judge holds, made anew only when that has changed: a storm of inputs must not
+/// cost a verdict each.
+#[derive(Clone, Debug, Default)]
+pub struct Judged {
+    grounds: Option<Grounds>,
+    verdict: Verdict,
+}
+
+/// Revision of the evidence, version of the map, whether the operator observes.
+type Grounds = (u64, (u32, Epoch), bool);
+
+impl Judged {
+    /// Whether the next verdict would be made on other grounds than the last.
+    #[must_use]
+    pub fn is_outdated(&self, map: &Map, evidence: &EvidenceStore, operator: bool) -> bool {
+        self.grounds != Some((evidence.revision(), map.version(), operator))
+    }
+
+    /// The verdict on the evidence in force.
+    pub fn on(
+        &mut self,
+        map: &Map,
+        graph: &Graph,
+        evidence: &EvidenceStore,
+        operator: bool,
+    ) -> &Verdict {
+        if self.is_outdated(map, evidence, operator) {
+            let reports = Reports {
+                edges: evidence.reports().collect(),
+                leaving: evidence.leaving().map(|id| id.uid).collect(),
+                operator,
+            };
+            self.verdict = verdict(map, graph, &reports);
+            self.grounds = Some((evidence.revision(), map.version(), operator));
+        }
+        &self.verdict
     }
 }
 
@@ -123,10 +163,37 @@ impl Announced {
     }
 }
 
+/// A reported member, as long as it is in F.
+struct Suspected {
+    reporters: BTreeSet<Uid>,
+    /// Of its observers outside F: how many report it, and how many there are.
+    reported: usize,
+    observed: usize,
+    /// How many observers the graph gives it at all.
+    all: usize,
+}
+
+impl Suspected {
+    fn is_weak(&self, share: usize) -> bool {
+        let needed = if self.all <= 2 { 1 } else { 2 };
+        self.reported * 100 < share * self.observed || self.reported < needed
+    }
+
+    /// Shares as fractions: r/o is smaller than s/p when r*p < s*o; 0 where nobody observes.
+    fn cmp_share(&self, other: &Self) -> Ordering {
+        let fraction = |it: &Self| match it.observed {
+            0 => (0, 1),
+            observed => (it.reported, observed),
+        };
+        let (one, other) = (fraction(self), fraction(other));
+        (one.0 * other.1).cmp(&(other.0 * one.1))
+    }
+}
+
 struct Sieve<'a> {
     graph: &'a Graph,
-    /// Member -> who reports it.
-    reporters: BTreeMap<Uid, BTreeSet<Uid>>,
+    /// F: who is reported and not yet peeled off.
+    found: BTreeMap<Uid, Suspected>,
     leaving: &'a BTreeSet<Uid>,
     operator: bool,
 }
@@ -149,25 +216,42 @@ impl<'a> Sieve<'a> {
                     .insert(observer.uid);
             }
         }
+        let outside = |uid: &Uid| !reporters.contains_key(uid) && !reports.leaving.contains(uid);
+        let suspected = |subject: &Uid, by: &BTreeSet<Uid>| {
+            let observers = graph.observers(*subject);
+            let outside = || observers.iter().filter(|observer| outside(observer));
+            Suspected {
+                reporters: by.clone(),
+                reported: outside().filter(|observer| by.contains(observer)).count()
+                    + usize::from(operator && by.contains(&Uid::NIL)),
+                observed: outside().count() + usize::from(operator),
+                all: observers.len() + usize::from(operator),
+            }
+        };
+        let found = reporters
+            .iter()
+            .map(|(subject, by)| (*subject, suspected(subject, by)))
+            .collect();
         Self {
             graph,
-            reporters,
+            found,
             leaving: &reports.leaving,
             operator,
         }
     }
 
     /// Drops the weak until nobody is, at each share in turn.
-    fn peel(&self, percent: u8) -> BTreeSet<Uid> {
-        let mut found: BTreeSet<Uid> = self.reporters.keys().copied().collect();
+    fn peel(&mut self, percent: u8) {
         let mut share = 10.min(percent);
         while share > 0 {
             loop {
-                let weakest = self.weakest(&found, usize::from(share));
+                let weakest = self.weakest(usize::from(share));
                 if weakest.is_empty() {
                     break;
                 }
-                found.retain(|uid| !weakest.contains(uid));
+                for uid in weakest {
+                    self.drop_from_found(uid);
+                }
             }
             share = if share == percent {
                 0
@@ -175,76 +259,55 @@ impl<'a> Sieve<'a> {
                 (share + 10).min(percent)
             };
         }
-        found
     }
 
     /// Of the weak members those with the smallest share of reports.
-    fn weakest(&self, found: &BTreeSet<Uid>, share: usize) -> BTreeSet<Uid> {
-        let mut weakest: BTreeSet<Uid> = BTreeSet::new();
-        let mut least: Option<(usize, usize)> = None;
-        for uid in found {
-            let (reported, observed, all) = self.count(*uid, found);
-            let needed = if all <= 2 { 1 } else { 2 };
-            if reported * 100 >= share * observed && reported >= needed {
-                continue;
-            }
-            // Shares as fractions: r/o is smaller than s/p when r*p < s*o; 0 where nobody observes.
-            let ratio = if observed == 0 {
-                (0, 1)
-            } else {
-                (reported, observed)
-            };
-            let order = least.map(|least| (ratio.0 * least.1).cmp(&(least.0 * ratio.1)));
-            match order {
-                Some(std::cmp::Ordering::Greater) => continue,
-                Some(std::cmp::Ordering::Equal) => {}
-                Some(std::cmp::Ordering::Less) | None => {
+    fn weakest(&self, share: usize) -> Vec<Uid> {
+        let mut weakest: Vec<Uid> = Vec::new();
+        let mut least: Option<&Suspected> = None;
+        let weak = self.found.iter().filter(|(_, it)| it.is_weak(share));
+        for (uid, suspected) in weak {
+            match least.map(|least| suspected.cmp_share(least)) {
+                Some(Ordering::Greater) => continue,
+                Some(Ordering::Equal) => {}
+                Some(Ordering::Less) | None => {
                     weakest.clear();
-                    least = Some(ratio);
+                    least = Some(suspected);
                 }
             }
-            weakest.insert(*uid);
+            weakest.push(*uid);
         }
         weakest
     }
 
-    /// Of a member's observers: how many outside `found` report it, how many there are outside
-    /// `found`, and how many the graph gives it at all.
-    fn count(&self, uid: Uid, found: &BTreeSet<Uid>) -> (usize, usize, usize) {
-        let observers = self.graph.observers(uid);
-        let reporters = self.reporters.get(&uid);
-        let reports = |observer: &Uid| reporters.is_some_and(|set| set.contains(observer));
-        let outside = || {
-            observers
-                .iter()
-                .filter(|o| !found.contains(o) && !self.leaving.contains(o))
-        };
-        let operator = usize::from(self.operator);
-        let operator_reports = usize::from(self.operator && reports(&Uid::NIL));
-        (
-            outside().filter(|observer| reports(observer)).count() + operator_reports,
-            outside().count() + operator,
-            observers.len() + operator,
-        )
+    /// Whoever is peeled off counts as an observer again.
+    fn drop_from_found(&mut self, uid: Uid) {
+        if self.found.remove(&uid).is_none() || self.leaving.contains(&uid) {
+            return;
+        }
+        for subject in self.graph.subjects(uid) {
+            if let Some(subject) = self.found.get_mut(subject) {
+                subject.observed += 1;
+                subject.reported += usize::from(subject.reporters.contains(&uid));
+            }
+        }
     }
 
-    /// Whether the members outside `found` are enough to say so.
-    fn may_claim(&self, found: &BTreeSet<Uid>) -> bool {
+    /// Whether the members outside F are enough to say so.
+    fn may_claim(&self) -> bool {
         let members = self.graph.len();
-        let outside = members.saturating_sub(found.len());
+        let outside = members.saturating_sub(self.found.len());
         match (outside * 2).cmp(&members) {
-            std::cmp::Ordering::Greater => true,
-            std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Equal if members == 2 => found.iter().all(|uid| {
-                self.operator
-                    && self
-                        .reporters
-                        .get(uid)
-                        .is_some_and(|set| set.contains(&Uid::NIL))
-            }),
-            std::cmp::Ordering::Equal => {
+            Ordering::Greater => true,
+            Ordering::Less => false,
+            Ordering::Equal if members == 2 => self
+                .found
+                .values()
+                .all(|it| self.operator && it.reporters.contains(&Uid::NIL)),
+            Ordering::Equal => {
                 let voters = self.graph.voters();
-                let alive = voters.iter().filter(|voter| !found.contains(voter)).count();
+                let living = |voter: &&Uid| !self.found.contains_key(*voter);
+                let alive = voters.iter().filter(living).count();
                 alive * 2 > voters.len()
             }
         }

@@ -27,7 +27,7 @@ use crate::machine::{
 use crate::map::Map;
 use crate::signed::SignedMap;
 use crate::time::Instant;
-use crate::verdict::{Announced, Caution};
+use crate::verdict::{Announced, Caution, Judged};
 use crate::wire::Frame;
 
 use census::Census;
@@ -55,6 +55,7 @@ pub struct Watch {
     graph: Graph,
     evidence: EvidenceStore,
     announced: Announced,
+    judged: Judged,
     caution: Caution,
     left: BTreeSet<MemberId>,
     conflict: bool,
@@ -113,6 +114,7 @@ impl Watch {
             older: VecDeque::new(),
             evidence: EvidenceStore::default(),
             announced: Announced::default(),
+            judged: Judged::default(),
             caution: Caution::default(),
             left: BTreeSet::new(),
             conflict: false,

@@ -1,5 +1,5 @@
 //! The core depends on nothing that does I/O, reads a clock or makes randomness of its own. (What the
-//! standard library has of these is kept out by `mesh/clippy.toml`.)
+//! standard library has of these is kept out by the `clippy.toml` of `map` and of `mesh`.)
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -78,16 +78,24 @@ fn forbidden(package: &str) -> Vec<String> {
 
 #[test]
 fn the_core_depends_on_no_io() {
-    assert_eq!(forbidden("slotmesh-mesh"), Vec::<String>::new());
+    for package in ["slotmesh-map", "slotmesh-mesh"] {
+        assert_eq!(forbidden(package), Vec::<String>::new(), "{package}");
+    }
 }
 
 /// The check above can fail, and looks at the right tree.
 #[test]
 fn the_check_would_see_one() {
     let core = tree("slotmesh-mesh");
-    for name in ["slotmesh-mesh", "postcard", "curve25519-dalek"] {
+    for name in [
+        "slotmesh-map",
+        "slotmesh-mesh",
+        "postcard",
+        "curve25519-dalek",
+    ] {
         assert!(core.contains(name), "{name} is not in {core:?}");
     }
+    assert!(!tree("slotmesh-map").contains("slotmesh-mesh"));
     let transport = forbidden("slotmesh-transport");
     for name in ["tokio", "quinn", "quinn-proto", "mio", "rustls"] {
         assert!(transport.iter().any(|found| found == name), "{name}");

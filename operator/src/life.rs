@@ -14,6 +14,7 @@
 //! A removed member's slots go to its heir on the same node where there is one (`heirs.rs`), else to
 //! whom the plan gives them.
 
+mod batch;
 mod build;
 mod chain;
 mod freeze;
@@ -31,12 +32,12 @@ use slotmesh_mesh::time::Instant;
 
 use crate::seam::{FrozenCause, Inventory, PlanPreview};
 
+use batch::Batch;
+pub use batch::{BATCH, CROWD};
 use chain::Chain;
 use freeze::Freezes;
 pub use types::{Candidate, LifeError, LifeSettings, Policy, Proposal};
 
-/// Joins and deaths within that time are one epoch.
-pub const BATCH: Duration = Duration::from_millis(300);
 /// The first map waits that long, after the first join, for pods that are still missing.
 pub const FIRST_MAP_WAIT: Duration = Duration::from_secs(10);
 
@@ -80,7 +81,7 @@ pub struct Life {
     freezes: Freezes,
     preview: Option<PlanPreview>,
     first_join: Option<Instant>,
-    batch_ends: Option<Instant>,
+    batch: Batch,
     /// Something other than a member's fate changed: look whether another map would be made now.
     look_again: bool,
 }
@@ -106,7 +107,7 @@ impl Life {
             freezes: Freezes::default(),
             preview: None,
             first_join: None,
-            batch_ends: None,
+            batch: Batch::default(),
             look_again: false,
         };
         if map.is_some() {
@@ -119,8 +120,10 @@ impl Life {
     pub fn reload(&mut self, map: Option<Map>, now: Instant) {
         self.look_again = true;
         match map {
+            // What this operator holds already, it has judged already; and a window that is open closes
+            // when it would have, however often somebody touches the record.
+            Some(map) if self.map.as_ref() == Some(&map) => self.begin_batch(now),
             Some(map) => {
-                // What this operator holds already, it has judged already.
                 if self.map.as_ref().map(Map::version) != Some(map.version()) {
                     self.freezes.resume(now, &map, self.policy);
                 }
@@ -129,7 +132,7 @@ impl Life {
             None => {
                 self.map = None;
                 self.preview = None;
-                self.batch_ends = None;
+                self.batch.close();
                 self.begin_batch(now);
             }
         }
@@ -220,6 +223,10 @@ impl Life {
         self.first_join.get_or_insert(now);
         self.candidates.insert(candidate.uid, candidate);
         self.begin_batch(now);
+        // The first map waits for all that are wanted anyway.
+        if self.map.is_some() && self.has_changes() && !self.is_anybody_in_question() {
+            self.batch.hold_for_joins(now);
+        }
     }
 
     /// An agent went away before it was listed.
@@ -301,7 +308,7 @@ impl Life {
         self.map = Some(map);
         self.note_who_is_away(now);
         self.preview_again();
-        self.batch_ends = None;
+        self.batch.close();
         self.begin_batch(now);
     }
 
@@ -316,7 +323,8 @@ impl Life {
         };
         // A cell that was split changes no more.
         let may_change = map.delegation.is_empty();
-        self.batch_ends
+        self.batch
+            .ends()
             .or(self.freezes.next_look())
             .filter(|_| may_change)
     }
@@ -340,7 +348,7 @@ impl Life {
             let waited = self
                 .first_join
                 .is_some_and(|first| now >= first + FIRST_MAP_WAIT);
-            let batched = self.batch_ends.is_some_and(|ends| now >= ends);
+            let batched = self.batch.ends().is_some_and(|ends| now >= ends);
             let due =
                 old_pods == 0 && !self.candidates.is_empty() && (waited || (complete && batched));
             return if due { self.first_map() } else { Ok(None) };
@@ -352,14 +360,16 @@ impl Life {
         let third = self.chain.third_death(now, self.newly_dead(map, &standing));
         let policy = self.policy;
         self.freezes.assess(now, &standing, third, policy);
-        self.batch_ends = None;
+        self.batch.close();
         self.look_again = false;
         self.next_map(&standing)
     }
 
     fn begin_batch(&mut self, now: Instant) {
-        if self.batch_ends.is_none() && self.has_changes() {
-            self.batch_ends = Some(now + BATCH);
+        if self.is_anybody_in_question() {
+            self.batch.hasten(now);
+        } else if self.has_changes() {
+            self.batch.begin(now);
         }
     }
 
@@ -379,7 +389,13 @@ impl Life {
                 .as_ref()
                 .is_some_and(|directory| *directory != map.directory)
             || map.protocol.heartbeat_interval_ms != self.settings.heartbeat_interval_ms
-            || map.members.iter().any(|member| self.is_in_question(member))
+            || self.is_anybody_in_question()
+    }
+
+    fn is_anybody_in_question(&self) -> bool {
+        let may_change = |map: &&Map| map.delegation.is_empty();
+        let map = self.map.as_ref().filter(may_change);
+        map.is_some_and(|map| map.members.iter().any(|member| self.is_in_question(member)))
     }
 
     fn is_dead(&self, member: &Member) -> bool {
@@ -412,4 +428,4 @@ impl Life {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

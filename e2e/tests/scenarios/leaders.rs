@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use slotmesh_e2e::lookups::LookUps;
 use slotmesh_e2e::measure;
 use slotmesh_e2e::node::Nodes;
@@ -140,7 +140,11 @@ async fn operators_are_away(stage: &Stage, scene: &Scene) -> Result<()> {
         AWAY.as_secs()
     );
 
-    let (victim, survivors) = (&scene.agents[0], scene.others(&scene.agents[0]));
+    // The guest's node is not one of the scene's.
+    let at_home = |agent: &&Agent| scene.nodes.names().contains(&agent.node);
+    let victim = scene.agents.iter().find(at_home);
+    let victim = victim.context("no agent on the scene's nodes")?;
+    let survivors = scene.others(victim);
     let at = measure::unix_seconds();
     scene.nodes.hold(NAMESPACE, &victim.name)?;
     let verdict = measure::verdict_after(&survivors, at).await?;

@@ -21,6 +21,7 @@ mod four_of_ten;
 mod freeze_and_wake;
 mod hand_edited;
 mod install_uninstall;
+mod kept_map;
 mod keys_lost;
 mod kill_and_hold;
 mod kubectl_only;
@@ -31,9 +32,12 @@ mod namespace_gone;
 mod no_majority;
 mod one_of_two;
 mod operator_restarted;
+mod operators;
+mod policy;
 mod power_off;
 mod preview_and_pause;
 mod rbac_taken;
+mod reconcile_killed;
 mod restart;
 mod rollout;
 mod scale;
@@ -44,6 +48,7 @@ mod split_killed;
 mod strangers;
 mod told;
 mod two_clusters;
+mod two_leaders;
 mod upgrade;
 
 use std::process::ExitCode;
@@ -66,7 +71,7 @@ type Play = fn(&mut Stage) -> LocalBoxFuture<'_, Result<()>>;
 
 /// One line a story, in the order in which they are played.
 #[rustfmt::skip]
-const STORIES: [Story; 33] = [
+const STORIES: [Story; 36] = [
     ("api", "each validation rule of the CRDs: accepted and refused", |s| Box::pin(api::play(s))),
     ("chart", "the chart and deploy/: rendered, tried against the API, rights, policy, helm test", |s| Box::pin(chart::play(s))),
     ("children", "every child is deleted and edited, names are taken, overrides refused, a cluster paused", |s| Box::pin(children::play(s))),
@@ -86,6 +91,7 @@ const STORIES: [Story; 33] = [
     ("rbac_taken", "a right is taken from the operator and given back", |s| Box::pin(rbac_taken::play(s))),
     ("rollout", "the pod template changes: every look-up is answered, no slot changes its node", |s| Box::pin(rollout::play(s))),
     ("scale", "no nodes and back; every node is replaced", |s| Box::pin(scale::play(s))),
+    ("kept_map", "an agent that starts without any operator answers by the map that it kept", |s| Box::pin(kept_map::play(s))),
     ("keys_lost", "the keys of a cluster are lost: put back, or the loss accepted", |s| Box::pin(keys_lost::play(s))),
     ("strangers", "wrong certificates, wrong tokens, members of another cluster: all refused", |s| Box::pin(strangers::play(s))),
     ("logs", "kubectl logs, as it follows and as it was before a restart", |s| Box::pin(logs::play(s))),
@@ -96,6 +102,8 @@ const STORIES: [Story; 33] = [
     ("split", "a cell of twelve becomes two under look-ups: no slot moves", |s| Box::pin(split::play(s))),
     ("split_killed", "operators are killed at each step of a split", |s| Box::pin(split_killed::play(s))),
     ("upgrade", "an earlier chart is upgraded under a cluster, uninstalled, installed again", |s| Box::pin(upgrade::play(s))),
+    ("reconcile_killed", "operators are killed at each step in which a cluster is made", |s| Box::pin(reconcile_killed::play(s))),
+    ("two_leaders", "two operators both believe that they lead: one change, one map", |s| Box::pin(two_leaders::play(s))),
     ("leaders", "the lead is handed over under a join; certificates expire while nobody leads", |s| Box::pin(leaders::play(s))),
     ("kubectl_only", "installed by kubectl alone, then taken over by helm", |s| Box::pin(kubectl_only::play(s))),
     ("namespace_gone", "a namespace with a cluster goes without any operator", |s| Box::pin(namespace_gone::play(s))),

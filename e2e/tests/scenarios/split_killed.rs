@@ -11,14 +11,13 @@ use serde_json::{Value, json};
 use slotmesh_api::{GossipCell, names};
 use slotmesh_e2e::lookups::LookUps;
 use slotmesh_e2e::record::Record;
-use slotmesh_e2e::stage::{NAMESPACE, OPERATOR_NAMESPACE, OPERATOR_USER, Stage};
+use slotmesh_e2e::stage::{NAMESPACE, Stage};
 use slotmesh_e2e::wait;
 
-use crate::{DEADLINE, Scene, told};
+use crate::{DEADLINE, Scene, operators, policy, told};
 
 /// Just above the lowest limit of a cell.
 const NODES: u8 = 9;
-const POLICY: &str = "slotmesh-e2e-no-part";
 const VERDICTS: &str = "slotmesh_agent_verdicts_total";
 
 /// How far a split is, by what is on record.
@@ -100,15 +99,13 @@ async fn split_under_kills(stage: &Stage, scene: &Scene) -> Result<Vec<Step>> {
     let second = stage.plane.kubectl(&second).await?;
     let no_second = format!("object.metadata.name != '{second}'");
     forbid(stage, parent, &no_second, &second).await?;
-    return_all(stage, &pods)?;
+    operators::start(stage, &pods)?;
     killed_at.push(kill_at(stage, scene, &pods, Step::FirstPart).await?);
 
-    let kinds = "validatingadmissionpolicies,validatingadmissionpolicybindings";
-    let delete = ["delete", kinds, POLICY, "--wait=false"];
-    stage.plane.kubectl(&delete).await?;
-    return_all(stage, &pods)?;
+    policy::lift(stage).await?;
+    operators::start(stage, &pods)?;
     killed_at.push(kill_at(stage, scene, &pods, Step::BothParts).await?);
-    return_all(stage, &pods)?;
+    operators::start(stage, &pods)?;
     wait::until("the split to be done", DEADLINE, async || {
         Ok((step(stage, scene).await? == Step::Done).then_some(()))
     })
@@ -119,58 +116,11 @@ async fn split_under_kills(stage: &Stage, scene: &Scene) -> Result<Vec<Step>> {
 /// Lets nobody create records but those of which the expression holds, and waits until one of that name
 /// is refused.
 async fn forbid(stage: &Stage, parent: &str, expression: &str, refused: &str) -> Result<()> {
-    let metadata = json!({"name": POLICY});
-    let rule = json!({
-        "apiGroups": ["slotmesh.dev"],
-        "apiVersions": ["*"],
-        "operations": ["CREATE"],
-        "resources": ["gossipcells"],
-    });
-    let policy = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicy",
-        "metadata": metadata,
-        "spec": {
-            "matchConstraints": {"resourceRules": [rule]},
-            "validations": [{"expression": expression, "message": "not yet"}],
-        },
-    });
-    let binding = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": metadata,
-        "spec": {"policyName": POLICY, "validationActions": ["Deny"]},
-    });
-    for object in [policy, binding] {
-        let apply = ["apply", "-f", "-"];
-        stage
-            .plane
-            .kubectl_with_input(&apply, &object.to_string())
-            .await?;
-    }
+    policy::set(stage, &[("slotmesh.dev", &["gossipcells"])], expression).await?;
     let get = ["get", "gcell", parent, "-n", NAMESPACE, "-o", "json"];
     let mut probe: Value = serde_json::from_str(&stage.plane.kubectl(&get).await?)?;
     probe["metadata"] = json!({"name": refused, "namespace": NAMESPACE});
-    let create = [
-        "create",
-        "-f",
-        "-",
-        "--dry-run=server",
-        "--as",
-        OPERATOR_USER,
-    ];
-    wait::until("the policy to act", DEADLINE, async || {
-        let tried = stage
-            .plane
-            .kubectl_with_input(&create, &probe.to_string())
-            .await;
-        let complaint = tried
-            .err()
-            .map(|error| format!("{error:#}"))
-            .unwrap_or_default();
-        Ok(complaint.contains("not yet").then_some(()))
-    })
-    .await
+    policy::wait_for(stage, &probe).await
 }
 
 /// Waits for a step and kills the operators; where the split was when all were dead.
@@ -181,26 +131,10 @@ async fn kill_at(stage: &Stage, scene: &Scene, pods: &[String], wanted: Step) ->
         async || Ok((step(stage, scene).await? >= wanted).then_some(())),
     )
     .await?;
-    for pod in pods {
-        stage.operators.hold(OPERATOR_NAMESPACE, pod)?;
-    }
-    wait::until("the operators to be dead", DEADLINE, async || {
-        for operator in stage.operators().await? {
-            if operator.metric("slotmesh_operator_leader").await.is_ok() {
-                return Ok(None);
-            }
-        }
-        Ok(Some(()))
-    })
-    .await?;
+    operators::hold(stage, pods).await?;
     let step = step(stage, scene).await?;
     ensure!(step == wanted, "killed at {step:?} instead of {wanted:?}");
     Ok(step)
-}
-
-fn return_all(stage: &Stage, pods: &[String]) -> Result<()> {
-    pods.iter()
-        .try_for_each(|pod| stage.operators.return_pod(OPERATOR_NAMESPACE, pod))
 }
 
 async fn step(stage: &Stage, scene: &Scene) -> Result<Step> {

@@ -8,7 +8,7 @@ fn at(ms: u64) -> Instant {
 
 /// An edge that heard ten beats, the last of them at 1800 ms.
 fn armed() -> Edge {
-    let mut edge = Edge::new(at(0), BEAT, BEAT);
+    let mut edge = Edge::new(at(0), BEAT);
     for beat in 0..10 {
         assert_eq!(edge.on_beat(at(beat * 200), beat as u32), None);
     }
@@ -74,7 +74,7 @@ fn the_report_of_another_is_looked_into_at_once() {
 
 #[test]
 fn jitter_widens_the_deadline_up_to_five_beats() {
-    let mut edge = Edge::new(at(0), BEAT, BEAT);
+    let mut edge = Edge::new(at(0), BEAT);
     let mut now = 0;
     for beat in 0..60 {
         now += if beat % 2 == 0 { 20 } else { 380 };
@@ -105,11 +105,24 @@ fn failed_clears_after_ten_beats_with_at_most_one_lost() {
 
 #[test]
 fn a_new_edge_waits_for_its_connection_and_is_probed() {
-    let mut edge = Edge::new(at(0), BEAT, Duration::from_secs(2));
+    let mut edge = Edge::new(at(0), BEAT);
     assert_eq!(edge.on_timer(at(1999)), None);
     let (now, action, probes) = run(&mut edge, at(2000));
     assert_eq!((action, probes), (Some(Action::Conclude), 3));
     assert!(now >= at(2120));
+}
+
+/// Whoever beats every two seconds does so because the machines are slow.
+#[test]
+fn who_beats_slowly_is_judged_slowly() {
+    let mut edge = Edge::new(at(0), BEAT * 10);
+    assert_eq!(
+        edge.on_timer(at(5999)),
+        None,
+        "three beats, not two seconds"
+    );
+    let (concluded, _, probes) = run(&mut edge, at(6000));
+    assert_eq!((concluded, probes), (at(6000 + 3 * 400), 3));
 }
 
 #[test]

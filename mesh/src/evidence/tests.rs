@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::map::tests::{keypair, map};
+use slotmesh_map::fixture::{keypair, map};
 
 fn suspect(map: &Map, observer: u16, subject: u16, sequence: u64) -> Evidence {
     let id = |n: u16| map.members[usize::from(n)].id();

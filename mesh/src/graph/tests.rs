@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::map::tests::{map, uid};
+use slotmesh_map::fixture::{map, uid};
 
 #[test]
 fn everybody_has_its_number_of_distinct_observers() {

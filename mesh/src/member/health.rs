@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use crate::edge::{Action, Edge, State};
+use crate::edge::{Action, Edge, State, probe_interval};
 use crate::evidence::{Claim, Evidence};
 use crate::identity::{MemberId, Uid};
 use crate::limits;
 use crate::machine::{ConnectionId, Event, Machine, Output};
 use crate::time::Instant;
-use crate::verdict::{Reports, verdict};
 use crate::wire::{Beat, Datagram, FLAG_DOUBT, FLAG_HEARS_OPERATOR, FLAG_LEAVING};
 
 use super::Mesh;
@@ -209,7 +208,7 @@ impl Mesh {
             }
             return;
         }
-        let train = limits::PROBE_INTERVAL * u32::from(limits::PROBES);
+        let train = probe_interval(self.interval()) * u32::from(limits::PROBES);
         let since = now - (train + self.interval() * 2);
         let well = self.heard_anybody >= since;
         let Some(edge) = self.edges.get_mut(&subject) else {
@@ -308,17 +307,16 @@ impl Mesh {
         if self.deposed || !self.has_caught_up(now) {
             return;
         }
-        let reports = Reports {
-            edges: self.evidence.reports().collect(),
-            leaving: self.evidence.leaving().map(|id| id.uid).collect(),
-            operator: self.graph.operator_may_observe() && self.hears_operator(now),
-        };
-        if reports.edges.is_empty() && self.announced.is_empty() {
-            self.verdict = crate::verdict::Verdict::default();
+        let operator = self.graph.operator_may_observe() && self.hears_operator(now);
+        let map = self.signed.map();
+        let is_calm = self.verdict.failed.is_empty()
+            && self.verdict.unclaimed.is_empty()
+            && self.announced.is_empty();
+        if is_calm && !self.judged.is_outdated(map, &self.evidence, operator) {
             return;
         }
-        self.verdict = verdict(self.signed.map(), &self.graph, &reports);
-        let map = self.signed.map();
+        let judged = self.judged.on(map, &self.graph, &self.evidence, operator);
+        self.verdict.clone_from(judged);
         self.caution.restrain(now, map, &mut self.verdict);
         if !self.may_speak(now, &self.verdict.failed) {
             self.verdict.unclaimed = std::mem::take(&mut self.verdict.failed);

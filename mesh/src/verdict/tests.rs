@@ -5,7 +5,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::*;
-use crate::map::tests::map;
+use slotmesh_map::fixture::map;
 
 fn ids(map: &Map) -> Vec<MemberId> {
     map.members.iter().map(crate::map::Member::id).collect()

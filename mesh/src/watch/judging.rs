@@ -4,7 +4,6 @@
 use crate::evidence::{Claim, Evidence};
 use crate::machine::Event;
 use crate::time::Instant;
-use crate::verdict::{Reports, verdict};
 
 use super::Watch;
 
@@ -43,13 +42,11 @@ impl Watch {
     }
 
     pub(super) fn judge(&mut self, now: Instant) {
-        let reports = Reports {
-            edges: self.evidence.reports().collect(),
-            leaving: self.evidence.leaving().map(|id| id.uid).collect(),
-            operator: self.graph.operator_may_observe(),
-        };
-        let mut verdict = verdict(self.signed.map(), &self.graph, &reports);
-        self.caution.restrain(now, self.signed.map(), &mut verdict);
+        let operator = self.graph.operator_may_observe();
+        let map = self.signed.map();
+        let judged = self.judged.on(map, &self.graph, &self.evidence, operator);
+        let mut verdict = judged.clone();
+        self.caution.restrain(now, map, &mut verdict);
         self.second_look.set(now, &verdict.unclaimed);
         let epoch = self.map().epoch;
         if let Some(event) = self.announced.update(epoch, &verdict.failed) {

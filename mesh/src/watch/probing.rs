@@ -20,7 +20,7 @@ impl Watch {
         if self.graph.operator_may_observe() {
             for uid in self.graph.members() {
                 let kept = self.edges.remove(&uid);
-                let edge = kept.unwrap_or_else(|| Edge::new(now, interval, limits::EDGE_GRACE));
+                let edge = kept.unwrap_or_else(|| Edge::new(now, interval));
                 edges.insert(uid, edge);
             }
         }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::evidence::Claim;
-use crate::map::tests::{keypair, map};
+use slotmesh_map::fixture::{keypair, map};
 
 fn evidence() -> Evidence {
     let map = map(2);

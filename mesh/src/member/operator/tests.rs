@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use super::*;
 use crate::identity::Keypair;
 use crate::machine::{Input, Machine, Output, PeerIdentity};
-use crate::map::tests::{keypair, map, uid};
 use crate::member::MeshConfig;
 use crate::signed::SignedMap;
+use slotmesh_map::fixture::{keypair, map, uid};
 
 const OPERATOR: ConnectionId = ConnectionId(1);
 const PEER: ConnectionId = ConnectionId(2);

@@ -4,10 +4,10 @@ use super::*;
 use crate::identity::Keypair;
 use crate::machine::{Input, Machine, Output, PeerIdentity};
 use crate::map::Delegation;
-use crate::map::tests::{keypair, map, uid};
 use crate::member::MeshConfig;
 use crate::slot::SlotSet;
 use crate::wire::Frame;
+use slotmesh_map::fixture::{keypair, map, uid};
 
 const OPERATOR: ConnectionId = ConnectionId(1);
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::*;
 use crate::identity::MemberId;
 use crate::limits;
-use crate::map::tests::map;
 use crate::member::Loads;
 use crate::sim::{Fault, NodeId, Settings, Simulation};
+use slotmesh_map::fixture::map;
 
 #[test]
 fn an_older_map_in_force_is_seen() {

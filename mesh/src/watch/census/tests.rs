@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::map::tests::{map, uid};
+use slotmesh_map::fixture::{map, uid};
 
 #[test]
 fn everybody_has_to_say_that_it_has_the_map() {

@@ -61,7 +61,7 @@ fn mac(map: &Map, key: &SealKey) -> Hmac<Sha256> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::map::tests::map;
+    use crate::fixture::map;
 
     #[test]
     fn a_seal_holds_for_its_map_and_key_only() {

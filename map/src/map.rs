@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::identity::{Epoch, MemberId, PublicKey, Uid};
 use crate::limits;
-use crate::slot::{Slot, SlotSet};
+use crate::slot::{SLOT_COUNT, Slot, SlotSet};
 
 use cells::Cells;
 pub use cells::{Delegation, DirectoryEntry};
@@ -325,16 +325,21 @@ impl Map {
 
     /// No slot has two owners or belongs to another cell.
     fn validate_slots(&self) -> Result<(), MapError> {
-        let mut taken = SlotSet::empty();
+        let mut taken = vec![false; SLOT_COUNT.into()];
         for (_, owner) in self.owners() {
-            for (first, last) in owner.slots.ranges() {
-                if taken.overlaps_range(first, last) {
+            for slot in owner.slots.iter() {
+                let taken = taken.get_mut(usize::from(slot.number()));
+                if taken.is_none_or(|taken| std::mem::replace(taken, true)) {
                     return Err(inconsistent("a slot has two owners", &owner.name));
                 }
-                taken.insert_range(first, last);
             }
         }
-        if !taken.difference(&self.slots).is_empty() {
+        for slot in self.slots.iter() {
+            if let Some(taken) = taken.get_mut(usize::from(slot.number())) {
+                *taken = false;
+            }
+        }
+        if taken.contains(&true) {
             return Err(MapError::Inconsistent(
                 "an owner holds a slot of another cell".into(),
             ));

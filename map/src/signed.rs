@@ -3,16 +3,18 @@
 //! The signature covers the canonical form of the whole map, so a difference needs no trust: it is
 //! applied, and what comes out either verifies or is refused.
 
-use std::collections::BTreeSet;
+mod difference;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::identity::{Epoch, Keypair, PublicKey, Signature, Uid};
+use crate::identity::{Keypair, PublicKey, Signature, Uid};
 use crate::limits;
-use crate::map::{Delegation, DirectoryEntry, Map, MapError, Member, Protocol};
-use crate::slot::SlotSet;
+use crate::map::{Map, MapError};
+
+use difference::Difference;
 
 const DOMAIN: &str = "slotmesh map v1";
 /// zstd's fastest usual level: a map of 1000 members compresses in a few milliseconds.
@@ -37,22 +39,6 @@ impl PartialEq for SignedMap {
 struct Whole {
     signature: Signature,
     map: Vec<u8>,
-}
-
-/// What differs between two maps of one cell: everything but the members in full, and of the members
-/// those that changed.
-#[derive(Serialize, Deserialize)]
-struct Difference {
-    signature: Signature,
-    base_sha256: [u8; 32],
-    era: u32,
-    epoch: Epoch,
-    slots: SlotSet,
-    protocol: Protocol,
-    removed: Vec<Uid>,
-    changed: Vec<Member>,
-    delegation: Vec<Delegation>,
-    directory: Vec<DirectoryEntry>,
 }
 
 impl SignedMap {
@@ -105,32 +91,8 @@ impl SignedMap {
     /// What differs from `older`, for the wire.
     #[must_use]
     pub fn difference_from(&self, older: &SignedMap) -> Vec<u8> {
-        let removed = older
-            .map
-            .members
-            .iter()
-            .filter(|member| self.map.member(member.uid).is_none())
-            .map(|member| member.uid)
-            .collect();
-        let changed = self
-            .map
-            .members
-            .iter()
-            .filter(|member| older.map.member(member.uid) != Some(*member))
-            .cloned()
-            .collect();
-        let difference = Difference {
-            signature: self.signature,
-            base_sha256: older.sha256,
-            era: self.map.era,
-            epoch: self.map.epoch,
-            slots: self.map.slots.clone(),
-            protocol: self.map.protocol,
-            removed,
-            changed,
-            delegation: self.map.delegation.clone(),
-            directory: self.map.directory.clone(),
-        };
+        let (base, sha256) = (&older.map, older.sha256);
+        let difference = Difference::between(base, sha256, &self.map, self.signature);
         compress(&postcard::to_stdvec(&difference).unwrap_or_default())
     }
 
@@ -144,29 +106,9 @@ impl SignedMap {
         if difference.base_sha256 != base.sha256 {
             return Err(MapError::WrongBase);
         }
-        let changed = difference.changed.iter().map(|member| member.uid);
-        let replaced: BTreeSet<Uid> = difference.removed.iter().copied().chain(changed).collect();
-        let mut members: Vec<Member> = base
-            .map
-            .members
-            .iter()
-            .filter(|member| !replaced.contains(&member.uid))
-            .cloned()
-            .collect();
-        members.extend(difference.changed.iter().cloned());
-        members.sort_by(|a, b| a.name.cmp(&b.name));
-        let map = Map {
-            cluster: base.map.cluster,
-            cell: base.map.cell.clone(),
-            era: difference.era,
-            epoch: difference.epoch,
-            slots: difference.slots,
-            protocol: difference.protocol,
-            members,
-            delegation: difference.delegation,
-            directory: difference.directory,
-        };
-        verify(map, difference.signature, base.map.cluster, keys)
+        let signature = difference.signature;
+        let map = difference.apply_to(&base.map)?;
+        verify(map, signature, base.map.cluster, keys)
     }
 }
 

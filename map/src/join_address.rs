@@ -62,7 +62,7 @@ fn parts(number: u64, address: SocketAddr) -> ([u8; 8], String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::map::tests::{keypair, uid};
+    use crate::fixture::{keypair, uid};
 
     #[test]
     fn only_the_operators_word_counts_and_only_for_its_cluster() {

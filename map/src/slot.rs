@@ -2,7 +2,6 @@
 //!
 //! Source: Redis Cluster specification, "Key distribution model" and "Hash tags".
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -72,8 +71,8 @@ fn crc16(bytes: &[u8]) -> u16 {
 /// text.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotSet {
-    /// First slot of a run -> last slot of it. Runs neither touch nor overlap.
-    runs: BTreeMap<u16, u16>,
+    /// First and last slot of each run, ascending. Runs neither touch nor overlap.
+    runs: Vec<(u16, u16)>,
 }
 
 /// A text that names no set of slots.
@@ -94,17 +93,15 @@ impl SlotSet {
     /// No slot.
     #[must_use]
     pub const fn empty() -> Self {
-        Self {
-            runs: BTreeMap::new(),
-        }
+        Self { runs: Vec::new() }
     }
 
     /// Every slot.
     #[must_use]
     pub fn full() -> Self {
-        let mut set = Self::empty();
-        set.runs.insert(0, SLOT_COUNT - 1);
-        set
+        Self {
+            runs: vec![(0, SLOT_COUNT - 1)],
+        }
     }
 
     /// Adds the slots from `first` to `last`, both included; what lies outside 0..=16383 is ignored.
@@ -113,19 +110,18 @@ impl SlotSet {
         if first > last {
             return;
         }
-        let touching: Vec<(u16, u16)> = self
-            .runs
-            .range(..=last.saturating_add(1))
-            .rev()
-            .map(|(start, end)| (*start, *end))
-            .take_while(|(_, end)| end.saturating_add(1) >= first)
-            .collect();
+        let is_below = |(_, end): &(u16, u16)| end.saturating_add(1) < first;
+        let from = self.runs.partition_point(is_below);
+        let beyond = last.saturating_add(1);
+        let touching = self.runs.iter().skip(from);
+        let touching = touching.take_while(|(start, _)| *start <= beyond);
+        let mut to = from;
         for (start, end) in touching {
-            self.runs.remove(&start);
-            first = first.min(start);
-            last = last.max(end);
+            first = first.min(*start);
+            last = last.max(*end);
+            to += 1;
         }
-        self.runs.insert(first, last);
+        self.runs.splice(from..to, [(first, last)]);
     }
 
     /// Adds one slot.
@@ -136,10 +132,7 @@ impl SlotSet {
     /// Whether the slot is in the set.
     #[must_use]
     pub fn contains(&self, slot: Slot) -> bool {
-        self.runs
-            .range(..=slot.0)
-            .next_back()
-            .is_some_and(|(_, end)| *end >= slot.0)
+        self.overlaps_range(slot.0, slot.0)
     }
 
     /// How many slots it holds.
@@ -156,7 +149,7 @@ impl SlotSet {
 
     /// Its runs, ascending, as (first, last).
     pub fn ranges(&self) -> impl Iterator<Item = (u16, u16)> + '_ {
-        self.runs.iter().map(|(start, end)| (*start, *end))
+        self.runs.iter().copied()
     }
 
     /// Its slots, ascending.
@@ -165,33 +158,25 @@ impl SlotSet {
             .flat_map(|(start, end)| (start..=end).map(Slot))
     }
 
-    /// The runs from the last that starts at or before `start` up to `end`: every run that overlaps
-    /// `start..=end` is among them, and at most one more.
+    /// The runs that overlap `start..=end`.
     fn runs_near(&self, start: u16, end: u16) -> impl Iterator<Item = (u16, u16)> + '_ {
-        let from = self.runs.range(..=start).next_back();
-        let from = from.map_or(start, |(first, _)| *first);
-        self.runs
-            .range(from..=end.max(from))
-            .map(|(first, last)| (*first, *last))
+        let from = self.runs.partition_point(|(_, last)| *last < start);
+        let runs = self.runs.iter().skip(from).copied();
+        runs.take_while(move |(first, _)| *first <= end)
     }
 
     /// Whether the set holds a slot from `first` to `last`.
     #[must_use]
     pub fn overlaps_range(&self, first: u16, last: u16) -> bool {
-        first <= last
-            && self
-                .runs_near(first, last)
-                .any(|(_, run_last)| run_last >= first)
+        first <= last && self.runs_near(first, last).next().is_some()
     }
 
     /// Slots that are in either.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        let mut set = self.clone();
-        for (start, end) in other.ranges() {
-            set.insert_range(start, end);
-        }
-        set
+        let mut all = [self.runs.as_slice(), &other.runs].concat();
+        all.sort_unstable();
+        all.into_iter().collect()
     }
 
     /// Slots that are in both.
@@ -200,9 +185,7 @@ impl SlotSet {
         let mut set = Self::empty();
         for (start, end) in self.ranges() {
             for (other_start, other_end) in other.runs_near(start, end) {
-                if other_end >= start {
-                    set.insert_range(start.max(other_start), end.min(other_end));
-                }
+                set.insert_range(start.max(other_start), end.min(other_end));
             }
         }
         set
@@ -216,9 +199,6 @@ impl SlotSet {
             let mut next = Some(start);
             for (other_start, other_end) in other.runs_near(start, end) {
                 let Some(from) = next else { break };
-                if other_end < from {
-                    continue;
-                }
                 if other_start > from {
                     set.insert_range(from, other_start - 1);
                 }
@@ -302,7 +282,7 @@ impl FromStr for SlotSet {
             if start > end || start < lowest {
                 return Err(SlotSetError::NotAscending(shorten(part)));
             }
-            set.runs.insert(start, end);
+            set.runs.push((start, end));
             lowest = end.saturating_add(2);
         }
         Ok(set)
@@ -344,7 +324,7 @@ impl<'de> Deserialize<'de> for SlotSet {
                     "slot runs must ascend and not touch",
                 ));
             }
-            set.runs.insert(start, end);
+            set.runs.push((start, end));
             lowest = end.saturating_add(2);
         }
         Ok(set)

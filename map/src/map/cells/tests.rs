@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
-use crate::map::tests::map;
+use crate::fixture::map;
 
 fn part(cell: &str, slots: &str) -> Delegation {
     Delegation {

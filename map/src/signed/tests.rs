@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::map::tests::{keypair, map, member, uid};
+use crate::fixture::{after_a_death, as_json, keypair, map, member, realistic, uid};
+use crate::map::Member;
+use crate::slot::SlotSet;
 
 fn operator() -> Keypair {
     keypair(u16::MAX)
@@ -144,6 +146,55 @@ fn a_difference_tells_every_kind_of_change() {
         let applied = SignedMap::apply(&old, &new.difference_from(&old), &keys());
         assert_eq!(applied, Ok(new), "{name}");
     }
+}
+
+/// What the sizes of DESIGN's cells cost on the wire. (The example `wire_size` prints more.)
+#[test]
+fn maps_are_small_on_the_wire() {
+    const WHOLE_OF_1000_MAX: usize = 96 * 1024;
+    const DEATH_MAX: usize = 2 * 1024;
+    for (members, owners) in [(250, 1), (1000, 1), (1000, 4)] {
+        let map = signed(realistic(members, owners));
+        let next = signed(after_a_death(map.map(), members / 2));
+        let (whole, death) = (map.encode().len(), next.difference_from(&map).len());
+        let json = as_json(map.map()).len();
+        println!("{members} x {owners}: JSON {json} B, whole {whole} B, one death {death} B");
+        assert!(whole * 3 < json, "{whole} of {json}");
+        assert!(death <= DEATH_MAX, "{death}");
+        assert!(owners > 1 || whole <= WHOLE_OF_1000_MAX, "{whole}");
+    }
+}
+
+/// The forms themselves, before zstd (whose bytes may differ between its versions).
+#[test]
+fn golden_wire_forms() {
+    let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("{b:02x}")).collect() };
+    let old = signed(map(2));
+    let plain = |bytes: &[u8]| zstd::bulk::decompress(bytes, limits::FRAME_BYTES_MAX).unwrap();
+    let whole = plain(&old.encode());
+    let canonical = old.map().canonical();
+    assert_eq!(&whole[..64], old.signature.as_bytes());
+    assert_eq!(
+        whole[64..66],
+        [
+            (canonical.len() % 128 + 128) as u8,
+            (canonical.len() / 128) as u8
+        ]
+    );
+    assert_eq!(whole[66..], canonical);
+    let difference = plain(&signed(after_a_death(old.map(), 1)).difference_from(&old));
+    let head = [
+        signed(after_a_death(old.map(), 1)).signature.as_bytes(),
+        &old.sha256[..],
+    ]
+    .concat();
+    assert_eq!(difference[..96], head);
+    // era 0, epoch 101, slots and protocol as before, removed [1], moved [(0, 0, 8192-16383, none)],
+    // nobody changed, delegation and directory as before
+    assert_eq!(
+        hex(&difference[96..]),
+        "006500000101010000018040ff7f00000000"
+    );
 }
 
 #[test]

@@ -1,0 +1,67 @@
+//! When changes become a map: what happens within a window is one epoch.
+//!
+//! ```text
+//!   change ──▶ open ──── BATCH after the first change ────────────▶ due
+//!                │  a join: BATCH after the last join, CROWD at most
+//!                │  a death: BATCH after it at the latest
+//! ```
+//!
+//! A death is waited for by all of its slots' users; a crowd of agents that start together is better
+//! listed once than one by one, because every map costs every member.
+
+use std::time::Duration;
+
+use slotmesh_mesh::time::Instant;
+
+/// Joins and deaths within that time are one epoch.
+pub const BATCH: Duration = Duration::from_millis(300);
+/// A window is held open for further joins that long at most.
+pub const CROWD: Duration = Duration::from_millis(1500);
+
+/// The window that is open, if one is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Batch(Option<Open>);
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    began: Instant,
+    ends: Instant,
+}
+
+impl Batch {
+    /// When the window closes.
+    pub(super) fn ends(self) -> Option<Instant> {
+        self.0.map(|open| open.ends)
+    }
+
+    /// Something changed.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.0.get_or_insert(Open {
+            began: now,
+            ends: now + BATCH,
+        });
+    }
+
+    /// One more joined, and nobody waits for anything else.
+    pub(super) fn hold_for_joins(&mut self, now: Instant) {
+        self.begin(now);
+        if let Some(open) = &mut self.0 {
+            open.ends = (now + BATCH).min(open.began + CROWD).max(open.ends);
+        }
+    }
+
+    /// Somebody died: that waits for no crowd.
+    pub(super) fn hasten(&mut self, now: Instant) {
+        self.begin(now);
+        if let Some(open) = &mut self.0 {
+            open.ends = open.ends.min(now + BATCH);
+        }
+    }
+
+    pub(super) fn close(&mut self) {
+        self.0 = None;
+    }
+}
+
+#[cfg(test)]
+mod tests;

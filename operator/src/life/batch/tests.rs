@@ -1,0 +1,51 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+
+use crate::life::tests::{at, candidate, id, running, step};
+
+#[test]
+fn a_crowd_is_listed_at_once_and_a_death_does_not_wait_for_it() {
+    let mut life = running(4);
+    for n in 5..=8 {
+        life.join(at(2000 + u64::from(n - 5) * 250), candidate(n, n));
+    }
+    assert_eq!(
+        life.next_deadline(),
+        Some(at(3050)),
+        "300 ms after the last"
+    );
+    life.verdict(at(2800), BTreeSet::from([id(&life, 2)]));
+    assert_eq!(life.next_deadline(), Some(at(3050)), "no later");
+    let proposal = step(&mut life, 3050);
+    assert_eq!((proposal.joined.len(), proposal.failed.len()), (4, 1));
+
+    let mut life = running(4);
+    for n in 5..=12 {
+        life.join(at(2000 + u64::from(n - 5) * 250), candidate(n, n));
+    }
+    assert_eq!(life.next_deadline(), Some(at(3500)), "not for ever");
+    life.verdict(at(3100), BTreeSet::from([id(&life, 2)]));
+    assert_eq!(
+        life.next_deadline(),
+        Some(at(3400)),
+        "nor for long with a death"
+    );
+}
+
+/// Somebody who touches the record again and again does not put off what is to be written.
+#[test]
+fn reading_the_same_record_again_does_not_keep_a_window_open() {
+    let mut life = running(4);
+    life.verdict(at(2000), BTreeSet::from([id(&life, 2)]));
+    let same = life.map().cloned();
+    for touched in [2100, 2200, 2299] {
+        life.reload(same.clone(), at(touched));
+    }
+    assert_eq!(life.next_deadline(), Some(at(2300)));
+    let proposal = life.propose(at(2300), 0, 0).unwrap().unwrap();
+    // The write met another: it is tried again.
+    life.reload(same, at(2301));
+    assert_eq!(life.next_deadline(), Some(at(2601)));
+    assert_eq!(step(&mut life, 2601).map, proposal.map);
+}
