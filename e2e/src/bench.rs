@@ -1,4 +1,4 @@
-//! `bench main` and `bench operator`: what SlotMesh promises, measured on this machine, part by part.
+//! `bench main`, `bench operator` and `bench mesh`: what SlotMesh promises, measured on this machine, part by part.
 //!
 //! Each part sets a stage of its own, so none depends on what another left, and its rows go into
 //! `target/report/<table>.json` as soon as it is done.
@@ -8,6 +8,7 @@ mod cost;
 mod figures;
 mod kills;
 mod load;
+mod mesh;
 mod moves;
 mod operator;
 mod promises;
@@ -29,6 +30,9 @@ pub enum Bench {
     /// Measures what is promised of the product on Kubernetes: operator, roll-outs, splits, floods.
     #[command(after_help = operator::HELP)]
     Operator(operator::Arguments),
+    /// Measures the health mesh beside its peers, live on this machine: memberlist and Redis's bus.
+    #[command(after_help = mesh::HELP)]
+    Mesh(mesh::Arguments),
 }
 
 /// Runs it; whether every part came to its end and met its aims.
@@ -39,6 +43,7 @@ pub async fn run(bench: &Bench) -> Result<bool> {
     match bench {
         Bench::Main(arguments) => table::run(arguments).await,
         Bench::Operator(arguments) => table::run(arguments).await,
+        Bench::Mesh(arguments) => table::run(arguments).await,
     }
 }
 

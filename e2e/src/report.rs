@@ -30,6 +30,9 @@ pub struct Row {
     /// Less was done than the aim asks for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shortened: bool,
+    /// The single figures that it comes from, in its unit and in the order in which they were measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<f64>,
     /// Of what; empty when unknown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub commit: String,
@@ -47,6 +50,12 @@ impl Report {
     pub fn at_most(&mut self, case: impl Into<String>, value: f64, unit: &str, aim: f64) {
         let promised = format!("<= {aim} {unit}");
         self.push(case.into(), value, unit, promised, Some(value <= aim));
+    }
+
+    /// A figure that must reach its aim.
+    pub fn at_least(&mut self, case: impl Into<String>, value: f64, unit: &str, aim: f64) {
+        let promised = format!(">= {aim} {unit}");
+        self.push(case.into(), value, unit, promised, Some(value >= aim));
     }
 
     /// A figure that must be exactly its aim.
@@ -71,6 +80,7 @@ impl Report {
             measured_at: Timestamp::now(),
             note: String::new(),
             shortened: false,
+            samples: Vec::new(),
             commit: String::new(),
         });
     }
@@ -79,6 +89,13 @@ impl Report {
     pub fn note(&mut self, note: impl Into<String>) {
         if let Some(row) = self.rows.last_mut() {
             row.note = note.into();
+        }
+    }
+
+    /// The single figures that the row that was added last comes from.
+    pub fn samples(&mut self, samples: Vec<f64>) {
+        if let Some(row) = self.rows.last_mut() {
+            row.samples = samples;
         }
     }
 

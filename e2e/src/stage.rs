@@ -421,7 +421,8 @@ fn images() -> Result<BTreeMap<String, PathBuf>> {
     Ok(images)
 }
 
-fn binary(name: &str) -> Result<PathBuf> {
+/// A program of this build, beside our own.
+pub(crate) fn binary(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let mut folders = own.ancestors().skip(1).take(2);
     let found = folders.find_map(|folder: &Path| {

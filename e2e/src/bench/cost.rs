@@ -1,6 +1,7 @@
 //! What each of 30 agents costs: CPU and memory as the kernel counts them, bytes and connections as the
 //! agents count them, with the headers that the network carries too.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -52,7 +53,7 @@ impl Traffic {
 
 /// One agent at one moment.
 #[derive(Clone, Copy, Debug)]
-struct Sample {
+pub(super) struct Sample {
     usage: Usage,
     sent: Traffic,
     received: Traffic,
@@ -69,7 +70,7 @@ pub(super) async fn measure(report: &mut Report) -> Result<()> {
         Ok((before, sample(scene).await?))
     })
     .await?;
-    add_rows(report, &before, &after)
+    add_rows(report, "an agent of 30", &before, &after)
 }
 
 /// Waits until the mesh has formed: its handshakes are not what an agent at rest costs.
@@ -90,13 +91,12 @@ async fn steady(scene: &Scene<'_>) -> Result<()> {
     .await
 }
 
-async fn sample(scene: &Scene<'_>) -> Result<Vec<Sample>> {
-    let mut all = Vec::new();
-    for (agent, metrics) in scene.agents.iter().zip(scene.metrics().await?) {
-        let pid = scene.stage.pid_of(&agent.name)?;
+impl Sample {
+    /// A process, and what it counts.
+    pub(super) fn of(pid: u32, metrics: &BTreeMap<String, f64>) -> Result<Self> {
         let value = |name: &str| {
             let found = metrics.get(name).copied();
-            found.with_context(|| format!("{} has no metric {name}", agent.name))
+            found.with_context(|| format!("no metric {name}"))
         };
         let traffic = |[bytes, datagrams]: [&str; 2]| -> Result<Traffic> {
             Ok(Traffic {
@@ -104,23 +104,45 @@ async fn sample(scene: &Scene<'_>) -> Result<Vec<Sample>> {
                 datagrams: value(datagrams)?,
             })
         };
-        all.push(Sample {
+        Ok(Self {
             usage: Usage::of(pid)?,
             sent: traffic(SENT)?,
             received: traffic(RECEIVED)?,
             connections: value(CONNECTIONS)?,
-        });
+        })
+    }
+
+    /// KB/s sent since then, with headers, and the share of a core in percent.
+    pub(super) fn rates_since(&self, before: &Self) -> Result<(f64, f64)> {
+        let seconds = self.usage.seconds_since(&before.usage);
+        let cpu = self.usage.cpu_percent_since(&before.usage)?;
+        Ok((self.sent.rates(before.sent, seconds).0, cpu))
+    }
+}
+
+async fn sample(scene: &Scene<'_>) -> Result<Vec<Sample>> {
+    let mut all = Vec::new();
+    for (agent, metrics) in scene.agents.iter().zip(scene.metrics().await?) {
+        let pid = scene.stage.pid_of(&agent.name)?;
+        let sample = Sample::of(pid, &metrics);
+        all.push(sample.with_context(|| agent.name.clone())?);
     }
     Ok(all)
 }
 
-fn add_rows(report: &mut Report, before: &[Sample], after: &[Sample]) -> Result<()> {
+/// The rows of `who`: the most of each figure beside its aim.
+pub(super) fn add_rows(
+    report: &mut Report,
+    who: &str,
+    before: &[Sample],
+    after: &[Sample],
+) -> Result<()> {
     let (mut cpu, mut sent, mut received) = (Vec::new(), Vec::new(), Vec::new());
     let mut bare = Vec::new();
     for (before, after) in before.iter().zip(after) {
         let seconds = after.usage.seconds_since(&before.usage);
         let used = after.usage.cpu_percent_since(&before.usage);
-        cpu.push(used.context("an agent of 30")?);
+        cpu.push(used.with_context(|| who.to_owned())?);
         let (out, out_bare) = after.sent.rates(before.sent, seconds);
         sent.push(out);
         bare.push(out_bare);
@@ -139,7 +161,7 @@ fn add_rows(report: &mut Report, before: &[Sample], after: &[Sample]) -> Result<
         ("resident memory", &resident, "MiB", 20.0),
     ] {
         report.at_most(
-            format!("an agent of 30, {what}: the most"),
+            format!("{who}, {what}: the most"),
             largest(figures),
             unit,
             aim,
@@ -156,7 +178,7 @@ fn add_rows(report: &mut Report, before: &[Sample], after: &[Sample]) -> Result<
         report.note(format!("mean {:.3}{more}", mean(figures)));
     }
     report.plain(
-        "an agent of 30, bytes in: the most",
+        format!("{who}, bytes in: the most"),
         largest(&received),
         "KB/s",
     );
