@@ -68,11 +68,12 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    /// QUIC application error code.
+    /// QUIC application error code. None is 0: that is what quinn sends by itself when a connection is
+    /// dropped, and it must not be taken for a word of the peer's.
     #[must_use]
     pub const fn code(self) -> u32 {
         match self {
-            Self::GoingAway => 0,
+            Self::GoingAway => 7,
             Self::NotInMap => 1,
             Self::Replaced => 2,
             Self::ProtocolError => 3,
