@@ -44,7 +44,7 @@ pub(crate) struct Metrics {
 /// Counters that follow the machine's own: (name, help, value).
 type Total = (&'static str, &'static str, fn(&Counters) -> u64);
 
-const TOTALS: [Total; 13] = [
+const TOTALS: [Total; 14] = [
     (
         "slotmesh_agent_heartbeats_sent_total",
         "Heartbeats sent, one for each observer.",
@@ -79,6 +79,11 @@ const TOTALS: [Total; 13] = [
         "slotmesh_agent_maps_applied_total",
         "Newer maps taken into force.",
         |c| c.maps_applied,
+    ),
+    (
+        "slotmesh_agent_hints_total",
+        "Hints that a subject's process is gone (refused port, clean close), as far as they counted.",
+        |c| c.hints,
     ),
     (
         "slotmesh_agent_maps_received_total",

@@ -45,7 +45,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// Shares of the members that a map's way is told by.
-    pub(crate) const SHARES: [&str; 3] = ["half", "99 percent", "all"];
+    pub(crate) const SHARES: [&str; 3] = ["0.5", "0.99", "1"];
 
     /// Registers all of them, and those of the process.
     ///

@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::identity::MemberId;
+use crate::evidence::{Evidence, EvidenceError, EvidenceStore};
+use crate::graph::Graph;
+use crate::identity::{MemberId, PublicKey};
 use crate::limits;
 use crate::map::Map;
 use crate::time::Instant;
@@ -36,6 +38,30 @@ impl Budget {
         *spent -= leaks;
         *since = *since + leak * leaks;
         *spent < limits::STATEMENTS_BURST
+    }
+
+    /// Whether a statement of somebody is to be taken in; false when it is no news. What passes is spent.
+    ///
+    /// # Errors
+    /// When the budget is exhausted, before any signature is verified, or as [`Evidence::check`].
+    pub fn vet(
+        &mut self,
+        now: Instant,
+        item: &Evidence,
+        held: &EvidenceStore,
+        (map, graph): (&Map, &Graph),
+        operator: &[PublicKey],
+    ) -> Result<bool, EvidenceError> {
+        if !held.is_news(item) {
+            return Ok(false);
+        }
+        let interval = Duration::from_millis(map.protocol.heartbeat_interval_ms.into());
+        if !self.has_room(now, item.signer, interval) {
+            return Err(EvidenceError::Budget);
+        }
+        item.check(map, graph, operator)?;
+        self.spend(now, item.signer);
+        Ok(true)
     }
 
     /// One was taken. Only of what is signed: nobody spends what is another's.

@@ -14,7 +14,7 @@ pub(super) mod reports;
 use std::collections::BTreeSet;
 
 use crate::edge::Edge;
-use crate::evidence::{Claim, Evidence, EvidenceError, SummaryEntry};
+use crate::evidence::{Claim, Evidence, SummaryEntry};
 use crate::identity::{Epoch, Uid};
 use crate::limits;
 use crate::machine::{ConnectionId, Output};
@@ -102,22 +102,13 @@ impl Mesh {
         let mut news = Vec::new();
         self.counters.evidence_copies += evidence.len() as u64;
         for item in evidence {
-            if !self.evidence.is_news(&item) {
-                continue;
-            }
-            if !self.budget.has_room(now, item.signer, self.interval()) {
-                self.counters.refuse(EvidenceError::Budget.category());
-                continue;
-            }
-            if let Err(error) = item.check(self.signed.map(), &self.graph, &self.config.map_keys) {
-                // Between two epochs that is usual; the digest brings it back.
-                self.counters.refuse(error.category());
-                continue;
-            }
-            self.budget.spend(now, item.signer);
-            match self.evidence.insert(item) {
+            let grounds = (&**self.signed.map(), &self.graph);
+            let keys = &self.config.map_keys;
+            let vetted = self.budget.vet(now, &item, &self.evidence, grounds, keys);
+            match vetted.and_then(|news| Ok(news && self.evidence.insert(item)?)) {
                 Ok(true) => news.push(item),
                 Ok(false) => {}
+                // Between two epochs that is usual; the digest brings it back.
                 Err(error) => self.counters.refuse(error.category()),
             }
         }

@@ -99,8 +99,8 @@ impl Watch {
         }
     }
 
-    /// Whom to be connected to: all of a small cell; else one reporter in each zone, lowest on ring 0
-    /// first, filled up with voters, then with anybody, when those do not answer.
+    /// Whom to be connected to: all of a small cell; else [`limits::REPORTERS`], the lowest on ring 0 of
+    /// different zones first, then voters, then anybody who answers.
     pub(super) fn reporters(&self, now: Instant) -> Vec<Uid> {
         if self.graph.operator_may_observe() {
             return self.graph.members().collect();

@@ -1,7 +1,7 @@
 //! The operator's verdict: evidence comes in, is checked as members check it, and is judged by the same
 //! function.
 
-use crate::evidence::{Claim, Evidence, EvidenceError};
+use crate::evidence::{Claim, Evidence};
 use crate::machine::Event;
 use crate::time::Instant;
 
@@ -11,19 +11,13 @@ impl Watch {
     pub(super) fn on_evidence(&mut self, now: Instant, evidence: Vec<Evidence>) {
         let keys = self.keys();
         for item in evidence {
-            if !self.evidence.is_news(&item) {
-                continue;
+            let grounds = (&**self.signed.map(), &self.graph);
+            let vetted = self.budget.vet(now, &item, &self.evidence, grounds, &keys);
+            match vetted {
+                Ok(true) => self.take_in(item),
+                Ok(false) => {}
+                Err(error) => self.counters.refuse(error.category()),
             }
-            if !self.budget.has_room(now, item.signer, self.interval()) {
-                self.counters.refuse(EvidenceError::Budget.category());
-                continue;
-            }
-            if let Err(error) = item.check(self.signed.map(), &self.graph, &keys) {
-                self.counters.refuse(error.category());
-                continue;
-            }
-            self.budget.spend(now, item.signer);
-            self.take_in(item);
         }
         self.judge(now);
     }
