@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::network::PACKET_PAYLOAD;
 use super::{Happening, NodeId, OPERATOR, ProcessId, Simulation};
 use crate::limits;
 use crate::machine::{ConnectionId, Disconnect, Input, PeerIdentity};
@@ -80,13 +81,67 @@ pub(super) struct Message {
     from: EndId,
     bytes: Vec<u8>,
     attempts: u32,
+    /// Packets of it that did not arrive yet.
+    missing: usize,
 }
 
 impl Message {
     fn again(&self) -> Self {
         Self {
             attempts: self.attempts + 1,
+            missing: packets(&self.bytes),
             ..self.clone()
+        }
+    }
+}
+
+fn packets(bytes: &[u8]) -> usize {
+    bytes.len().div_ceil(PACKET_PAYLOAD).max(1)
+}
+
+/// All connections, by number: a number is never used again.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    /// The first number that is still kept, and all from there on.
+    first: u64,
+    all: VecDeque<Option<Box<Connection>>>,
+}
+
+impl Connections {
+    pub(super) fn insert(&mut self, connection: Connection) -> u64 {
+        self.all.push_back(Some(Box::new(connection)));
+        self.first + self.all.len() as u64 - 1
+    }
+
+    fn index(&self, number: u64) -> Option<usize> {
+        usize::try_from(number.checked_sub(self.first)?).ok()
+    }
+
+    fn get(&self, number: u64) -> Option<&Connection> {
+        self.all.get(self.index(number)?)?.as_deref()
+    }
+
+    fn get_mut(&mut self, number: u64) -> Option<&mut Connection> {
+        let index = self.index(number)?;
+        self.all.get_mut(index)?.as_deref_mut()
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = u64> + '_ {
+        let numbered = (self.first..).zip(&self.all);
+        numbered
+            .filter(|(_, kept)| kept.is_some())
+            .map(|(id, _)| id)
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Connection) -> bool) {
+        for place in &mut self.all {
+            if place.as_deref().is_some_and(|connection| !keep(connection)) {
+                *place = None;
+            }
+        }
+        while self.all.front().is_some_and(Option::is_none) {
+            self.all.pop_front();
+            self.first += 1;
         }
     }
 }
@@ -115,11 +170,15 @@ impl End {
             waiting: VecDeque::new(),
         }
     }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.state == State::Up
+    }
 }
 
 impl Simulation {
     pub(super) fn end(&self, id: EndId) -> Option<&End> {
-        let connection = self.connections.get(&id.connection)?;
+        let connection = self.connections.get(id.connection)?;
         Some(if id.accepted {
             &connection.accepted
         } else {
@@ -128,7 +187,7 @@ impl Simulation {
     }
 
     fn end_mut(&mut self, id: EndId) -> Option<&mut End> {
-        let connection = self.connections.get_mut(&id.connection)?;
+        let connection = self.connections.get_mut(id.connection)?;
         Some(if id.accepted {
             &mut connection.accepted
         } else {
@@ -153,8 +212,11 @@ impl Simulation {
         let Some((here, there)) = self.sending_nodes(from) else {
             return;
         };
-        if self.network.passes(here, there) {
-            let at = self.now + self.network.latency();
+        let (first, again) = self.network.carry(self.now, here, there, bytes.len());
+        if let Some(at) = again {
+            self.arrive(at, from.other(), Arrival::Datagram(bytes.clone()));
+        }
+        if let Some(at) = first {
             self.arrive(at, from.other(), Arrival::Datagram(bytes));
         }
     }
@@ -200,6 +262,7 @@ impl Simulation {
             end.under_way += 1;
             self.transmit(Message {
                 from,
+                missing: packets(&bytes),
                 bytes,
                 attempts: 0,
             });
@@ -210,12 +273,20 @@ impl Simulation {
         let Some((here, there)) = self.sending_nodes(message.from) else {
             return;
         };
-        if !self.is_frozen(here) && self.network.passes(here, there) {
-            let mut at = self.now + self.network.latency();
-            if let Some(State::Opening(up)) = self.end(message.from.other()).map(|end| end.state) {
-                at = at.max(up);
+        if !self.is_frozen(here) {
+            let (now, bytes) = (self.now, message.bytes.len());
+            let (lost, last) = self
+                .network
+                .carry_packets(now, here, there, bytes, message.missing);
+            message.missing = lost;
+            if lost == 0 {
+                let other = self.end(message.from.other()).map(|end| end.state);
+                let at = match other {
+                    Some(State::Opening(up)) => last.max(up),
+                    _ => last,
+                };
+                return self.schedule.push(at, Happening::Message(message));
             }
-            return self.schedule.push(at, Happening::Message(message));
         }
         let pause = resend_pause(message.attempts);
         message.attempts += 1;
@@ -234,17 +305,21 @@ impl Simulation {
         let Some(process) = self.end(goal).map(|end| end.process) else {
             return;
         };
-        if self.is_frozen(process.node) {
+        let frozen = self.is_frozen(process.node);
+        if frozen || self.is_busy(process.node) {
             // A message that finds no room is not acknowledged, and sent again.
             let again = message.again();
-            if !self.wait_for_thaw(process.node, Happening::Message(message)) {
+            if !self.wait(process.node, frozen, Happening::Message(message)) {
                 let at = self.now + resend_pause(again.attempts);
                 self.schedule.push(at, Happening::Transmit(again));
             }
             return;
         }
         self.hear(goal);
+        self.network
+            .count_ack(process.node, packets(&message.bytes));
         self.acknowledge(message.from, 0);
+        self.overhear(process.node, &message.bytes);
         self.give(
             process.node,
             Input::Frame {
@@ -273,6 +348,14 @@ impl Simulation {
             end.under_way = end.under_way.saturating_sub(1);
         }
         self.pump(from);
+    }
+
+    fn wait(&mut self, node: NodeId, frozen: bool, what: Happening) -> bool {
+        if frozen {
+            self.wait_for_thaw(node, what)
+        } else {
+            self.wait_for_processor(node, what)
+        }
     }
 
     // Arriving.
@@ -316,9 +399,10 @@ impl Simulation {
         else {
             return;
         };
-        if self.is_frozen(process.node) {
+        let frozen = self.is_frozen(process.node);
+        if frozen || self.is_busy(process.node) {
             // What finds no room is lost, a close as well: silence tells later.
-            self.wait_for_thaw(process.node, Happening::Arrival { end, what });
+            self.wait(process.node, frozen, Happening::Arrival { end, what });
             return;
         }
         let connection = end.name();
@@ -327,19 +411,21 @@ impl Simulation {
                 self.set_state(end, State::Up);
                 self.schedule
                     .push(self.now + IDLE_TIMEOUT, Happening::Idle(end));
-                let other = self.nodes_of(end).map(|(_, other)| other);
+                let other = self.nodes_of(end).map_or(OPERATOR, |(_, other)| other);
+                let remote = self.address_at(other);
                 self.give(
                     process.node,
                     Input::Connected {
                         connection,
                         peer,
-                        remote: super::node::address_of(other.unwrap_or(OPERATOR)),
+                        remote,
                         dialed: !end.accepted,
                     },
                 );
             }
             (Arrival::Datagram(bytes), State::Up) => {
                 self.hear(end);
+                self.network.count_ack(process.node, 1);
                 self.give(process.node, Input::Datagram { connection, bytes });
             }
             (Arrival::Down(reason), State::Up) => {
@@ -412,10 +498,10 @@ impl Simulation {
     pub(super) fn close_all(&mut self, process: ProcessId) {
         let mine: Vec<ConnectionId> = self
             .connections
-            .keys()
+            .ids()
             .flat_map(|connection| {
                 [false, true].map(|accepted| EndId {
-                    connection: *connection,
+                    connection,
                     accepted,
                 })
             })
@@ -437,7 +523,7 @@ impl Simulation {
     /// Connections of which neither end is left.
     pub(super) fn forget_connections(&mut self) {
         let mut connections = std::mem::take(&mut self.connections);
-        connections.retain(|_, connection| {
+        connections.retain(|connection| {
             [&connection.dialed, &connection.accepted]
                 .iter()
                 .any(|end| end.state != State::Gone && self.is_current(end.process))

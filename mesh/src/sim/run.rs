@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::processor::{DATAGRAM_MICROS, Done, HANDSHAKE_MICROS, cost_of, cost_of_frame};
 use super::{EVENTS_MAX, Happening, NodeId, OPERATOR, ProcessId, Record, Simulation};
 use crate::identity::{MemberId, Uid};
 use crate::machine::{Event, Input, Machine, Output};
@@ -25,7 +26,7 @@ impl Simulation {
                 Some(attempts) => self.acknowledge(from, attempts),
             },
             Happening::Idle(end) => self.check_idle(end),
-            Happening::Handshake(dial) => self.try_handshake(dial),
+            Happening::Handshake(dial) => self.try_handshake(*dial),
             Happening::DialFailed { process, uid } => self.dial_failed(process, uid),
             Happening::Begin(node) => self.begin(node),
             Happening::AskToJoin { node, key } => self.ask_to_join(node, key),
@@ -37,17 +38,27 @@ impl Simulation {
             Happening::Recorded { generation, map } => self.recorded(generation, map),
             Happening::Fault(fault) => self.inflict(&fault),
             Happening::Look => self.look(),
+            Happening::Continue(process) => self.go_on(process),
+            Happening::Hostile(process) => self.act_hostile(process),
         }
     }
 
     /// Gives a machine something and carries out what it wants.
     pub(super) fn give(&mut self, node: NodeId, input: Input) {
         self.trace.input(self.now, node, &input);
-        let now = self.now;
+        let now = self.clock_at(node);
+        let costs = cost_of(&input);
+        // A beat fills no queue by itself, and there are very many.
+        let checked = !matches!(input, Input::Datagram { .. }) || self.trace.inputs() % 16 == 0;
+        let before = self.mesh(node).map(Done::by);
         if let Some(machine) = self.machine_mut(node) {
             machine.handle(now, input);
         }
-        self.check(node);
+        self.work(node, costs);
+        self.work_done(node, before);
+        if checked {
+            self.check(node);
+        }
         self.carry_out(node);
     }
 
@@ -62,14 +73,22 @@ impl Simulation {
     pub(super) fn carry_out(&mut self, node: NodeId) {
         while let Some(output) = self.machine_mut(node).and_then(Machine::poll_output) {
             match output {
-                Output::Dial { uid, key, .. } => self.dial(node, uid, key),
+                Output::Dial { uid, key, address } => {
+                    self.work(node, HANDSHAKE_MICROS);
+                    self.dial(node, uid, key, address);
+                }
                 Output::Close { connection, .. } => self.close(connection),
-                Output::Datagram { connection, bytes } => self.send_datagram(connection, bytes),
+                Output::Datagram { connection, bytes } => {
+                    self.work(node, DATAGRAM_MICROS);
+                    self.send_datagram(connection, bytes);
+                }
                 Output::Frame { connection, bytes } => {
+                    self.work(node, cost_of_frame(bytes.len()));
                     if !self.send_message(connection, bytes) {
                         let dropped = Input::SendDropped { connection };
                         self.trace.input(self.now, node, &dropped);
-                        let now = self.now;
+                        self.queue_full += 1;
+                        let now = self.clock_at(node);
                         if let Some(machine) = self.machine_mut(node) {
                             machine.handle(now, dropped);
                         }
@@ -125,6 +144,10 @@ impl Simulation {
             return;
         };
         let next = now.as_micros() + 1;
+        let deadline = match self.node(node) {
+            Some(place) => place.clock.moment_of(deadline),
+            None => deadline,
+        };
         let due = deadline.as_micros().max(next);
         let at = Instant::from_micros(due.next_multiple_of(TIMER_GRANULARITY_MICROS));
         let Some(wake) = self.wake_slot(node) else {
@@ -141,6 +164,7 @@ impl Simulation {
         if !self.is_current(process) || self.is_frozen(process.node) {
             return;
         }
+        let idle = self.idle_at(process.node);
         let Some(wake) = self.wake_slot(process.node) else {
             return;
         };
@@ -148,7 +172,11 @@ impl Simulation {
         if *wake != Some(now) {
             return;
         }
-        *wake = None;
+        *wake = idle;
+        if let Some(idle) = idle {
+            return self.schedule.push(idle, Happening::Wake(process));
+        }
+        let now = self.clock_at(process.node);
         let deadline = self
             .machine_mut(process.node)
             .and_then(|machine| machine.next_deadline());
