@@ -21,9 +21,9 @@ pub mod invariants;
 mod network;
 mod node;
 mod operator;
-mod processor;
+pub mod processor;
 mod run;
-// pub mod scenario;
+pub mod scenario;
 mod schedule;
 mod trace;
 
@@ -55,6 +55,7 @@ pub use handshake::HANDSHAKE_TIMEOUT;
 pub use hostile::Hostility;
 pub use network::{NetworkSettings, Traffic};
 pub use operator::{BATCH, MapChange};
+pub use processor as cost;
 pub use schedule::SCHEDULE_MAX;
 
 /// Members start within that time.
@@ -88,7 +89,7 @@ struct ProcessId {
 }
 
 /// What a run is made of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Seed of all randomness.
     pub seed: u64,
@@ -182,6 +183,15 @@ enum Happening {
     Look,
 }
 
+/// Bodies of maps, whole or as a difference, that members sent each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MapCopies {
+    /// All.
+    pub sent: u64,
+    /// Those to a member of another zone.
+    pub between_zones: u64,
+}
+
 /// A run.
 #[derive(Debug)]
 pub struct Simulation {
@@ -196,6 +206,7 @@ pub struct Simulation {
     connections: Connections,
     /// Messages that found a full queue.
     queue_full: u64,
+    map_copies: MapCopies,
     trace: Trace,
     events: Vec<Record>,
     invariants: Invariants,
@@ -251,6 +262,7 @@ impl Simulation {
             operator: Operator::new(map_key, first),
             connections: Connections::default(),
             queue_full: 0,
+            map_copies: MapCopies::default(),
             trace: Trace::new(),
             events: Vec::new(),
             invariants: Invariants::default(),
@@ -395,6 +407,12 @@ impl Simulation {
     #[must_use]
     pub fn queue_full(&self) -> u64 {
         self.queue_full
+    }
+
+    /// Bodies of maps that members sent each other so far.
+    #[must_use]
+    pub fn map_copies(&self) -> MapCopies {
+        self.map_copies
     }
 
     /// The zone of a node, by number.

@@ -14,6 +14,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// A runtime's timers go off at whole milliseconds, never early.
 const TIMER_GRANULARITY_MICROS: u64 = 1000;
 
+/// Largest cell in which every member's hearing of a report is remembered.
+const HEARD_REPORTS_MEMBERS_MAX: u16 = 128;
+
 impl Simulation {
     pub(super) fn happen(&mut self, what: Happening) {
         match what {
@@ -108,7 +111,15 @@ impl Simulation {
         } else {
             self.on_agent_event(node, &event);
         }
-        let remembered = !matches!(event, Event::Refused { .. });
+        let remembered = match event {
+            Event::Refused { .. } => false,
+            // In a large cell a report is remembered where it was made, not at everybody who hears it.
+            Event::Suspected { observer, .. } | Event::Cleared { observer, .. } => {
+                self.settings.members <= HEARD_REPORTS_MEMBERS_MAX
+                    || self.by_uid.get(&observer.uid) == Some(&node)
+            }
+            _ => true,
+        };
         if remembered && self.events.len() < EVENTS_MAX {
             let at = self.now;
             self.events.push(Record { at, node, event });
