@@ -48,13 +48,41 @@ impl Table {
     }
 
     /// A figure that must not exceed its aim.
-    pub fn at_most(&mut self, case: impl Into<String>, value: f64, unit: &str, aim: f64, note: String) {
-        self.add(case.into(), value, unit, format!("<= {aim} {unit}"), Some(value <= aim), note);
+    pub fn at_most(
+        &mut self,
+        case: impl Into<String>,
+        value: f64,
+        unit: &str,
+        aim: f64,
+        note: String,
+    ) {
+        self.add(
+            case.into(),
+            value,
+            unit,
+            format!("<= {aim} {unit}"),
+            Some(value <= aim),
+            note,
+        );
     }
 
     /// A figure that must reach its aim.
-    pub fn at_least(&mut self, case: impl Into<String>, value: f64, unit: &str, aim: f64, note: String) {
-        self.add(case.into(), value, unit, format!(">= {aim} {unit}"), Some(value >= aim), note);
+    pub fn at_least(
+        &mut self,
+        case: impl Into<String>,
+        value: f64,
+        unit: &str,
+        aim: f64,
+        note: String,
+    ) {
+        self.add(
+            case.into(),
+            value,
+            unit,
+            format!(">= {aim} {unit}"),
+            Some(value >= aim),
+            note,
+        );
     }
 
     /// A figure without an aim.
@@ -62,7 +90,15 @@ impl Table {
         self.add(case.into(), value, unit, String::new(), None, note);
     }
 
-    fn add(&mut self, case: String, value: f64, unit: &str, aim: String, met: Option<bool>, note: String) {
+    fn add(
+        &mut self,
+        case: String,
+        value: f64,
+        unit: &str,
+        aim: String,
+        met: Option<bool>,
+        note: String,
+    ) {
         let shortened = self.shortened;
         let row = Row {
             case,
@@ -87,10 +123,16 @@ impl Table {
     /// runs where this one was shortened.
     pub fn write(self, path: &Path) -> Result<()> {
         let mut all = match std::fs::read(path) {
-            Ok(bytes) => serde_json::from_slice::<Self>(&bytes)
-                .with_context(|| format!("{} is no table: remove it and measure again", path.display()))?,
+            Ok(bytes) => serde_json::from_slice::<Self>(&bytes).with_context(|| {
+                format!(
+                    "{} is no table: remove it and measure again",
+                    path.display()
+                )
+            })?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::default(),
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
         };
         for row in self.rows {
             match all.rows.iter_mut().find(|old| old.case == row.case) {
@@ -111,7 +153,10 @@ impl Table {
 
 /// The line above the rows.
 pub fn print_head() {
-    println!("{:<58} {:>11} {:<8} {:<14} met", "case", "measured", "unit", "promised");
+    println!(
+        "{:<58} {:>11} {:<8} {:<14} met",
+        "case", "measured", "unit", "promised"
+    );
 }
 
 fn print_row(row: &Row) {

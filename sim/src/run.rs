@@ -31,8 +31,15 @@ pub fn times_real(simulated: Duration, took: Duration) -> f64 {
 
 /// Prints what a run came to.
 pub fn print(scenario: &Scenario, outcome: &Outcome, simulation: &Simulation) {
-    println!("seed            {} (digest {:016x})", outcome.seed, outcome.digest);
-    println!("faulty          {} of {}", outcome.faulty.len(), scenario.settings.members);
+    println!(
+        "seed            {} (digest {:016x})",
+        outcome.seed, outcome.digest
+    );
+    println!(
+        "faulty          {} of {}",
+        outcome.faulty.len(),
+        scenario.settings.members
+    );
     if let (Some(first), Some(last)) = (outcome.agreed_after.first(), outcome.agreed_after.last()) {
         let half = outcome.agreed_after.get(outcome.agreed_after.len() / 2);
         println!(

@@ -45,10 +45,14 @@ pub fn text_of(name: &str) -> Result<String> {
         return Ok((*text).to_owned());
     }
     let size = std::fs::metadata(name)
-        .with_context(|| format!("`{name}` is neither a built-in scenario (mesh-sim list) nor a file"))?
+        .with_context(|| {
+            format!("`{name}` is neither a built-in scenario (mesh-sim list) nor a file")
+        })?
         .len();
     if size > FILE_BYTES_MAX {
-        return Err(anyhow!("{name} has {size} bytes; a scenario has at most {FILE_BYTES_MAX}"));
+        return Err(anyhow!(
+            "{name} has {size} bytes; a scenario has at most {FILE_BYTES_MAX}"
+        ));
     }
     std::fs::read_to_string(name).with_context(|| format!("cannot read {name}"))
 }
@@ -81,7 +85,10 @@ mod tests {
             match parse(text) {
                 Ok(scenario) => {
                     assert!(!scenario.promises.is_empty(), "{name} promises nothing");
-                    assert!(!scenario.reach.is_empty() || scenario.faults.is_empty(), "{name}");
+                    assert!(
+                        !scenario.reach.is_empty() || scenario.faults.is_empty(),
+                        "{name}"
+                    );
                 }
                 // More members than the record holds are for a build that says so.
                 Err(error) => {

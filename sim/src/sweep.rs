@@ -57,20 +57,26 @@ pub fn outcomes(
                 return Ok(());
             }
             let (outcome, _) = scenario::run(scenario, first + number as u64)?;
-            let mut done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut done = done
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             done.push(outcome);
             progress.show(&done);
         }
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().try_for_each(|worker| match worker.join() {
-            Ok(result) => result,
-            Err(_) => Err(anyhow::anyhow!("a run of {name} panicked: see above")),
-        })
+        workers
+            .into_iter()
+            .try_for_each(|worker| match worker.join() {
+                Ok(result) => result,
+                Err(_) => Err(anyhow::anyhow!("a run of {name} panicked: see above")),
+            })
     })?;
     progress.clear();
-    let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut done = done
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     done.sort_by_key(|outcome| outcome.seed);
     Ok(done)
 }
@@ -90,7 +96,11 @@ fn summary(name: &str, scenario: &Scenario, outcomes: &[Outcome], took: Duration
         name,
         outcomes.len(),
         took.as_secs_f64(),
-        if held { "all held".to_owned() } else { format!("{} seeds FAILED", failed.len()) }
+        if held {
+            "all held".to_owned()
+        } else {
+            format!("{} seeds FAILED", failed.len())
+        }
     );
     for outcome in &failed {
         for broken in outcome.broken.iter().take(BROKEN_SHOWN) {
@@ -127,15 +137,25 @@ impl<'a> Progress<'a> {
     }
 
     fn show(&self, done: &[Outcome]) {
-        let mut shown = self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut shown = self
+            .shown
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if !self.terminal && shown.elapsed() < PROGRESS_PACE {
             return;
         }
         *shown = Instant::now();
-        let failed = done.iter().filter(|outcome| !outcome.broken.is_empty()).count();
+        let failed = done
+            .iter()
+            .filter(|outcome| !outcome.broken.is_empty())
+            .count();
         let each = self.begin.elapsed().as_secs_f64() / done.len().max(1) as f64;
         let left = each * (self.count - done.len()) as f64;
-        let (begin, end) = if self.terminal { ("\r\x1b[K", "") } else { ("", "\n") };
+        let (begin, end) = if self.terminal {
+            ("\r\x1b[K", "")
+        } else {
+            ("", "\n")
+        };
         let line = format!(
             "{begin}{}: {} of {} seeds, {failed} failed, about {left:.0} s left{end}",
             self.name,

@@ -15,7 +15,11 @@ pub fn replay(name: &str, seed: u64, node: Option<u16>, lines: usize) -> Result<
     let (outcome, simulation) = scenario::run(&scenario, seed)?;
     let (again, _) = scenario::run(&scenario, seed)?;
     if outcome != again {
-        bail!("seed {seed} gave {:016x} and then {:016x}: a defect of the simulator", outcome.digest, again.digest);
+        bail!(
+            "seed {seed} gave {:016x} and then {:016x}: a defect of the simulator",
+            outcome.digest,
+            again.digest
+        );
     }
     println!("{name}: {}", scenario.title);
     let mut told: Vec<(u64, String)> = faults(&scenario, &outcome);
@@ -52,23 +56,42 @@ fn faults(scenario: &Scenario, outcome: &scenario::Outcome) -> Vec<(u64, String)
     let mut told = Vec::new();
     for fault in &scenario.faults {
         let at = (scenario.settle + fault.at).as_micros();
-        let lasts = fault.lasts.map_or(String::new(), |time| format!(" for {time:?}"));
-        let times = if fault.repeat.0 > 1 { format!(", {} times", fault.repeat.0) } else { String::new() };
+        let lasts = fault
+            .lasts
+            .map_or(String::new(), |time| format!(" for {time:?}"));
+        let times = if fault.repeat.0 > 1 {
+            format!(", {} times", fault.repeat.0)
+        } else {
+            String::new()
+        };
         let what = format!("! {:?} of {:?}{lasts}{times}", fault.trouble, fault.who);
         told.push((u64::try_from(at).unwrap_or(u64::MAX), what));
     }
     if !outcome.faulty.is_empty() {
-        told.push((0, format!("! faulty in this run: {}", nodes(outcome.faulty.iter().copied()))));
+        told.push((
+            0,
+            format!(
+                "! faulty in this run: {}",
+                nodes(outcome.faulty.iter().copied())
+            ),
+        ));
     }
     told
 }
 
 fn tell(simulation: &Simulation, record: &Record) -> Option<String> {
-    let name = |id: &MemberId| simulation.node_of(id.uid).map_or_else(|| id.to_string(), |node| node.to_string());
+    let name = |id: &MemberId| {
+        simulation
+            .node_of(id.uid)
+            .map_or_else(|| id.to_string(), |node| node.to_string())
+    };
     Some(match &record.event {
         Event::MapApplied { epoch } => format!("applies map {epoch}"),
         Event::Verdict { failed, .. } => {
-            format!("finds failed: {}", nodes(failed.iter().filter_map(|id| simulation.node_of(id.uid))))
+            format!(
+                "finds failed: {}",
+                nodes(failed.iter().filter_map(|id| simulation.node_of(id.uid)))
+            )
         }
         Event::VerdictWithdrawn { .. } => "takes its verdict back".to_owned(),
         // Whoever only hears of a report would fill the screen.
@@ -98,7 +121,10 @@ fn own(simulation: &Simulation, record: &Record, of: &MemberId) -> Option<()> {
 
 fn nodes(nodes: impl Iterator<Item = NodeId>) -> String {
     let all: Vec<String> = nodes.map(|node| node.0.to_string()).collect();
-    let shown = all.get(..NAMED_MAX.min(all.len())).unwrap_or_default().join(" ");
+    let shown = all
+        .get(..NAMED_MAX.min(all.len()))
+        .unwrap_or_default()
+        .join(" ");
     match all.len() {
         0 => "nobody".to_owned(),
         more if more > NAMED_MAX => format!("{shown} and {} more", more - NAMED_MAX),

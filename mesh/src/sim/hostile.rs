@@ -64,7 +64,16 @@ impl Simulation {
         self.schedule
             .push(self.now + PACE, Happening::Hostile(process));
         let frames = self.hostile_frames(process.node, hostility);
-        for connection in self.connections_of(process) {
+        let mut targets = self.connections_of(process);
+        if hostility == Hostility::HugeFrames {
+            // One after the other: its own line is the limit.
+            let tick = self.now.as_micros() / 100_000;
+            let one = targets
+                .iter()
+                .nth(usize::try_from(tick).unwrap_or(0) % targets.len().max(1));
+            targets = one.copied().into_iter().collect();
+        }
+        for connection in targets {
             for frame in &frames {
                 self.send_message(connection, frame.clone());
             }

@@ -111,8 +111,8 @@ fn mistakes_are_told_with_their_line() {
 /// Every kind of fault at once: nothing but a rule may break, and the run repeats.
 #[test]
 fn every_fault_can_be_told() {
-    let all = "title everything\nnodes 20\nfounders 15\nzones 4\nrun 12s\n\
-        network latency 200us jitter 100us loss 1% duplicate 1% reorder 1% line 100 queue 100000\n\
+    let all = "title everything\nnodes 15\nfounders 10\nzones 4\nrun 10s\n\
+        network latency 200us jitter 100us loss 1% duplicate 1% reorder 1% line 1000 queue 1000000\n\
         at 0s for 2s every 4s times 2 pause any 10%\nat 0s slow 300% 1-5\nat 0s clock-rate 200 all\n\
         at 1s clock-step 300ms 2\nat 1s replace 3\nat 1s leave 4\nat 1s for 3s crash 5\nat 2s for 1s deaf 6\n\
         at 2s for 1s mute 7\nat 3s for 1s lose-in 80% 8\nat 3s for 1s lose-out 80% same\nat 3s for 1s lose-both 10% 9\n\
