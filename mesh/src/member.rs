@@ -281,6 +281,12 @@ impl Mesh {
         self.evidence.digest()
     }
 
+    /// Whether no statement of anybody is in force.
+    #[must_use]
+    pub fn holds_no_evidence(&self) -> bool {
+        self.evidence.is_empty()
+    }
+
     /// How each member of the map looks from here.
     #[must_use]
     pub fn members(&self) -> Vec<MemberHealth> {

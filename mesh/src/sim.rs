@@ -12,15 +12,19 @@
 //! [`invariants`] are looked at after every input. Shape: `proto/sim.rs` of iroh-gossip, the test pair
 //! of quinn-proto, the VOPR of TigerBeetle.
 
+mod clock;
 mod connection;
 mod fault;
 mod handshake;
+mod hostile;
 pub mod invariants;
 mod knock;
 mod network;
 mod node;
 mod operator;
+pub mod processor;
 mod run;
+pub mod scenario;
 mod schedule;
 mod trace;
 
@@ -37,7 +41,7 @@ use crate::slot::SlotSet;
 use crate::time::Instant;
 use crate::watch::Watch;
 
-use connection::{Arrival, Connection, EndId, Message};
+use connection::{Arrival, Connections, EndId, Message};
 use handshake::Dial;
 use invariants::{Invariants, View, Violation};
 use network::Network;
@@ -49,8 +53,10 @@ use trace::Trace;
 pub use connection::{FROZEN_INPUTS_MAX, IDLE_TIMEOUT};
 pub use fault::{Fault, RANDOM_FAULTS_TIME, random_faults};
 pub use handshake::HANDSHAKE_TIMEOUT;
-pub use network::NetworkSettings;
+pub use hostile::Hostility;
+pub use network::{NetworkSettings, Traffic};
 pub use operator::{BATCH, MapChange};
+pub use processor as cost;
 pub use schedule::SCHEDULE_MAX;
 
 /// Members start within that time.
@@ -84,7 +90,7 @@ struct ProcessId {
 }
 
 /// What a run is made of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Seed of all randomness.
     pub seed: u64,
@@ -92,6 +98,14 @@ pub struct Settings {
     pub members: u16,
     /// The network.
     pub network: NetworkSettings,
+    /// Zones, to which members are dealt out in turn.
+    pub zones: u16,
+    /// Only so many of them are in the first map; the others ask to be admitted at the same time.
+    pub founders: Option<u16>,
+    /// Whether the operator admits anybody.
+    pub admits: bool,
+    /// When more than this share of the members failed, they keep their slots and stay listed as failed.
+    pub freeze_above_percent: Option<u8>,
 }
 
 impl Settings {
@@ -102,6 +116,10 @@ impl Settings {
             seed,
             members,
             network: NetworkSettings::default(),
+            zones: 3,
+            founders: None,
+            admits: true,
+            freeze_above_percent: None,
         }
     }
 }
@@ -131,7 +149,7 @@ enum Happening {
         attempts: Option<u32>,
     },
     Idle(EndId),
-    Handshake(Dial),
+    Handshake(Box<Dial>),
     Refused {
         process: ProcessId,
         uid: Uid,
@@ -164,7 +182,19 @@ enum Happening {
         map: Box<SignedMap>,
     },
     Fault(Fault),
+    /// A process is through with its work and takes the next thing.
+    Continue(ProcessId),
+    Hostile(ProcessId),
     Look,
+}
+
+/// Bodies of maps, whole or as a difference, that members sent each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MapCopies {
+    /// All.
+    pub sent: u64,
+    /// Those to a member of another zone.
+    pub between_zones: u64,
 }
 
 /// A run.
@@ -178,8 +208,10 @@ pub struct Simulation {
     nodes: Vec<Node>,
     by_uid: BTreeMap<Uid, NodeId>,
     operator: Operator,
-    connections: BTreeMap<u64, Connection>,
-    next_connection: u64,
+    connections: Connections,
+    /// Messages that found a full queue.
+    queue_full: u64,
+    map_copies: MapCopies,
     trace: Trace,
     events: Vec<Record>,
     invariants: Invariants,
@@ -193,7 +225,7 @@ impl Simulation {
     /// # Errors
     /// When there are more members than a map can list.
     pub fn new(settings: Settings) -> Result<Self, MapError> {
-        let mut network = Network::new(settings.network, settings.seed);
+        let mut network = Network::new(settings.network, settings.seed, settings.members);
         let mut uid = || node::uid_of(network.random(), network.random());
         let cluster = uid();
         let mut nodes: Vec<Node> = (0..settings.members).map(|_| Node::new(uid())).collect();
@@ -209,14 +241,19 @@ impl Simulation {
             directory: Vec::new(),
         };
         let mut by_uid = BTreeMap::new();
+        let founders = settings.founders.unwrap_or(settings.members);
         for (number, node) in (1..).zip(&mut nodes) {
             let id = NodeId(number);
-            let key = node.new_key(id, settings.seed);
-            let member = operator::member_on(id, node.uid, key.public(), FIRST_EPOCH);
-            map.members.push(member);
             node.running = true;
-            node.joining = Some(key);
             by_uid.insert(node.uid, id);
+            if number > founders {
+                continue;
+            }
+            let key = node.new_key(id, settings.seed);
+            let zone = number % settings.zones.max(1);
+            let member = operator::member_on(id, zone, node.uid, key.public(), FIRST_EPOCH);
+            map.members.push(member);
+            node.joining = Some(key);
         }
         operator::rehome(&mut map);
         let map_key = Keypair::from_seed([42; 32]);
@@ -230,8 +267,9 @@ impl Simulation {
             nodes,
             by_uid,
             operator: Operator::new(map_key, first),
-            connections: BTreeMap::new(),
-            next_connection: 0,
+            connections: Connections::default(),
+            queue_full: 0,
+            map_copies: MapCopies::default(),
             trace: Trace::new(),
             events: Vec::new(),
             invariants: Invariants::default(),
@@ -356,11 +394,45 @@ impl Simulation {
     /// What every process sees.
     #[must_use]
     pub fn views(&self) -> Vec<View> {
+        let record = &self.operator.record;
+        // Who holds the newest map and no evidence sees nothing else than that map: no need to count.
+        let plain = record.map().members.iter().all(|member| !member.failed);
+        let plain = plain.then(|| *record.sha256());
         let numbered = (1..).map(NodeId).zip(&self.nodes);
         let running = numbered.filter(|(_, node)| node.running);
         running
-            .map(|(id, node)| view(id, node.mesh.as_ref()))
+            .map(|(id, node)| view(id, node.mesh.as_ref(), plain.as_ref()))
             .collect()
+    }
+
+    /// What a node's line carried.
+    #[must_use]
+    pub fn traffic(&self, node: NodeId) -> Traffic {
+        self.network.traffic(node)
+    }
+
+    /// Messages that found a full queue.
+    #[must_use]
+    pub fn queue_full(&self) -> u64 {
+        self.queue_full
+    }
+
+    /// Bodies of maps that members sent each other so far.
+    #[must_use]
+    pub fn map_copies(&self) -> MapCopies {
+        self.map_copies
+    }
+
+    /// The zone of a node, by number.
+    #[must_use]
+    pub fn zone_of(&self, node: NodeId) -> u16 {
+        node.0 % self.settings.zones.max(1)
+    }
+
+    /// What the run is made of.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     fn node(&self, node: NodeId) -> Option<&Node> {
@@ -372,7 +444,7 @@ impl Simulation {
     }
 }
 
-fn view(node: NodeId, mesh: Option<&Mesh>) -> View {
+fn view(node: NodeId, mesh: Option<&Mesh>, plain: Option<&[u8; 32]>) -> View {
     let Some(mesh) = mesh else {
         return View {
             node,
@@ -384,7 +456,9 @@ fn view(node: NodeId, mesh: Option<&Mesh>) -> View {
             reported: 0,
         };
     };
-    let members = mesh.members();
+    let own = mesh.signed_map().sha256();
+    let is_plain = plain == Some(own) && mesh.holds_no_evidence();
+    let members = if is_plain { Vec::new() } else { mesh.members() };
     let count = |wanted| members.iter().filter(|m| m.health == wanted).count();
     View {
         node,

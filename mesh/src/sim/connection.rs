@@ -1,9 +1,12 @@
 //! Connections as QUIC has them, seen from above: datagrams that may be lost, messages that arrive however often their packets are lost, a close that
 //! travels, a reset from a process that knows nothing of the connection, and silence that ends it.
 
+mod ending;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::network::PACKET_PAYLOAD;
 use super::{Happening, NodeId, OPERATOR, ProcessId, Simulation};
 use crate::limits;
 use crate::machine::{ConnectionId, Disconnect, Input, PeerIdentity};
@@ -80,13 +83,67 @@ pub(super) struct Message {
     from: EndId,
     bytes: Vec<u8>,
     attempts: u32,
+    /// Packets of it that did not arrive yet.
+    missing: usize,
 }
 
 impl Message {
     fn again(&self) -> Self {
         Self {
             attempts: self.attempts + 1,
+            missing: packets(&self.bytes),
             ..self.clone()
+        }
+    }
+}
+
+fn packets(bytes: &[u8]) -> usize {
+    bytes.len().div_ceil(PACKET_PAYLOAD).max(1)
+}
+
+/// All connections, by number: a number is never used again.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    /// The first number that is still kept, and all from there on.
+    first: u64,
+    all: VecDeque<Option<Box<Connection>>>,
+}
+
+impl Connections {
+    pub(super) fn insert(&mut self, connection: Connection) -> u64 {
+        self.all.push_back(Some(Box::new(connection)));
+        self.first + self.all.len() as u64 - 1
+    }
+
+    fn index(&self, number: u64) -> Option<usize> {
+        usize::try_from(number.checked_sub(self.first)?).ok()
+    }
+
+    fn get(&self, number: u64) -> Option<&Connection> {
+        self.all.get(self.index(number)?)?.as_deref()
+    }
+
+    fn get_mut(&mut self, number: u64) -> Option<&mut Connection> {
+        let index = self.index(number)?;
+        self.all.get_mut(index)?.as_deref_mut()
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = u64> + '_ {
+        let numbered = (self.first..).zip(&self.all);
+        numbered
+            .filter(|(_, kept)| kept.is_some())
+            .map(|(id, _)| id)
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Connection) -> bool) {
+        for place in &mut self.all {
+            if place.as_deref().is_some_and(|connection| !keep(connection)) {
+                *place = None;
+            }
+        }
+        while self.all.front().is_some_and(Option::is_none) {
+            self.all.pop_front();
+            self.first += 1;
         }
     }
 }
@@ -115,11 +172,15 @@ impl End {
             waiting: VecDeque::new(),
         }
     }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.state == State::Up
+    }
 }
 
 impl Simulation {
     pub(super) fn end(&self, id: EndId) -> Option<&End> {
-        let connection = self.connections.get(&id.connection)?;
+        let connection = self.connections.get(id.connection)?;
         Some(if id.accepted {
             &connection.accepted
         } else {
@@ -128,7 +189,7 @@ impl Simulation {
     }
 
     fn end_mut(&mut self, id: EndId) -> Option<&mut End> {
-        let connection = self.connections.get_mut(&id.connection)?;
+        let connection = self.connections.get_mut(id.connection)?;
         Some(if id.accepted {
             &mut connection.accepted
         } else {
@@ -153,8 +214,11 @@ impl Simulation {
         let Some((here, there)) = self.sending_nodes(from) else {
             return;
         };
-        if self.network.passes(here, there) {
-            let at = self.now + self.network.latency();
+        let (first, again) = self.network.carry(self.now, here, there, bytes.len());
+        if let Some(at) = again {
+            self.arrive(at, from.other(), Arrival::Datagram(bytes.clone()));
+        }
+        if let Some(at) = first {
             self.arrive(at, from.other(), Arrival::Datagram(bytes));
         }
     }
@@ -187,9 +251,24 @@ impl Simulation {
         if end.waiting.len() >= limits::FRAMES_QUEUED_MAX {
             return false;
         }
+        let is_map = is_map(&bytes);
         end.waiting.push_back(bytes);
+        if is_map {
+            self.count_map_copy(from);
+        }
         self.pump(from);
         true
+    }
+
+    fn count_map_copy(&mut self, from: EndId) {
+        let Some((here, there)) = self.nodes_of(from) else {
+            return;
+        };
+        if here != OPERATOR && there != OPERATOR {
+            let between = self.zone_of(here) != self.zone_of(there);
+            self.map_copies.sent += 1;
+            self.map_copies.between_zones += u64::from(between);
+        }
     }
 
     fn pump(&mut self, from: EndId) {
@@ -200,6 +279,7 @@ impl Simulation {
             end.under_way += 1;
             self.transmit(Message {
                 from,
+                missing: packets(&bytes),
                 bytes,
                 attempts: 0,
             });
@@ -210,12 +290,20 @@ impl Simulation {
         let Some((here, there)) = self.sending_nodes(message.from) else {
             return;
         };
-        if !self.is_frozen(here) && self.network.passes(here, there) {
-            let mut at = self.now + self.network.latency();
-            if let Some(State::Opening(up)) = self.end(message.from.other()).map(|end| end.state) {
-                at = at.max(up);
+        if !self.is_frozen(here) {
+            let (now, bytes) = (self.now, message.bytes.len());
+            let (lost, last) = self
+                .network
+                .carry_packets(now, here, there, bytes, message.missing);
+            message.missing = lost;
+            if lost == 0 {
+                let other = self.end(message.from.other()).map(|end| end.state);
+                let at = match other {
+                    Some(State::Opening(up)) => last.max(up),
+                    _ => last,
+                };
+                return self.schedule.push(at, Happening::Message(message));
             }
-            return self.schedule.push(at, Happening::Message(message));
         }
         let pause = resend_pause(message.attempts);
         message.attempts += 1;
@@ -234,17 +322,21 @@ impl Simulation {
         let Some(process) = self.end(goal).map(|end| end.process) else {
             return;
         };
-        if self.is_frozen(process.node) {
+        let frozen = self.is_frozen(process.node);
+        if frozen || self.is_busy(process.node) {
             // A message that finds no room is not acknowledged, and sent again.
             let again = message.again();
-            if !self.wait_for_thaw(process.node, Happening::Message(message)) {
+            if !self.wait(process.node, frozen, Happening::Message(message)) {
                 let at = self.now + resend_pause(again.attempts);
                 self.schedule.push(at, Happening::Transmit(again));
             }
             return;
         }
         self.hear(goal);
+        self.network
+            .count_ack(process.node, packets(&message.bytes));
         self.acknowledge(message.from, 0);
+        self.overhear(process.node, &message.bytes);
         self.give(
             process.node,
             Input::Frame {
@@ -273,6 +365,14 @@ impl Simulation {
             end.under_way = end.under_way.saturating_sub(1);
         }
         self.pump(from);
+    }
+
+    fn wait(&mut self, node: NodeId, frozen: bool, what: Happening) -> bool {
+        if frozen {
+            self.wait_for_thaw(node, what)
+        } else {
+            self.wait_for_processor(node, what)
+        }
     }
 
     // Arriving.
@@ -316,9 +416,10 @@ impl Simulation {
         else {
             return;
         };
-        if self.is_frozen(process.node) {
+        let frozen = self.is_frozen(process.node);
+        if frozen || self.is_busy(process.node) {
             // What finds no room is lost, a close as well: silence tells later.
-            self.wait_for_thaw(process.node, Happening::Arrival { end, what });
+            self.wait(process.node, frozen, Happening::Arrival { end, what });
             return;
         }
         let connection = end.name();
@@ -327,19 +428,21 @@ impl Simulation {
                 self.set_state(end, State::Up);
                 self.schedule
                     .push(self.now + IDLE_TIMEOUT, Happening::Idle(end));
-                let other = self.nodes_of(end).map(|(_, other)| other);
+                let other = self.nodes_of(end).map_or(OPERATOR, |(_, other)| other);
+                let remote = self.address_at(other);
                 self.give(
                     process.node,
                     Input::Connected {
                         connection,
                         peer,
-                        remote: super::node::address_of(other.unwrap_or(OPERATOR)),
+                        remote,
                         dialed: !end.accepted,
                     },
                 );
             }
             (Arrival::Datagram(bytes), State::Up) => {
                 self.hear(end);
+                self.network.count_ack(process.node, 1);
                 self.give(process.node, Input::Datagram { connection, bytes });
             }
             (Arrival::Down(reason), State::Up) => {
@@ -363,87 +466,11 @@ impl Simulation {
             other.last_heard = other.last_heard.max(now);
         }
     }
+}
 
-    pub(super) fn check_idle(&mut self, id: EndId) {
-        let Some(end) = self.end(id).filter(|end| end.state == State::Up) else {
-            return;
-        };
-        let (process, due) = (end.process, end.last_heard + IDLE_TIMEOUT);
-        if !self.is_current(process) {
-            return;
-        }
-        if self.is_frozen(process.node) {
-            // On waking it reads its socket before it looks at its timers.
-            let at = self.now + FROZEN_PAUSE;
-            return self.schedule.push(at, Happening::Idle(id));
-        }
-        if due > self.now {
-            return self.schedule.push(due, Happening::Idle(id));
-        }
-        self.set_state(id, State::Gone);
-        self.give(
-            process.node,
-            Input::Disconnected {
-                connection: id.name(),
-                reason: Disconnect::TimedOut,
-            },
-        );
-    }
-
-    // Ending.
-
-    pub(super) fn close(&mut self, name: ConnectionId) {
-        let end = EndId::of(name);
-        let Some((here, there)) = self.nodes_of(end) else {
-            return;
-        };
-        if self.end(end).is_none_or(|end| end.state == State::Gone) {
-            return;
-        }
-        self.set_state(end, State::Gone);
-        // When the word is lost, the next packet of the other side meets a reset.
-        if self.network.passes(here, there) {
-            let at = self.now + self.network.latency();
-            self.arrive(at, end.other(), Arrival::Down(Disconnect::ClosedByPeer));
-        }
-    }
-
-    /// Every connection of a process, by its own word.
-    pub(super) fn close_all(&mut self, process: ProcessId) {
-        let mine: Vec<ConnectionId> = self
-            .connections
-            .keys()
-            .flat_map(|connection| {
-                [false, true].map(|accepted| EndId {
-                    connection: *connection,
-                    accepted,
-                })
-            })
-            .filter(|end| self.end(*end).is_some_and(|end| end.process == process))
-            .map(EndId::name)
-            .collect();
-        mine.into_iter().for_each(|name| self.close(name));
-    }
-
-    fn set_state(&mut self, id: EndId, state: State) {
-        if let Some(end) = self.end_mut(id) {
-            end.state = state;
-            if state == State::Gone {
-                end.waiting.clear();
-            }
-        }
-    }
-
-    /// Connections of which neither end is left.
-    pub(super) fn forget_connections(&mut self) {
-        let mut connections = std::mem::take(&mut self.connections);
-        connections.retain(|_, connection| {
-            [&connection.dialed, &connection.accepted]
-                .iter()
-                .any(|end| end.state != State::Gone && self.is_current(end.process))
-        });
-        self.connections = connections;
-    }
+/// The kinds of frames are part of the format: the second is a map, the third a difference.
+fn is_map(bytes: &[u8]) -> bool {
+    matches!(bytes.first(), Some(1 | 2))
 }
 
 fn resend_pause(attempts: u32) -> Duration {

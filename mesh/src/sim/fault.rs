@@ -6,7 +6,8 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::{NodeId, OPERATOR, Simulation};
+use super::hostile::Hostility;
+use super::{NodeId, Simulation};
 use crate::limits;
 use crate::time::Instant;
 
@@ -31,6 +32,20 @@ pub enum Fault {
     Partition(BTreeSet<NodeId>),
     /// Every link works again.
     HealLinks,
+    /// So many of a thousand packets that arrive at a node are lost, and of those that leave it.
+    LineLoss(NodeId, u32, u32),
+    /// A node's processor takes that many percent of the usual time.
+    SlowProcessor(NodeId, u32),
+    /// A node's clock gains so many microseconds a second; it loses them, if negative.
+    ClockRate(NodeId, i32),
+    /// A node's clock jumps ahead.
+    ClockStep(NodeId, Duration),
+    /// The pod is deleted, and another one starts on the node at another address.
+    Replace(NodeId),
+    /// The member means harm from now on.
+    Turn(NodeId, Hostility),
+    /// So many of a thousand edges are reported although all is well on them.
+    FalseReports(u32),
     /// The operator ends without a word; what it recorded stays.
     OperatorDown,
     /// A new one takes over.
@@ -40,8 +55,15 @@ pub enum Fault {
 impl Simulation {
     /// Lets something go wrong now.
     pub fn inflict(&mut self, fault: &Fault) {
-        if let Fault::Crash(node) | Fault::Pause(node) | Fault::Leave(node) = fault {
-            self.disturb(*node);
+        match fault {
+            Fault::Crash(node)
+            | Fault::Pause(node)
+            | Fault::Leave(node)
+            | Fault::LineLoss(node, ..)
+            | Fault::ClockStep(node, _)
+            | Fault::Replace(node)
+            | Fault::Turn(node, _) => self.disturb(*node),
+            _ => {}
         }
         self.invariants.views.disturb();
         match fault {
@@ -55,7 +77,31 @@ impl Simulation {
                 self.network.cut(*a, *b);
                 self.network.cut(*b, *a);
             }
-            Fault::Partition(these) => self.partition(these),
+            Fault::Partition(these) => self.network.cut_off(these),
+            Fault::LineLoss(node, arriving, leaving) => {
+                self.network.set_line_loss(*node, *arriving, *leaving);
+            }
+            Fault::SlowProcessor(node, percent) => {
+                if let Some(place) = self.node_mut(*node) {
+                    place.processor.set_slowness(*percent);
+                }
+            }
+            Fault::ClockRate(node, gains) => {
+                let now = self.now;
+                if let Some(place) = self.node_mut(*node) {
+                    place.clock.set_rate(now, *gains);
+                }
+                self.reset_timer(*node);
+            }
+            Fault::ClockStep(node, by) => {
+                if let Some(place) = self.node_mut(*node) {
+                    place.clock.step(*by);
+                }
+                self.reset_timer(*node);
+            }
+            Fault::Replace(node) => self.replace(*node),
+            Fault::Turn(node, hostility) => self.turn(*node, *hostility),
+            Fault::FalseReports(per_mille) => self.report_falsely(*per_mille),
             Fault::HealLinks => self.network.heal_all(),
             Fault::OperatorDown => self.stop_operator(),
             Fault::OperatorUp => self.start_operator(),
@@ -68,16 +114,12 @@ impl Simulation {
         self.schedule.push(at, super::Happening::Fault(fault));
     }
 
-    fn partition(&mut self, these: &BTreeSet<NodeId>) {
-        let mut others: Vec<NodeId> = self.node_ids().collect();
-        others.push(OPERATOR);
-        others.retain(|node| !these.contains(node));
-        for a in these {
-            for b in &others {
-                self.network.cut(*a, *b);
-                self.network.cut(*b, *a);
-            }
+    /// What its clock shows changed, so its timer is due at another moment.
+    fn reset_timer(&mut self, node: NodeId) {
+        if let Some(place) = self.node_mut(node) {
+            place.wake = None;
         }
+        self.set_timer(node);
     }
 
     /// From now on it is no wonder if this process is found failed.
@@ -93,6 +135,9 @@ impl Simulation {
         let cell = self.operator.record.map().active().count();
         let lives = |node: &NodeId| self.accepts(*node);
         let living: Vec<NodeId> = self.node_ids().filter(lives).collect();
+        if self.network.has_no_cuts() && living.len() * 2 > cell {
+            return;
+        }
         let reached = |from: NodeId| {
             let open =
                 |to: NodeId| !self.network.is_cut(from, to) && !self.network.is_cut(to, from);

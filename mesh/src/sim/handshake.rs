@@ -1,5 +1,6 @@
 //! Handshakes: tried again until they time out; whoever answers must hold the key that was asked for.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::connection::{Arrival, Connection, End, EndId, State};
@@ -19,16 +20,18 @@ pub(super) struct Dial {
     from: ProcessId,
     uid: Uid,
     key: PublicKey,
+    address: SocketAddr,
     since: Instant,
     pause: Duration,
 }
 
 impl Simulation {
-    pub(super) fn dial(&mut self, node: NodeId, uid: Uid, key: PublicKey) {
+    pub(super) fn dial(&mut self, node: NodeId, uid: Uid, key: PublicKey, address: SocketAddr) {
         self.try_handshake(Dial {
             from: self.process_of(node),
             uid,
             key,
+            address,
             since: self.now,
             pause: HANDSHAKE_PAUSE,
         });
@@ -41,6 +44,7 @@ impl Simulation {
         let (from, to) = (dial.from.node, self.node_of(dial.uid));
         let answered = to.filter(|to| {
             self.accepts(*to)
+                && self.address_at(*to) == dial.address
                 && !self.is_frozen(from)
                 && self.network.passes(from, *to)
                 && self.network.passes(*to, from)
@@ -52,7 +56,9 @@ impl Simulation {
         let end = dial.since + HANDSHAKE_TIMEOUT;
         dial.pause *= 2;
         if next < end {
-            return self.schedule.push(next, Happening::Handshake(dial));
+            return self
+                .schedule
+                .push(next, Happening::Handshake(Box::new(dial)));
         }
         let failed = Happening::DialFailed {
             process: dial.from,
@@ -82,16 +88,11 @@ impl Simulation {
         } else {
             State::Gone
         };
-        self.next_connection += 1;
-        let connection = self.next_connection;
         let acceptor = self.process_of(to);
-        self.connections.insert(
-            connection,
-            Connection {
-                dialed: End::new(dial.from, answerer, dialed_state, accepted_up),
-                accepted: End::new(acceptor, dialer, State::Opening(accepted_up), accepted_up),
-            },
-        );
+        let connection = self.connections.insert(Connection {
+            dialed: End::new(dial.from, answerer, dialed_state, accepted_up),
+            accepted: End::new(acceptor, dialer, State::Opening(accepted_up), accepted_up),
+        });
         let at = |accepted| EndId {
             connection,
             accepted,

@@ -1,4 +1,11 @@
-//! What the network does to packets: delay, jitter (and so reordering), loss, and links that are cut.
+//! What the network does to packets: delay, jitter (and so reordering), loss, copies, damage, links that are
+//! cut, and each node's own line, which takes time for every byte and holds no more than its queue.
+//!
+//! ```text
+//!   from ──▶ line out ──▶ loss, cuts ──▶ delay ──▶ line in ──▶ to
+//!            1 Gbit/s,                             1 Gbit/s,
+//!            queue, drops                          queue, drops
+//! ```
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,6 +14,19 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::NodeId;
+use crate::time::Instant;
+
+/// Bytes around a datagram: IPv4 and UDP 28; QUIC short header with 8-byte connection ID and 2-byte
+/// packet number 11, DATAGRAM frame 2 (RFC 9221), AEAD tag 16 (RFC 9001).
+pub const PACKET_OVERHEAD: usize = 57;
+/// Bytes of a packet that only acknowledges: as above, with an ACK frame of 6 instead of the datagram.
+pub const ACK_BYTES: usize = 61;
+/// Payload of a full packet (QUIC's first datagram budget, DESIGN 13).
+pub const PACKET_PAYLOAD: usize = 1162;
+/// What is held back to be overtaken is that much later.
+const REORDER_DELAY: Duration = Duration::from_millis(5);
+/// Groups that are cut off at the same time.
+const CUTS_MAX: u32 = 64;
 
 /// How good the network is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +37,14 @@ pub struct NetworkSettings {
     pub jitter: Duration,
     /// Packets of a thousand that are lost.
     pub loss_per_mille: u32,
+    /// Datagrams of a thousand that arrive twice.
+    pub duplicate_per_mille: u32,
+    /// Datagrams of a thousand that are held back for 5 ms.
+    pub reorder_per_mille: u32,
+    /// Speed of each node's line, each way, in Mbit/s.
+    pub line_mbit: u32,
+    /// Bytes that wait for the line, each way; what finds no room is dropped.
+    pub line_queue_bytes: u32,
 }
 
 impl Default for NetworkSettings {
@@ -26,8 +54,36 @@ impl Default for NetworkSettings {
             latency: Duration::from_micros(250),
             jitter: Duration::from_millis(1),
             loss_per_mille: 10,
+            duplicate_per_mille: 0,
+            reorder_per_mille: 0,
+            line_mbit: 1000,
+            line_queue_bytes: 1 << 20,
         }
     }
+}
+
+/// What a node's line carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Packets that it sent.
+    pub packets: u64,
+    /// Bytes of those, headers included.
+    pub bytes: u64,
+    /// Packets that found the queue full, out or in.
+    pub dropped: u64,
+}
+
+/// One node's line.
+#[derive(Clone, Debug, Default)]
+struct Line {
+    traffic: Traffic,
+    /// Until when the line is busy, in nanoseconds.
+    out_busy: u64,
+    in_busy: u64,
+    loss_out_per_mille: u32,
+    loss_in_per_mille: u32,
+    /// Bit i: it is inside the i-th group that is cut off.
+    inside: u64,
 }
 
 /// The network.
@@ -36,41 +92,204 @@ pub(super) struct Network {
     settings: NetworkSettings,
     /// Directions in which nothing passes: (from, to).
     cuts: BTreeSet<(NodeId, NodeId)>,
+    groups: u32,
+    lines: Vec<Line>,
+    /// Lines that lose more than others.
+    bad_lines: usize,
     rng: Pcg64Mcg,
 }
 
 impl Network {
-    pub(super) fn new(settings: NetworkSettings, seed: u64) -> Self {
+    pub(super) fn new(settings: NetworkSettings, seed: u64, nodes: u16) -> Self {
         Self {
             settings,
             cuts: BTreeSet::new(),
+            groups: 0,
+            lines: vec![Line::default(); usize::from(nodes) + 1],
+            bad_lines: 0,
             rng: Pcg64Mcg::seed_from_u64(seed),
         }
     }
+
+    // Faults.
 
     pub(super) fn cut(&mut self, from: NodeId, to: NodeId) {
         self.cuts.insert((from, to));
     }
 
+    /// Nothing passes between these and all others.
+    pub(super) fn cut_off(&mut self, these: &BTreeSet<NodeId>) {
+        let bit = 1_u64 << (self.groups % CUTS_MAX);
+        self.groups += 1;
+        for node in these {
+            if let Some(line) = self.line_mut(*node) {
+                line.inside |= bit;
+            }
+        }
+    }
+
     pub(super) fn heal_all(&mut self) {
         self.cuts.clear();
+        self.groups = 0;
+        for line in &mut self.lines {
+            line.inside = 0;
+            line.loss_in_per_mille = 0;
+            line.loss_out_per_mille = 0;
+        }
+        self.bad_lines = 0;
+    }
+
+    /// Loses so much of what arrives at a node, and of what leaves it, beyond what all lose.
+    pub(super) fn set_line_loss(&mut self, node: NodeId, arriving: u32, leaving: u32) {
+        if let Some(line) = self.line_mut(node) {
+            line.loss_in_per_mille = arriving.min(1000);
+            line.loss_out_per_mille = leaving.min(1000);
+        }
+        let is_bad = |line: &&Line| line.loss_in_per_mille + line.loss_out_per_mille > 0;
+        self.bad_lines = self.lines.iter().filter(is_bad).count();
     }
 
     pub(super) fn is_whole(&self) -> bool {
-        self.cuts.is_empty()
+        self.has_no_cuts() && self.bad_lines == 0
+    }
+
+    pub(super) fn has_no_cuts(&self) -> bool {
+        self.cuts.is_empty() && self.groups == 0
     }
 
     pub(super) fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
         // Nearly always nothing is cut.
-        !self.cuts.is_empty() && self.cuts.contains(&(from, to))
+        !self.has_no_cuts() && (self.cuts.contains(&(from, to)) || self.sides_differ(from, to))
     }
+
+    fn sides_differ(&self, from: NodeId, to: NodeId) -> bool {
+        let inside = |node| self.line(node).map(|line| line.inside);
+        inside(from) != inside(to)
+    }
+
+    // Packets.
 
     /// Whether a packet sent now arrives.
     pub(super) fn passes(&mut self, from: NodeId, to: NodeId) -> bool {
-        let lost = self.settings.loss_per_mille > 0
-            && self.rng.random_range(0..1000) < self.settings.loss_per_mille;
+        let mut lost = self.happens(self.settings.loss_per_mille);
+        if self.bad_lines > 0 {
+            let leaving = self.line(from).map_or(0, |line| line.loss_out_per_mille);
+            let arriving = self.line(to).map_or(0, |line| line.loss_in_per_mille);
+            lost |= self.happens(leaving);
+            lost |= self.happens(arriving);
+        }
         !lost && !self.is_cut(from, to)
     }
+
+    fn happens(&mut self, per_mille: u32) -> bool {
+        per_mille > 0 && self.rng.random_range(0..1000) < per_mille
+    }
+
+    /// When a datagram arrives, if it does, and whether once more.
+    pub(super) fn carry(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        to: NodeId,
+        bytes: usize,
+    ) -> (Option<Instant>, Option<Instant>) {
+        let size = bytes + PACKET_OVERHEAD;
+        let Some(departed) = self.leave(now, from, size) else {
+            return (None, None);
+        };
+        if !self.passes(from, to) {
+            return (None, None);
+        }
+        let mut delay = self.latency();
+        if self.happens(self.settings.reorder_per_mille) {
+            delay += REORDER_DELAY;
+        }
+        let first = self.enter(departed + delay, to, size);
+        let again = self
+            .happens(self.settings.duplicate_per_mille)
+            .then(|| departed + self.latency());
+        (first, again)
+    }
+
+    /// Sends the packets of a message that did not arrive yet: how many are still missing, and when
+    /// the last of the others is there.
+    pub(super) fn carry_packets(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        to: NodeId,
+        bytes: usize,
+        missing: usize,
+    ) -> (usize, Instant) {
+        let (mut lost, mut last) = (0, now);
+        let size = bytes.min(PACKET_PAYLOAD) + PACKET_OVERHEAD;
+        for _ in 0..missing {
+            let arrived = match self.leave(now, from, size) {
+                Some(departed) if self.passes(from, to) => {
+                    let delay = self.latency();
+                    self.enter(departed + delay, to, size)
+                }
+                _ => None,
+            };
+            match arrived {
+                Some(at) => last = last.max(at),
+                None => lost += 1,
+            }
+        }
+        (lost, last)
+    }
+
+    /// An acknowledgement is a packet too.
+    pub(super) fn count_ack(&mut self, from: NodeId, packets: usize) {
+        if let Some(line) = self.line_mut(from) {
+            line.traffic.packets += packets as u64;
+            line.traffic.bytes += (packets * ACK_BYTES) as u64;
+        }
+    }
+
+    fn leave(&mut self, now: Instant, from: NodeId, size: usize) -> Option<Instant> {
+        let (takes, queue) = self.line_time(size);
+        let line = self.line_mut(from)?;
+        line.traffic.packets += 1;
+        line.traffic.bytes += size as u64;
+        let free = pass(&mut line.out_busy, now, takes, queue);
+        line.traffic.dropped += u64::from(free.is_none());
+        free
+    }
+
+    fn enter(&mut self, at: Instant, to: NodeId, size: usize) -> Option<Instant> {
+        let (takes, queue) = self.line_time(size);
+        let line = self.line_mut(to)?;
+        let there = pass(&mut line.in_busy, at, takes, queue);
+        line.traffic.dropped += u64::from(there.is_none());
+        there
+    }
+
+    /// Nanoseconds that the line takes for so many bytes, and for a full queue.
+    fn line_time(&self, size: usize) -> (u64, u64) {
+        let speed = u64::from(self.settings.line_mbit.max(1));
+        let nanos = |bytes: u64| bytes * 8000 / speed;
+        (
+            nanos(size as u64),
+            nanos(self.settings.line_queue_bytes.into()),
+        )
+    }
+
+    /// What a node's line carried so far.
+    pub(super) fn traffic(&self, node: NodeId) -> Traffic {
+        self.line(node)
+            .map_or(Traffic::default(), |line| line.traffic)
+    }
+
+    fn line(&self, node: NodeId) -> Option<&Line> {
+        self.lines.get(usize::from(node.0))
+    }
+
+    fn line_mut(&mut self, node: NodeId) -> Option<&mut Line> {
+        self.lines.get_mut(usize::from(node.0))
+    }
+
+    // Chance.
 
     /// Time that a packet takes.
     pub(super) fn latency(&mut self) -> Duration {
@@ -88,3 +307,17 @@ impl Network {
         self.rng.random()
     }
 }
+
+/// A packet on a line that is busy until then: when it is through, if the queue has room for it.
+fn pass(busy: &mut u64, now: Instant, takes: u64, queue: u64) -> Option<Instant> {
+    let nanos = now.as_micros() * 1000;
+    let begins = (*busy).max(nanos);
+    if begins - nanos > queue {
+        return None;
+    }
+    *busy = begins + takes;
+    Some(Instant::from_micros(busy.div_ceil(1000)))
+}
+
+#[cfg(test)]
+mod tests;

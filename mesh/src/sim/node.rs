@@ -6,12 +6,16 @@ use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::clock::Clock;
 use super::connection::FROZEN_INPUTS_MAX;
+use super::hostile::Hostility;
+use super::processor::Processor;
 use super::{Happening, NodeId, OPERATOR, ProcessId, Simulation};
 use crate::identity::{Keypair, PublicKey, Uid};
 use crate::machine::{Event, Input};
 use crate::member::{Mesh, MeshConfig};
 use crate::signed::SignedMap;
+use crate::time::Instant;
 
 /// An agent that was not answered asks the operator again after that time.
 const JOIN_PAUSE: Duration = Duration::from_millis(500);
@@ -42,17 +46,24 @@ pub(super) struct Node {
     pub(super) frozen: bool,
     inbox: VecDeque<Happening>,
     /// When its timer goes off.
-    pub(super) wake: Option<crate::time::Instant>,
+    pub(super) wake: Option<Instant>,
     pub(super) leaving: bool,
     lost_its_place: bool,
     silent_ticks: u32,
     alone: bool,
+    /// How often it got another address.
+    moves: u8,
+    pub(super) keypair: Option<Keypair>,
+    pub(super) clock: Clock,
+    pub(super) processor: Processor,
+    pub(super) hostility: Option<Hostility>,
+    pub(super) heard: VecDeque<Vec<u8>>,
 }
 
 /// Where a node's mesh port is.
-pub(super) fn address_of(node: NodeId) -> SocketAddr {
+pub(super) fn address_of(node: NodeId, moves: u8) -> SocketAddr {
     let [high, low] = node.0.to_be_bytes();
-    SocketAddr::new(Ipv4Addr::new(10, 0, high, low).into(), 7400)
+    SocketAddr::new(Ipv4Addr::new(10, moves, high, low).into(), 7400)
 }
 
 /// Name of a node; names sort as numbers do.
@@ -82,6 +93,12 @@ impl Node {
             lost_its_place: false,
             silent_ticks: 0,
             alone: false,
+            moves: 0,
+            keypair: None,
+            clock: Clock::default(),
+            processor: Processor::default(),
+            hostility: None,
+            heard: VecDeque::new(),
         }
     }
 
@@ -104,6 +121,10 @@ impl Node {
         self.generation += 1;
         self.mesh = None;
         self.key = None;
+        self.keypair = None;
+        self.hostility = None;
+        self.heard.clear();
+        self.processor.reset();
         self.wake = None;
         self.lost_its_place = false;
         self.silent_ticks = 0;
@@ -166,8 +187,9 @@ impl Simulation {
     /// A member of the first map begins.
     pub(super) fn begin(&mut self, node: NodeId) {
         let key = self.node_mut(node).and_then(|place| place.joining.take());
-        if let Some(key) = key {
-            self.become_member(node, key, self.operator.record.clone());
+        match key {
+            Some(key) => self.become_member(node, key, self.operator.record.clone()),
+            None => self.begin_to_join(node),
         }
     }
 
@@ -175,6 +197,7 @@ impl Simulation {
     pub(super) fn become_member(&mut self, node: NodeId, keypair: Keypair, map: SignedMap) {
         let seed = self.network.random();
         let (now, cluster) = (self.now, self.cluster);
+        let shown = self.clock_at(node);
         let map_keys = vec![self.operator.key.public()];
         let Some(place) = self.node_mut(node) else {
             return;
@@ -183,17 +206,18 @@ impl Simulation {
         let config = MeshConfig {
             cluster,
             uid: place.uid,
-            keypair,
+            keypair: keypair.clone(),
             map_keys,
             seed,
         };
         // A map that does not list it is not this process's: it goes on asking.
-        let Ok(mesh) = Mesh::new(config, map, now) else {
+        let Ok(mesh) = Mesh::new(config, map, shown) else {
             return;
         };
         let id = mesh.id();
         place.mesh = Some(mesh);
         place.key = Some(key);
+        place.keypair = Some(keypair);
         place.joining = None;
         // An answer that waited long may be about a place that is lost already.
         if self.operator.record.map().lists(id) {
@@ -296,7 +320,7 @@ impl Simulation {
         }
         self.schedule
             .push(self.now + AGENT_TICK, Happening::AgentTick(process));
-        let (now, node) = (self.now, process.node);
+        let (now, node) = (self.clock_at(process.node), process.node);
         let Some(place) = self.node_mut(node).filter(|place| !place.frozen) else {
             return;
         };
@@ -326,7 +350,32 @@ impl Simulation {
         uid_of(high, low)
     }
 
+    /// What a node's clock shows.
+    pub(super) fn clock_at(&self, node: NodeId) -> Instant {
+        self.node(node)
+            .map_or(self.now, |node| node.clock.shows(self.now))
+    }
+
+    /// Where a node's mesh port is now.
+    pub(super) fn address_at(&self, node: NodeId) -> SocketAddr {
+        address_of(node, self.node(node).map_or(0, |node| node.moves))
+    }
+
     // Faults.
+
+    /// The pod is gone, and another one starts in its place, at another address.
+    pub(super) fn replace(&mut self, node: NodeId) {
+        self.crash(node);
+        let uid = self.new_uid();
+        let Some(place) = self.node_mut(node) else {
+            return;
+        };
+        place.moves = place.moves.wrapping_add(1);
+        let gone = std::mem::replace(&mut place.uid, uid);
+        self.by_uid.insert(uid, node);
+        self.pod_gone(gone);
+        self.start(node);
+    }
 
     pub(super) fn crash(&mut self, node: NodeId) {
         if let Some(place) = self.node_mut(node) {

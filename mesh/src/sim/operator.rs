@@ -3,9 +3,10 @@
 //! else is lost when it is down.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::node::{address_of, name_of};
+use super::node::name_of;
 use super::{Happening, NodeId, OPERATOR, Simulation};
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
 use crate::machine::Event;
@@ -31,7 +32,7 @@ pub struct MapChange {
     pub epoch: Epoch,
     /// Members that it admits, also in the place of an older process.
     pub admitted: Vec<NodeId>,
-    /// Members that the map before listed and that it does not.
+    /// Members that took part by the map before, and by this one do not.
     pub removed: Vec<NodeId>,
     /// Slots whose owner is another one.
     pub slots_moved: u16,
@@ -78,7 +79,7 @@ impl Operator {
     }
 
     fn has_changes(&self) -> bool {
-        let mut members = self.record.map().members.iter();
+        let mut members = self.record.map().active();
         !self.candidates.is_empty() || members.any(|member| self.is_removed(member))
     }
 
@@ -145,7 +146,7 @@ impl Simulation {
     }
 
     pub(super) fn on_join_request(&mut self, node: NodeId, key: PublicKey) {
-        if self.operator.watch.is_none() {
+        if self.operator.watch.is_none() || !self.settings.admits {
             return;
         }
         let record = self.operator.record.map();
@@ -224,8 +225,14 @@ impl Simulation {
     fn next_map(&self) -> Map {
         let mut map = (**self.operator.record.map()).clone();
         map.epoch += 1;
-        map.members
-            .retain(|member| !self.operator.is_removed(member));
+        if self.freezes(&map) {
+            for member in &mut map.members {
+                member.failed |= self.operator.is_removed(member);
+            }
+        } else {
+            map.members
+                .retain(|member| !self.operator.is_removed(member));
+        }
         for (node, key) in &self.operator.candidates {
             let Some(place) = self.node(*node) else {
                 continue;
@@ -237,15 +244,28 @@ impl Simulation {
             // A process that restarted keeps the slots of the one before it.
             let owners = match older {
                 Some(older) => map.members.remove(older).owners,
-                None => vec![owner_on(*node, place.uid)],
+                None => vec![owner_on(*node, place.uid, self.address_at(*node))],
             };
-            let mut member = member_on(*node, place.uid, *key, map.epoch);
+            let address = self.address_at(*node);
+            let zone = self.zone_of(*node);
+            let mut member = member_on(*node, zone, place.uid, *key, map.epoch);
+            member.address = address;
             member.owners = owners;
             map.members.push(member);
         }
         map.members.sort_by(|a, b| a.name.cmp(&b.name));
         rehome(&mut map);
         map
+    }
+
+    /// Too many failed for one cause to be believed: they are recorded, and their slots stay in their name.
+    fn freezes(&self, map: &Map) -> bool {
+        let Some(percent) = self.settings.freeze_above_percent else {
+            return false;
+        };
+        let gone = |member: &&Member| member.failed || self.operator.is_removed(member);
+        let gone = map.members.iter().filter(gone).count();
+        gone > 1 && gone * 100 > map.members.len() * usize::from(percent)
     }
 
     fn note_change(&mut self, next: &SignedMap) {
@@ -255,9 +275,8 @@ impl Simulation {
         let node = |member: &Member| self.node_of(member.uid);
         let admitted = after.members.iter().filter(|m| !before.lists(m.id()));
         let removed = before
-            .members
-            .iter()
-            .filter(|m| after.member(m.uid).is_none());
+            .active()
+            .filter(|m| after.member(m.uid).is_none_or(|m| m.failed));
         let change = MapChange {
             at: self.now,
             epoch: after.epoch,
@@ -272,25 +291,26 @@ impl Simulation {
 }
 
 /// A member as the operator lists it.
-pub(super) fn member_on(node: NodeId, uid: Uid, key: PublicKey, epoch: Epoch) -> Member {
+pub(super) fn member_on(node: NodeId, zone: u16, uid: Uid, key: PublicKey, epoch: Epoch) -> Member {
+    let address = super::node::address_of(node, 0);
     Member {
         name: name_of(node),
         uid,
         incarnation: epoch,
         key,
         node: format!("node-{:05}", node.0),
-        zone: format!("zone-{}", node.0 % 3),
-        address: address_of(node),
+        zone: format!("zone-{zone}"),
+        address,
         failed: false,
-        owners: vec![owner_on(node, uid)],
+        owners: vec![owner_on(node, uid, address)],
     }
 }
 
-fn owner_on(node: NodeId, uid: Uid) -> Owner {
+fn owner_on(node: NodeId, uid: Uid, address: SocketAddr) -> Owner {
     Owner {
         name: name_of(node),
         uid,
-        address: address_of(node),
+        address,
         capacity: 100,
         slots: SlotSet::empty(),
     }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::processor::{DATAGRAM_MICROS, Done, HANDSHAKE_MICROS, cost_of, cost_of_frame};
 use super::{EVENTS_MAX, Happening, NodeId, OPERATOR, ProcessId, Record, Simulation};
 use crate::identity::{MemberId, Uid};
 use crate::machine::{Event, Input, Machine, Output};
@@ -12,6 +13,9 @@ use crate::time::Instant;
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// A runtime's timers go off at whole milliseconds, never early.
 const TIMER_GRANULARITY_MICROS: u64 = 1000;
+
+/// Largest cell in which every member's hearing of a report is remembered.
+const HEARD_REPORTS_MEMBERS_MAX: u16 = 128;
 
 impl Simulation {
     pub(super) fn happen(&mut self, what: Happening) {
@@ -25,7 +29,7 @@ impl Simulation {
                 Some(attempts) => self.acknowledge(from, attempts),
             },
             Happening::Idle(end) => self.check_idle(end),
-            Happening::Handshake(dial) => self.try_handshake(dial),
+            Happening::Handshake(dial) => self.try_handshake(*dial),
             Happening::DialFailed { process, uid } => self.dial_failed(process, uid),
             Happening::Refused { process, uid } => {
                 if self.is_current(process) && !self.is_frozen(process.node) {
@@ -42,17 +46,28 @@ impl Simulation {
             Happening::Recorded { generation, map } => self.recorded(generation, map),
             Happening::Fault(fault) => self.inflict(&fault),
             Happening::Look => self.look(),
+            Happening::Continue(process) => self.go_on(process),
+            Happening::Hostile(process) => self.act_hostile(process),
         }
     }
 
     /// Gives a machine something and carries out what it wants.
     pub(super) fn give(&mut self, node: NodeId, input: Input) {
         self.trace.input(self.now, node, &input);
-        let now = self.now;
+        let now = self.clock_at(node);
+        let costs = cost_of(&input);
+        // A beat fills no queue by itself, and there are very many.
+        let checked =
+            !matches!(input, Input::Datagram { .. }) || self.trace.inputs().is_multiple_of(16);
+        let before = self.mesh(node).map(Done::by);
         if let Some(machine) = self.machine_mut(node) {
             machine.handle(now, input);
         }
-        self.check(node);
+        self.work(node, costs);
+        self.work_done(node, before);
+        if checked {
+            self.check(node);
+        }
         self.carry_out(node);
     }
 
@@ -67,14 +82,22 @@ impl Simulation {
     pub(super) fn carry_out(&mut self, node: NodeId) {
         while let Some(output) = self.machine_mut(node).and_then(Machine::poll_output) {
             match output {
-                Output::Dial { uid, key, .. } => self.dial(node, uid, key),
+                Output::Dial { uid, key, address } => {
+                    self.work(node, HANDSHAKE_MICROS);
+                    self.dial(node, uid, key, address);
+                }
                 Output::Close { connection, .. } => self.close(connection),
-                Output::Datagram { connection, bytes } => self.send_datagram(connection, bytes),
+                Output::Datagram { connection, bytes } => {
+                    self.work(node, DATAGRAM_MICROS);
+                    self.send_datagram(connection, bytes);
+                }
                 Output::Frame { connection, bytes } => {
+                    self.work(node, cost_of_frame(bytes.len()));
                     if !self.send_message(connection, bytes) {
                         let dropped = Input::SendDropped { connection };
                         self.trace.input(self.now, node, &dropped);
-                        let now = self.now;
+                        self.queue_full += 1;
+                        let now = self.clock_at(node);
                         if let Some(machine) = self.machine_mut(node) {
                             machine.handle(now, dropped);
                         }
@@ -95,7 +118,15 @@ impl Simulation {
         } else {
             self.on_agent_event(node, &event);
         }
-        let remembered = !matches!(event, Event::Refused { .. });
+        let remembered = match event {
+            Event::Refused { .. } => false,
+            // In a large cell a report is remembered where it was made, not at everybody who hears it.
+            Event::Suspected { observer, .. } | Event::Cleared { observer, .. } => {
+                self.settings.members <= HEARD_REPORTS_MEMBERS_MAX
+                    || self.by_uid.get(&observer.uid) == Some(&node)
+            }
+            _ => true,
+        };
         if remembered && self.events.len() < EVENTS_MAX {
             let at = self.now;
             self.events.push(Record { at, node, event });
@@ -131,6 +162,10 @@ impl Simulation {
             return;
         };
         let next = now.as_micros() + 1;
+        let deadline = match self.node(node) {
+            Some(place) => place.clock.moment_of(deadline),
+            None => deadline,
+        };
         let due = deadline.as_micros().max(next);
         let at = Instant::from_micros(due.next_multiple_of(TIMER_GRANULARITY_MICROS));
         let Some(wake) = self.wake_slot(node) else {
@@ -147,6 +182,7 @@ impl Simulation {
         if !self.is_current(process) || self.is_frozen(process.node) {
             return;
         }
+        let idle = self.idle_at(process.node);
         let Some(wake) = self.wake_slot(process.node) else {
             return;
         };
@@ -154,7 +190,11 @@ impl Simulation {
         if *wake != Some(now) {
             return;
         }
-        *wake = None;
+        *wake = idle;
+        if let Some(idle) = idle {
+            return self.schedule.push(idle, Happening::Wake(process));
+        }
+        let now = self.clock_at(process.node);
         let deadline = self
             .machine_mut(process.node)
             .and_then(|machine| machine.next_deadline());

@@ -21,6 +21,7 @@ fn network(loss_per_mille: u32) -> NetworkSettings {
         latency: Duration::from_micros(200),
         jitter: Duration::from_micros(100),
         loss_per_mille,
+        ..NetworkSettings::default()
     }
 }
 
@@ -39,9 +40,8 @@ fn leaver(members: u16) -> NodeId {
 fn change(seed: u64, members: u16, loss_per_mille: u32, figures: &mut Figures) -> Simulation {
     let network = network(loss_per_mille);
     let mut simulation = Simulation::new(Settings {
-        seed,
-        members,
         network,
+        ..Settings::new(seed, members)
     })
     .unwrap();
     simulation.run_for(Duration::from_secs(3));
@@ -181,9 +181,8 @@ fn a_rumour_arrives_at_most_twice_on_average() {
     for (members, loss, copies_max) in [(300, 10, 2.0), (300, 50, 2.1)] {
         let network = network(loss);
         let mut simulation = Simulation::new(Settings {
-            seed: 5,
-            members,
             network,
+            ..Settings::new(5, members)
         })
         .unwrap();
         simulation.run_for(Duration::from_secs(3));

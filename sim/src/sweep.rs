@@ -1,0 +1,173 @@
+//! Many seeds on all cores.
+
+use std::collections::BTreeSet;
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use slotmesh_mesh::sim::scenario::{self, Outcome, Scenario, State};
+
+/// Broken promises that are printed of a seed.
+const BROKEN_SHOWN: usize = 4;
+/// Pace of progress where nobody watches a terminal.
+const PROGRESS_PACE: Duration = Duration::from_secs(10);
+
+/// Runs each scenario with seeds `first` and on; says whether all held.
+pub fn sweep(names: &[String], first: u64, seeds: u64, jobs: Option<usize>) -> Result<bool> {
+    let all: Vec<String> = if names.is_empty() {
+        let built_in = crate::scenarios::BUILT_IN.iter();
+        let fits = |text: &str| slotmesh_mesh::sim::scenario::parse(text).is_ok();
+        built_in
+            .filter(|(_, text)| fits(text))
+            .map(|(name, _)| (*name).to_owned())
+            .collect()
+    } else {
+        names.to_vec()
+    };
+    let mut held = true;
+    for name in &all {
+        let scenario = crate::scenarios::load(name)?;
+        let begin = Instant::now();
+        let outcomes = outcomes(name, &scenario, first, seeds, jobs)?;
+        held &= summary(name, &scenario, &outcomes, begin.elapsed());
+    }
+    Ok(held)
+}
+
+/// What all seeds came to, in the order of seeds.
+pub fn outcomes(
+    name: &str,
+    scenario: &Scenario,
+    first: u64,
+    seeds: u64,
+    jobs: Option<usize>,
+) -> Result<Vec<Outcome>> {
+    let count = usize::try_from(seeds)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = jobs.unwrap_or(cores).clamp(1, count.max(1));
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<Outcome>> = Mutex::new(Vec::with_capacity(count));
+    let progress = Progress::new(name, count);
+    let worker = || -> Result<()> {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return Ok(());
+            }
+            let (outcome, _) = scenario::run(scenario, first + number as u64)?;
+            let mut done = done
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            done.push(outcome);
+            progress.show(&done);
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(worker)).collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| match worker.join() {
+                Ok(result) => result,
+                Err(_) => Err(anyhow::anyhow!("a run of {name} panicked: see above")),
+            })
+    })?;
+    progress.clear();
+    let mut done = done
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    done.sort_by_key(|outcome| outcome.seed);
+    Ok(done)
+}
+
+fn summary(name: &str, scenario: &Scenario, outcomes: &[Outcome], took: Duration) -> bool {
+    let failed: Vec<&Outcome> = outcomes.iter().filter(|o| !o.broken.is_empty()).collect();
+    let came: BTreeSet<State> = outcomes.iter().flat_map(|o| o.reached.0.clone()).collect();
+    let missed: Vec<&str> = scenario
+        .reach
+        .iter()
+        .filter(|state| !came.contains(state))
+        .map(|state| state.name())
+        .collect();
+    let held = failed.is_empty() && missed.is_empty();
+    println!(
+        "{:<22} {:>4} seeds in {:>6.1} s: {}",
+        name,
+        outcomes.len(),
+        took.as_secs_f64(),
+        if held {
+            "all held".to_owned()
+        } else {
+            format!("{} seeds FAILED", failed.len())
+        }
+    );
+    for outcome in &failed {
+        for broken in outcome.broken.iter().take(BROKEN_SHOWN) {
+            println!("  seed {:<6} {broken}", outcome.seed);
+        }
+    }
+    if let Some(outcome) = failed.first() {
+        println!("  again: mesh-sim replay {name} --seed {}", outcome.seed);
+    }
+    if !missed.is_empty() {
+        println!("  NEVER REACHED  {}", missed.join(", "));
+    }
+    held
+}
+
+/// How far a sweep is, and when it will be done.
+struct Progress<'a> {
+    name: &'a str,
+    count: usize,
+    begin: Instant,
+    shown: Mutex<Instant>,
+    terminal: bool,
+}
+
+impl<'a> Progress<'a> {
+    fn new(name: &'a str, count: usize) -> Self {
+        Self {
+            name,
+            count,
+            begin: Instant::now(),
+            shown: Mutex::new(Instant::now()),
+            terminal: std::io::stderr().is_terminal(),
+        }
+    }
+
+    fn show(&self, done: &[Outcome]) {
+        let mut shown = self
+            .shown
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !self.terminal && shown.elapsed() < PROGRESS_PACE {
+            return;
+        }
+        *shown = Instant::now();
+        let failed = done
+            .iter()
+            .filter(|outcome| !outcome.broken.is_empty())
+            .count();
+        let each = self.begin.elapsed().as_secs_f64() / done.len().max(1) as f64;
+        let left = each * (self.count - done.len()) as f64;
+        let (begin, end) = if self.terminal {
+            ("\r\x1b[K", "")
+        } else {
+            ("", "\n")
+        };
+        let line = format!(
+            "{begin}{}: {} of {} seeds, {failed} failed, about {left:.0} s left{end}",
+            self.name,
+            done.len(),
+            self.count
+        );
+        let _ = write!(std::io::stderr(), "{line}");
+    }
+
+    fn clear(&self) {
+        if self.terminal {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
