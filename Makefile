@@ -7,7 +7,7 @@ CARGO ?= cargo
 E2E = $(CARGO) run -q --release --locked -p slotmesh-e2e --
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test build lint unit scenarios bench-main bench-operator bench-mesh soak crds chart-docs manifests assets up clean
+.PHONY: help demo test build lint unit scenarios bench-main bench-operator bench-mesh mesh-sim soak crds chart-docs manifests assets up clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench-operator: build ## measure the product on Kubernetes, about 30 min (ARGS="
 
 bench-mesh: build ## measure the health mesh beside memberlist and Redis's bus, about 60 min (ARGS as above)
 	@$(E2E) bench mesh $(ARGS)
+
+mesh-sim: ## build the simulator's tool; ARGS runs it, e.g. ARGS="sweep crash-100", ARGS="bench --only P1" (ARGS="--help")
+	RUSTFLAGS="--cfg beyond_record" $(CARGO) run --release --locked -q --target-dir $(or $(CARGO_TARGET_DIR),target)/beyond-record -p slotmesh-sim -- $(or $(ARGS),list)
 
 soak: ## arbitrary inputs to member and watch for about half an hour (CASES=20000 sequences of each)
 	SLOTMESH_FUZZ_CASES=$(or $(CASES),20000) $(CARGO) test --release --locked -p slotmesh-mesh --test machine -- --nocapture

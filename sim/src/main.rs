@@ -75,7 +75,7 @@ enum Command {
     },
     /// Measures what is promised, prints the table and writes it as JSON.
     ///
-    /// Rows above 1000 members need `--features beyond-record` when mesh-sim is built.
+    /// Rows above 1000 members need `RUSTFLAGS="--cfg beyond_record"` when mesh-sim is built: `make mesh-sim` does that.
     Bench {
         /// Only rows whose name begins like this, e.g. P3m; may be given several times.
         #[arg(long)]

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! title    one of a hundred crashes
-//! nodes    100                      # 1 to 5000; above 1000 only with the feature `beyond-record`
+//! nodes    100                      # 1 to 5000; above 1000 only where built with --cfg beyond_record
 //! zones    3
 //! network  latency 200us jitter 100us loss 1%
 //! settle   3s
