@@ -27,6 +27,9 @@ pub struct Row {
     /// Less was done than the aim asks for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shortened: bool,
+    /// What other benchmarks add to their rows in the same file: kept as it is.
+    #[serde(flatten)]
+    pub others: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A table.
@@ -109,6 +112,7 @@ impl Table {
             measured_at: Timestamp::now(),
             note,
             shortened,
+            others: serde_json::Map::new(),
         };
         print_row(&row);
         self.rows.push(row);
@@ -121,7 +125,7 @@ impl Table {
 
     /// Writes the rows into a file; rows of other cases that it holds stay, and so do those of whole
     /// runs where this one was shortened.
-    pub fn write(self, path: &Path) -> Result<()> {
+    pub fn write(&self, path: &Path) -> Result<()> {
         let mut all = match std::fs::read(path) {
             Ok(bytes) => serde_json::from_slice::<Self>(&bytes).with_context(|| {
                 format!(
@@ -134,7 +138,7 @@ impl Table {
                 return Err(error).with_context(|| format!("cannot read {}", path.display()));
             }
         };
-        for row in self.rows {
+        for row in self.rows.iter().cloned() {
             match all.rows.iter_mut().find(|old| old.case == row.case) {
                 Some(old) if row.shortened && !old.shortened => {}
                 Some(old) => *old = row,
