@@ -12,9 +12,9 @@ use crate::http::Asker;
 use crate::measure::{self, Failure};
 use crate::node::Nodes;
 use crate::record::Record;
-use crate::report::Report;
 use crate::run_folder::RunFolder;
 use crate::stage::{Agent, Location, NAMESPACE, OPERATOR_NAMESPACE, Stage};
+use slotmesh_report::Report;
 
 const NODES: u8 = 8;
 const CLUSTER: &str = "sessions";

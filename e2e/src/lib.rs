@@ -16,7 +16,6 @@ pub mod network;
 pub mod node;
 pub mod process;
 pub mod record;
-pub mod report;
 pub mod run_folder;
 pub mod stage;
 pub mod strangers;

@@ -8,6 +8,7 @@
 // Data is a crate of its own; whoever speaks the protocol finds it here too.
 pub use slotmesh_map::{identity, join, join_address, map, seal, signed, slot};
 
+pub mod batch;
 pub mod convergence;
 pub mod counters;
 pub mod edge;

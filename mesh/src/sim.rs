@@ -55,8 +55,7 @@ pub use fault::{Fault, RANDOM_FAULTS_TIME, random_faults};
 pub use handshake::HANDSHAKE_TIMEOUT;
 pub use hostile::Hostility;
 pub use network::{NetworkSettings, Traffic};
-pub use operator::{BATCH, MapChange};
-pub use processor as cost;
+pub use operator::MapChange;
 pub use schedule::SCHEDULE_MAX;
 
 /// Members start within that time.
@@ -188,15 +187,6 @@ enum Happening {
     Look,
 }
 
-/// Bodies of maps, whole or as a difference, that members sent each other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MapCopies {
-    /// All.
-    pub sent: u64,
-    /// Those to a member of another zone.
-    pub between_zones: u64,
-}
-
 /// A run.
 #[derive(Debug)]
 pub struct Simulation {
@@ -211,7 +201,8 @@ pub struct Simulation {
     connections: Connections,
     /// Messages that found a full queue.
     queue_full: u64,
-    map_copies: MapCopies,
+    /// States of machines that ended, and such as pass.
+    passed_states: BTreeSet<scenario::State>,
     trace: Trace,
     events: Vec<Record>,
     invariants: Invariants,
@@ -269,7 +260,7 @@ impl Simulation {
             operator: Operator::new(map_key, first),
             connections: Connections::default(),
             queue_full: 0,
-            map_copies: MapCopies::default(),
+            passed_states: BTreeSet::new(),
             trace: Trace::new(),
             events: Vec::new(),
             invariants: Invariants::default(),
@@ -417,22 +408,23 @@ impl Simulation {
         self.queue_full
     }
 
-    /// Bodies of maps that members sent each other so far.
-    #[must_use]
-    pub fn map_copies(&self) -> MapCopies {
-        self.map_copies
+    /// States that machines which ended came by, and such as pass.
+    pub(crate) fn passed_states(&self) -> &BTreeSet<scenario::State> {
+        &self.passed_states
+    }
+
+    /// Remembers what a machine came by.
+    fn remember_states(&mut self, node: NodeId) {
+        if let Some(mesh) = self.mesh(node) {
+            let states: Vec<_> = scenario::of_machine(mesh).collect();
+            self.passed_states.extend(states);
+        }
     }
 
     /// The zone of a node, by number.
     #[must_use]
     pub fn zone_of(&self, node: NodeId) -> u16 {
         node.0 % self.settings.zones.max(1)
-    }
-
-    /// What the run is made of.
-    #[must_use]
-    pub fn settings(&self) -> &Settings {
-        &self.settings
     }
 
     fn node(&self, node: NodeId) -> Option<&Node> {

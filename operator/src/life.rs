@@ -14,7 +14,6 @@
 //! A removed member's slots go to its heir on the same node where there is one (`heirs.rs`), else to
 //! whom the plan gives them.
 
-mod batch;
 mod build;
 mod chain;
 mod freeze;
@@ -25,6 +24,7 @@ mod types;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use slotmesh_mesh::batch::Batch;
 use slotmesh_mesh::identity::{MemberId, PublicKey, Uid};
 use slotmesh_mesh::limits;
 use slotmesh_mesh::map::{DirectoryEntry, Map, Member};
@@ -32,8 +32,6 @@ use slotmesh_mesh::time::Instant;
 
 use crate::seam::{FrozenCause, Inventory, PlanPreview};
 
-use batch::Batch;
-pub use batch::{BATCH, CROWD};
 use chain::Chain;
 use freeze::Freezes;
 pub use types::{Candidate, LifeError, LifeSettings, Policy, Proposal};

@@ -8,7 +8,7 @@ use slotmesh_mesh::evidence::{Claim, Evidence};
 use slotmesh_mesh::graph::Graph;
 use slotmesh_mesh::identity::Keypair;
 use slotmesh_mesh::signed::SignedMap;
-use slotmesh_mesh::sim::{Settings, Simulation, cost};
+use slotmesh_mesh::sim::{Settings, Simulation, processor};
 
 /// Members of the map that is measured.
 const MEMBERS: u16 = 250;
@@ -31,26 +31,26 @@ pub fn costs() -> Result<bool> {
 
     println!("{:<44} {:>10} {:>12}", "work", "here (us)", "taken (us)");
     let row = |what: &str, here: f64, taken: u64| println!("{what:<44} {here:>10.2} {taken:>12}");
-    row("a statement signed", micros(sign), cost::SIGN_MICROS);
+    row("a statement signed", micros(sign), processor::SIGN_MICROS);
     let verify = micros(|| public.verify("costs", &parts, &signature));
-    row("a statement verified", verify, cost::VERIFY_MICROS);
+    row("a statement verified", verify, processor::VERIFY_MICROS);
     // The time does not depend on whether the key that signed it is known here.
     let decode = micros(|| SignedMap::decode(&encoded, map.cluster, &[public])) / kib;
     row(
         "a KiB of a map on the wire, decoded",
         decode,
-        cost::KIB_MICROS,
+        processor::KIB_MICROS,
     );
     let graph = micros(|| Graph::of(map)) / f64::from(MEMBERS);
     row(
         "the graph of a map, for each member",
         graph,
-        cost::MAP_MEMBER_MICROS,
+        processor::MAP_MEMBER_MICROS,
     );
     println!(
         "datagrams ({} us) and handshakes ({} us) were measured with real agents",
-        cost::DATAGRAM_MICROS,
-        cost::HANDSHAKE_MICROS
+        processor::DATAGRAM_MICROS,
+        processor::HANDSHAKE_MICROS
     );
     Ok(true)
 }

@@ -2,13 +2,11 @@
 
 mod bench;
 mod costs;
-mod report;
 mod run;
 mod scenarios;
 mod sweep;
 mod trace;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -73,7 +71,7 @@ enum Command {
         #[arg(long, default_value_t = 500)]
         lines: usize,
     },
-    /// Measures what is promised, prints the table and writes it as JSON.
+    /// Measures what is promised, prints the table and writes it to target/report/mesh.json.
     ///
     /// Rows above 1000 members need `RUSTFLAGS="--cfg beyond_record"` when mesh-sim is built: `make mesh-sim` does that.
     Bench {
@@ -83,9 +81,6 @@ enum Command {
         /// Fewer seeds and smaller cells: an aim can then be missed, but not met.
         #[arg(long)]
         quick: bool,
-        /// Where the rows go.
-        #[arg(long, default_value = "target/report/mesh.json")]
-        output: PathBuf,
     },
     /// Measures what signatures and maps cost on this machine, beside what the simulator takes for it.
     Costs,
@@ -128,11 +123,7 @@ fn execute(command: Command) -> Result<bool> {
             node,
             lines,
         } => trace::replay(&scenario, seed, node, lines),
-        Command::Bench {
-            only,
-            quick,
-            output,
-        } => bench::bench(&only, quick, &output),
+        Command::Bench { only, quick } => bench::bench(&only, quick),
         Command::Costs => costs::costs(),
     }
 }

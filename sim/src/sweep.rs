@@ -171,3 +171,25 @@ impl<'a> Progress<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// Those that take a moment. The others, and more seeds: `mesh-sim sweep`.
+    #[test]
+    fn short_scenarios_hold() {
+        let names = ["crash-10", "clocks-and-slow-cpus", "restart-elsewhere"];
+        assert!(super::sweep(&names.map(str::to_owned), 1, 3, None).unwrap_or(false));
+    }
+
+    #[test]
+    fn a_broken_promise_and_a_state_never_reached_are_failures() {
+        let path = std::env::temp_dir().join(format!("mesh-sim-{}.txt", std::process::id()));
+        let name = path.to_string_lossy().into_owned();
+        for line in ["hold nobody removed", "reach deposed"] {
+            let text = format!("title x\nnodes 5\nrun 4s\nat 0s crash 1\n{line}\n");
+            assert!(std::fs::write(&path, text).is_ok());
+            assert!(!super::sweep(std::slice::from_ref(&name), 1, 1, None).unwrap_or(true));
+        }
+        assert!(std::fs::remove_file(&path).is_ok());
+    }
+}

@@ -13,8 +13,8 @@ use tokio::process::{Child, Command};
 
 use super::duration;
 use crate::process::exit_code;
-use crate::report::Report;
 use crate::run_folder::RunFolder;
+use slotmesh_report::Report;
 
 /// Time between two lines of progress.
 const TICK: Duration = Duration::from_secs(30);

@@ -12,8 +12,8 @@ use super::figures::{largest, mean};
 use super::resources::Usage;
 use super::scene::{Scene, with_cluster};
 use crate::control_plane::Options;
-use crate::report::Report;
 use crate::wait;
+use slotmesh_report::Report;
 
 const NODES: u8 = 30;
 /// How long is measured.

@@ -11,8 +11,8 @@ use super::scene::{CLUSTER, Scene, with_cluster};
 use crate::control_plane::Options;
 use crate::measure::{self, Failure, Spread};
 use crate::record::Moves;
-use crate::report::Report;
 use crate::stage::Agent;
+use slotmesh_report::Report;
 
 const NODES: u8 = 8;
 

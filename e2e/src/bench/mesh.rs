@@ -17,8 +17,8 @@ use clap::{Args, ValueEnum};
 
 use super::cost;
 use super::table::{self, Chosen, Table};
-use crate::report::Report;
 use crate::run_folder::RunFolder;
+use slotmesh_report::Report;
 use trials::{Fault, Heal, Plan};
 
 /// Rest before a failure: all edges are clear again, and nothing of the last one is under way.

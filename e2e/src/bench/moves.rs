@@ -8,8 +8,8 @@ use crate::control_plane::Options;
 use crate::measure::Failure;
 use crate::node::Nodes;
 use crate::record::Moves;
-use crate::report::Report;
 use crate::wait;
+use slotmesh_report::Report;
 
 const NODES: u8 = 8;
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(120);

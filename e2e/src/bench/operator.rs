@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 
 use super::checkout;
 use super::table::{self, Chosen, Table};
-use crate::report::Report;
+use slotmesh_report::Report;
 
 const ROUNDS: u32 = 10;
 const KILLS: u32 = 40;

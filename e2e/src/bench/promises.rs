@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 
 use super::table::{self, Chosen, Table};
 use super::{checkout, cost, kills, moves, quiet, writes};
-use crate::report::Report;
+use slotmesh_report::Report;
 
 const KILLS: u32 = 60;
 const MINUTES: u32 = 10;

@@ -10,7 +10,7 @@ use super::duration;
 use super::load::Load;
 use super::scene::{Scene, with_cluster};
 use crate::control_plane::Options;
-use crate::report::Report;
+use slotmesh_report::Report;
 
 pub(super) const BUSY_THREADS: usize = 4;
 const NODES: u8 = 8;

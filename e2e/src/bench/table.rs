@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use tokio::process::Command;
 
-use crate::report::Report;
+use slotmesh_report::Report;
 
 /// What a table consists of.
 pub(super) trait Table {

@@ -9,9 +9,9 @@ use anyhow::{Result, ensure};
 use super::duration;
 use super::scene::with_cluster;
 use crate::control_plane::{ControlPlane, Options, Write};
-use crate::report::Report;
 use crate::stage::{NAMESPACE, OPERATOR_NAMESPACE};
 use crate::wait;
+use slotmesh_report::Report;
 
 const NODES: u8 = 8;
 const LEASE: &str = "slotmesh-operator";

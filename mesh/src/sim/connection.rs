@@ -1,5 +1,6 @@
-//! Connections as QUIC has them, seen from above: datagrams that may be lost, messages that arrive however often their packets are lost, a close that
-//! travels, a reset from a process that knows nothing of the connection, and silence that ends it.
+//! Connections as QUIC has them, seen from above: datagrams that may be lost, messages that arrive
+//! however often their packets are lost, a close that travels, a reset from a process that knows nothing
+//! of the connection, and silence that ends it.
 
 mod ending;
 
@@ -251,24 +252,9 @@ impl Simulation {
         if end.waiting.len() >= limits::FRAMES_QUEUED_MAX {
             return false;
         }
-        let is_map = is_map(&bytes);
         end.waiting.push_back(bytes);
-        if is_map {
-            self.count_map_copy(from);
-        }
         self.pump(from);
         true
-    }
-
-    fn count_map_copy(&mut self, from: EndId) {
-        let Some((here, there)) = self.nodes_of(from) else {
-            return;
-        };
-        if here != OPERATOR && there != OPERATOR {
-            let between = self.zone_of(here) != self.zone_of(there);
-            self.map_copies.sent += 1;
-            self.map_copies.between_zones += u64::from(between);
-        }
     }
 
     fn pump(&mut self, from: EndId) {
@@ -466,11 +452,6 @@ impl Simulation {
             other.last_heard = other.last_heard.max(now);
         }
     }
-}
-
-/// The kinds of frames are part of the format: the second is a map, the third a difference.
-fn is_map(bytes: &[u8]) -> bool {
-    matches!(bytes.first(), Some(1 | 2))
 }
 
 fn resend_pause(attempts: u32) -> Duration {

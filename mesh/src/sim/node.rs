@@ -282,6 +282,7 @@ impl Simulation {
         if let Some(id) = self.member_id(node) {
             self.invariants.healthy.disturb(id);
         }
+        self.remember_states(node);
         if let Some(place) = self.node_mut(node) {
             place.end_machine();
         }
@@ -378,6 +379,7 @@ impl Simulation {
     }
 
     pub(super) fn crash(&mut self, node: NodeId) {
+        self.remember_states(node);
         if let Some(place) = self.node_mut(node) {
             place.end_machine();
             place.running = false;

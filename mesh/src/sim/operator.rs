@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::node::name_of;
 use super::{Happening, NodeId, OPERATOR, Simulation};
+use crate::batch::Batch;
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
 use crate::machine::Event;
 use crate::map::{Map, Member, Owner};
@@ -16,8 +17,6 @@ use crate::slot::SlotSet;
 use crate::time::Instant;
 use crate::watch::{Watch, WatchConfig};
 
-/// Joins and deaths within that time are one epoch.
-pub const BATCH: Duration = Duration::from_millis(300);
 /// Time that it takes to record a map.
 const RECORD_TIME: Duration = Duration::from_millis(10);
 /// Map changes that are remembered for tests.
@@ -51,8 +50,9 @@ pub(super) struct Operator {
     failed: BTreeSet<MemberId>,
     leaving: BTreeSet<MemberId>,
     gone: BTreeSet<Uid>,
-    /// Whether the end of a batch, or of a write, is on the schedule.
-    busy: bool,
+    batch: Batch,
+    /// Whether a write is under way.
+    writes: bool,
     pub(super) changes: Vec<MapChange>,
 }
 
@@ -68,7 +68,8 @@ impl Operator {
             failed: BTreeSet::new(),
             leaving: BTreeSet::new(),
             gone: BTreeSet::new(),
-            busy: false,
+            batch: Batch::default(),
+            writes: false,
             changes: Vec::new(),
         }
     }
@@ -79,8 +80,12 @@ impl Operator {
     }
 
     fn has_changes(&self) -> bool {
+        !self.candidates.is_empty() || self.has_removals()
+    }
+
+    fn has_removals(&self) -> bool {
         let mut members = self.record.map().active();
-        !self.candidates.is_empty() || members.any(|member| self.is_removed(member))
+        members.any(|member| self.is_removed(member))
     }
 
     /// Forgets what the record now says.
@@ -109,7 +114,7 @@ impl Simulation {
         self.operator.watch = Some(watch);
         self.operator.wake = None;
         self.carry_out(OPERATOR);
-        self.begin_batch();
+        self.begin_batch(Batch::begin);
     }
 
     pub(super) fn stop_operator(&mut self) {
@@ -118,7 +123,8 @@ impl Simulation {
         self.operator.candidates.clear();
         self.operator.failed.clear();
         self.operator.leaving.clear();
-        self.operator.busy = false;
+        self.operator.batch.close();
+        self.operator.writes = false;
     }
 
     pub(super) fn on_operator_event(&mut self, event: &Event) {
@@ -133,7 +139,7 @@ impl Simulation {
             }
             _ => return,
         }
-        self.begin_batch();
+        self.begin_batch(Batch::hasten);
     }
 
     /// The API server says that a pod does not exist any more.
@@ -142,7 +148,7 @@ impl Simulation {
             return;
         }
         self.operator.gone.insert(uid);
-        self.begin_batch();
+        self.begin_batch(Batch::hasten);
     }
 
     pub(super) fn on_join_request(&mut self, node: NodeId, key: PublicKey) {
@@ -154,7 +160,12 @@ impl Simulation {
             return self.answer_join(node, key);
         }
         self.operator.candidates.insert(node, key);
-        self.begin_batch();
+        let crowd = !self.operator.has_removals();
+        self.begin_batch(if crowd {
+            Batch::hold_for_joins
+        } else {
+            Batch::begin
+        });
     }
 
     fn answer_join(&mut self, node: NodeId, key: PublicKey) {
@@ -166,24 +177,41 @@ impl Simulation {
         }
     }
 
-    fn begin_batch(&mut self) {
+    /// What comes during a write opens a window after it.
+    fn begin_batch(&mut self, change: fn(&mut Batch, Instant)) {
         let due = self.operator.watch.is_some() && self.operator.has_changes();
-        if due && !self.operator.busy {
-            self.operator.busy = true;
-            let generation = self.operator.generation;
-            self.schedule
-                .push(self.now + BATCH, Happening::BatchEnds { generation });
+        if due && !self.operator.writes {
+            let before = self.operator.batch.ends();
+            change(&mut self.operator.batch, self.now);
+            self.wait_for_batch(before);
         }
     }
 
+    fn wait_for_batch(&mut self, before: Option<Instant>) {
+        let ends = self.operator.batch.ends();
+        if let Some(at) = ends.filter(|_| ends != before) {
+            let generation = self.operator.generation;
+            self.schedule.push(at, Happening::BatchEnds { generation });
+        }
+    }
+
+    /// The window may have moved since.
     pub(super) fn batch_ends(&mut self, generation: u32) {
-        if generation != self.operator.generation {
+        let current = generation == self.operator.generation;
+        if !current
+            || self
+                .operator
+                .batch
+                .ends()
+                .is_none_or(|ends| ends > self.now)
+        {
             return;
         }
+        self.operator.batch.close();
         if !self.operator.has_changes() {
-            self.operator.busy = false;
             return;
         }
+        self.operator.writes = true;
         let map = self.next_map();
         match SignedMap::sign(map, &self.operator.key) {
             Ok(map) => self.schedule.push(
@@ -208,7 +236,7 @@ impl Simulation {
         let candidates = self.operator.candidates.clone();
         self.operator.record = (*map).clone();
         self.operator.settle();
-        self.operator.busy = false;
+        self.operator.writes = false;
         let now = self.now;
         if let Some(watch) = &mut self.operator.watch {
             watch.publish(now, *map);
@@ -219,7 +247,7 @@ impl Simulation {
                 self.answer_join(node, key);
             }
         }
-        self.begin_batch();
+        self.begin_batch(Batch::begin);
     }
 
     fn next_map(&self) -> Map {

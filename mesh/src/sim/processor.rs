@@ -41,10 +41,6 @@ pub(super) struct Processor {
     backlog: VecDeque<Happening>,
     /// What comes next is from the backlog itself.
     resumed: bool,
-    /// Microseconds of work so far.
-    pub(super) worked_micros: u64,
-    /// The longest backlog so far.
-    pub(super) backlog_most: usize,
 }
 
 impl Processor {
@@ -64,7 +60,6 @@ impl Processor {
 
     fn work(&mut self, now: Instant, micros: u64) {
         let micros = micros + micros * u64::from(self.slower_percent) / 100;
-        self.worked_micros += micros;
         self.busy_until = self.busy_until.max(now) + Duration::from_micros(micros);
     }
 }
@@ -153,7 +148,6 @@ impl Simulation {
             return false;
         }
         processor.backlog.push_back(what);
-        processor.backlog_most = processor.backlog_most.max(processor.backlog.len());
         if processor.backlog.len() == 1 {
             let at = processor.busy_until.max(now);
             self.schedule.push(at, Happening::Continue(process));
@@ -186,12 +180,5 @@ impl Simulation {
             let at = place.processor.busy_until.max(now);
             self.schedule.push(at, Happening::Continue(process));
         }
-    }
-
-    /// Microseconds that a node's processor worked so far.
-    #[must_use]
-    pub fn worked_micros(&self, node: NodeId) -> u64 {
-        self.node(node)
-            .map_or(0, |node| node.processor.worked_micros)
     }
 }

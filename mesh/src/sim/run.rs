@@ -229,6 +229,11 @@ impl Simulation {
         let now = self.now;
         self.schedule.push(now + LOOK_INTERVAL, Happening::Look);
         self.forget_connections();
+        let reported = |node: &NodeId| self.mesh(*node).is_some_and(|m| !m.holds_no_evidence());
+        let reported: Vec<NodeId> = self.node_ids().filter(reported).collect();
+        reported
+            .into_iter()
+            .for_each(|node| self.remember_states(node));
         if self.schedule.refused() > 0 {
             let found = Err("the schedule is full".to_owned());
             self.invariants.keep(now, "ScheduleWithinLimit", found);

@@ -32,6 +32,7 @@ use super::{Hostility, Settings};
 
 pub use parse::{LINES_MAX, ParseError, parse};
 pub use promise::Promise;
+pub(super) use reach::of_machine;
 pub use reach::{Reached, State};
 pub use run::{Outcome, run};
 
@@ -94,7 +95,8 @@ pub enum Trouble {
     LoseOut(u32),
     /// `lose-both 10%`: both.
     LoseBoth(u32),
-    /// `cut-off`: nothing passes between these and all others, the operator included. Ends all cuts when it ends.
+    /// `cut-off`: nothing passes between these and all others, the operator included. When it ends, all
+    /// cuts end, and all losses of lines.
     CutOff,
     /// `slow 500%`: work takes that much of the usual time.
     Slow(u32),
@@ -108,6 +110,22 @@ pub enum Trouble {
     FalseReports(u32),
     /// `operator-down`: says nothing of whom.
     OperatorDown,
+}
+
+impl Trouble {
+    /// Whether it can end by itself, as `for` says.
+    #[must_use]
+    pub fn ends(self) -> bool {
+        !matches!(
+            self,
+            Self::Return
+                | Self::Replace
+                | Self::Leave
+                | Self::ClockStep(_)
+                | Self::Turn(_)
+                | Self::FalseReports(_)
+        )
+    }
 }
 
 /// Whom it befalls.

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod batch;
+
 use std::net::SocketAddr;
 
 use slotmesh_api::Automation;

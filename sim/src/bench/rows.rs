@@ -7,7 +7,7 @@ use slotmesh_mesh::machine::Event;
 use slotmesh_mesh::sim::OPERATOR;
 use slotmesh_mesh::sim::scenario::{self, Outcome};
 
-use super::{Bench, NETWORK, percentile, scenario, seconds};
+use super::{Bench, NETWORK, NEVER, percentile, scenario, seconds};
 
 /// P1: a silent crash, known to all.
 pub(super) fn crash(bench: &mut Bench) -> Result<()> {
@@ -20,8 +20,9 @@ pub(super) fn crash(bench: &mut Bench) -> Result<()> {
         };
         let text = format!("title P1, n = {n}\nnodes {n}\n{NETWORK}run 3s\nat 0s crash some 1\n");
         let outcomes = bench.outcomes(&text, seeds)?;
-        let (times, missing) = agreement(&outcomes);
-        let note = format!("{seeds} seeds, {} survivors, {missing} never", times.len());
+        let (times, never) = agreement(&outcomes);
+        let note =
+            format!("{seeds} seeds, the last survivor of each; {never} runs without agreement");
         let (half, most) = (percentile(&times, 50), percentile(&times, 99));
         let table = &mut bench.table;
         table.at_most(
@@ -29,15 +30,15 @@ pub(super) fn crash(bench: &mut Bench) -> Result<()> {
             half,
             "s",
             0.8,
-            note.clone(),
         );
+        table.note(note.clone());
         table.at_most(
             format!("P1 silent crash, verdict on all, n = {n}, p99"),
             most,
             "s",
             1.2,
-            note,
         );
+        table.note(note);
         if n == 100 {
             at_100 = Some(half);
         }
@@ -47,22 +48,23 @@ pub(super) fn crash(bench: &mut Bench) -> Result<()> {
                 half / small,
                 "times",
                 1.2,
-                String::new(),
             );
         }
     }
     Ok(())
 }
 
+/// When the last survivor of each run agreed, sorted, and how many runs never got there.
 fn agreement(outcomes: &[Outcome]) -> (Vec<Duration>, usize) {
-    let mut times: Vec<Duration> = outcomes
-        .iter()
-        .flat_map(|o| o.agreed_after.clone())
-        .collect();
+    let last = |outcome: &Outcome| {
+        let last = outcome.agreed_after.last();
+        let all = outcome.agreed_after.len() == outcome.survivors;
+        last.copied().filter(|_| all).unwrap_or(NEVER)
+    };
+    let mut times: Vec<Duration> = outcomes.iter().map(last).collect();
     times.sort();
-    let survivors: usize = outcomes.iter().map(|outcome| outcome.survivors).sum();
-    let missing = survivors - times.len();
-    (times, missing)
+    let never = times.iter().filter(|time| **time == NEVER).count();
+    (times, never)
 }
 
 fn healthy_removed(outcomes: &[Outcome]) -> usize {
@@ -89,10 +91,12 @@ pub(super) fn loss(bench: &mut Bench) -> Result<()> {
         let note = format!("{days:.0} node-days, {seeds} seeds");
         let case = format!("P2 false removals, {share} % loss each way");
         if share == 10 {
-            bench.table.at_most(case, removed as f64, "", 0.0, note);
+            bench.table.at_most(case, removed as f64, "", 0.0);
+            bench.table.note(note);
         } else {
             let note = format!("{note}; the edge model to compare with is not written yet");
-            bench.table.plain(case, removed as f64, "", note);
+            bench.table.plain(case, removed as f64, "");
+            bench.table.note(note);
         }
     }
     Ok(())
@@ -115,8 +119,8 @@ pub(super) fn stalls(bench: &mut Bench) -> Result<()> {
         removed as f64,
         "",
         0.0,
-        note,
     );
+    bench.table.note(note);
 
     let seeds = bench.seeds(100, 5);
     let text =
@@ -128,8 +132,8 @@ pub(super) fn stalls(bench: &mut Bench) -> Result<()> {
         healthy_removed(&outcomes) as f64,
         "",
         0.0,
-        note,
     );
+    bench.table.note(note);
     Ok(())
 }
 
@@ -180,11 +184,14 @@ pub(super) fn rapid(bench: &mut Bench) -> Result<()> {
             wrong as f64,
             "",
             0.0,
-            note,
         );
+        bench.table.note(note);
     }
     Ok(())
 }
+
+/// Runs of each size that the aim of P3m is for.
+const RUNS: u64 = 1000;
 
 /// P3m: many die at once, while some edges are reported falsely.
 pub(super) fn mass_death(bench: &mut Bench) -> Result<()> {
@@ -192,8 +199,8 @@ pub(super) fn mass_death(bench: &mut Bench) -> Result<()> {
         for share in [33_u32, 49] {
             let dead = u32::from(n) * share / 100;
             let seeds = match n {
-                10 | 30 => bench.seeds(1000, 20),
-                100 => bench.seeds(1000, 4),
+                10 | 30 => bench.seeds(RUNS, 20),
+                100 => bench.seeds(RUNS, 4),
                 _ => bench.seeds(10, 1),
             };
             let text = format!(
@@ -201,7 +208,7 @@ pub(super) fn mass_death(bench: &mut Bench) -> Result<()> {
                  at 0s crash some {dead}\nhold changes at-most 2\n"
             );
             let outcomes = bench.outcomes(&text, seeds)?;
-            let healthy = healthy_removed(&outcomes);
+            let hurt = outcomes.iter().filter(|o| o.healthy_removed > 0).count();
             let late = |outcome: &&Outcome| {
                 let found = outcome
                     .removals
@@ -215,25 +222,19 @@ pub(super) fn mass_death(bench: &mut Bench) -> Result<()> {
                 100 => 5.0,
                 _ => 10.0,
             };
-            let mut note = format!("{seeds} seeds");
-            if n == 1000 {
-                note.push_str(" (the aim is for 1,000)");
-            }
+            let short = (seeds < RUNS).then(|| format!("{seeds} runs instead of {RUNS}"));
             let table = &mut bench.table;
-            table.at_most(
-                format!("P3m {dead} of {n} die: runs with dead left, or over two maps"),
-                late as f64,
-                "",
-                0.0,
-                note.clone(),
-            );
-            table.at_most(
-                format!("P3m {dead} of {n} die: healthy removed"),
-                healthy as f64,
-                "",
-                allowed,
-                note,
-            );
+            for (what, value, aim) in [
+                ("with dead left, or over two maps", late, 0.0),
+                ("in which a healthy one is removed", hurt, allowed),
+            ] {
+                let case = format!("P3m {dead} of {n} die: runs {what}");
+                table.at_most(case, value as f64, "", aim);
+                table.note(format!("{seeds} seeds"));
+                if let Some(how) = &short {
+                    table.shorten_last(how);
+                }
+            }
         }
     }
     Ok(())
@@ -253,15 +254,15 @@ pub(super) fn map_change(bench: &mut Bench) -> Result<()> {
             p99,
             "ms",
             aim,
-            note.clone(),
         );
+        table.note(note.clone());
         table.at_most(
             format!("P4 copies of the body a member, {share} % loss"),
             copies,
             "",
             2.0,
-            note,
         );
+        table.note(note);
     }
     Ok(())
 }
@@ -277,8 +278,8 @@ pub(super) fn zones(bench: &mut Bench) -> Result<()> {
         between,
         "",
         10.0,
-        note,
     );
+    bench.table.note(note);
     Ok(())
 }
 
@@ -294,6 +295,7 @@ fn changes(n: u16, share: u32, seeds: u64) -> Result<(Vec<Duration>, usize, f64,
         let (_, simulation) = scenario::run(&scenario, seed)?;
         let Some(change) = simulation.map_changes().first() else {
             missing += usize::from(n) - 1;
+            times.extend(std::iter::repeat_n(NEVER, usize::from(n) - 1));
             continue;
         };
         let applied = simulation.events().iter().filter(|record| {
@@ -305,9 +307,17 @@ fn changes(n: u16, share: u32, seeds: u64) -> Result<(Vec<Duration>, usize, f64,
         });
         let before = times.len();
         times.extend(applied.map(|record| record.at.saturating_since(change.at)));
-        missing += (usize::from(n) - 1).saturating_sub(times.len() - before);
-        copies += simulation.map_copies().sent;
-        between += simulation.map_copies().between_zones;
+        let late = (usize::from(n) - 1).saturating_sub(times.len() - before);
+        missing += late;
+        times.extend(std::iter::repeat_n(NEVER, late));
+        for mesh in simulation
+            .node_ids()
+            .filter_map(|node| simulation.mesh(node))
+        {
+            let counters = mesh.counters();
+            copies += counters.maps_received;
+            between += counters.maps_received_from_other_zones;
+        }
     }
     times.sort();
     let runs = seeds as f64;
@@ -339,15 +349,14 @@ pub(super) fn traffic(bench: &mut Bench) -> Result<()> {
             mean,
             "KB/s",
             9.0,
-            note,
         );
+        bench.table.note(note);
         let small = *first.get_or_insert(mean);
         if n > 100 {
             bench.table.plain(
                 format!("P5 traffic at n = {n} over that at 100"),
                 mean / small,
                 "times",
-                String::new(),
             );
         }
     }
@@ -364,54 +373,33 @@ pub(super) fn half_dies(bench: &mut Bench) -> Result<()> {
             "title P6, n = {n}\nnodes {n}\n{NETWORK}freeze-above 33%\nrun 5s\nat 0s crash some 49%\n"
         );
         let outcomes = bench.outcomes(&text, bench.seeds(2, 1))?;
-        for outcome in &outcomes {
-            let begin = outcome
-                .removals
-                .first()
-                .map_or(f64::INFINITY, |(_, after)| seconds(*after));
-            let all = outcome.removals.len() == outcome.faulty.len();
-            let last = outcome.removals.last().filter(|_| all);
-            let last = last.map_or(-1.0, |(_, after)| seconds(*after));
-            let note = format!(
-                "seed {}; {} healthy removed",
-                outcome.seed, outcome.healthy_removed
-            );
-            let table = &mut bench.table;
-            table.at_most(
-                format!("P6 49 % of {n} die: first change"),
-                begin.min(999.0),
-                "s",
-                3.0,
-                note.clone(),
-            );
-            let case = format!("P6 49 % of {n} die: all gone");
-            if last < 0.0 {
-                let missing = outcome.faulty.len() - outcome.removals.len();
-                table.at_most(
-                    case,
-                    999.0,
-                    "s",
-                    5.0,
-                    format!("{missing} still listed; {note}"),
-                );
-            } else {
-                table.at_most(case, last, "s", 5.0, note.clone());
-            }
-            table.at_most(
-                format!("P6 49 % of {n} die: changes"),
-                outcome.changes as f64,
-                "",
-                2.0,
-                note.clone(),
-            );
-            let sent = outcome.traffic_most as f64 * 5.0 / 1024.0;
-            table.at_most(
-                format!("P6 49 % of {n} die: sent in 5 s by the busiest"),
-                sent,
-                "KB",
-                256.0,
-                note,
-            );
+        let worst =
+            |value: &dyn Fn(&Outcome) -> f64| outcomes.iter().map(value).fold(0.0, f64::max);
+        let first = worst(&|o| seconds(o.removals.first().map_or(NEVER, |(_, after)| *after)));
+        let gone = worst(&|o| {
+            let last = o.removals.last().map(|(_, after)| *after);
+            let all = o
+                .faulty
+                .iter()
+                .all(|node| o.removals.iter().any(|(gone, _)| gone == node));
+            seconds(last.filter(|_| all).unwrap_or(NEVER))
+        });
+        let changes = worst(&|o| o.changes as f64);
+        let sent = worst(&|o| o.traffic_most as f64 * 5.0 / 1024.0);
+        let note = format!(
+            "the worst of {} seeds; {} healthy removed",
+            outcomes.len(),
+            healthy_removed(&outcomes)
+        );
+        for (what, value, unit, aim) in [
+            ("first change", first, "s", 3.0),
+            ("all gone", gone, "s", 5.0),
+            ("changes", changes, "", 2.0),
+            ("sent in 5 s by the busiest", sent, "KB", 256.0),
+        ] {
+            let case = format!("P6 49 % of {n} die: {what}");
+            bench.table.at_most(case, value, unit, aim);
+            bench.table.note(note.clone());
         }
     }
     Ok(())
@@ -428,7 +416,7 @@ pub(super) fn joins(bench: &mut Bench) -> Result<()> {
             .map(|outcome| outcome.everybody_member_after);
         // One that never got there is slower than all.
         let slowest = slowest
-            .map(|after| after.map_or(999.0, seconds))
+            .map(|after| seconds(after.unwrap_or(NEVER)))
             .fold(0.0, f64::max);
         let changes = outcomes
             .iter()
@@ -444,15 +432,15 @@ pub(super) fn joins(bench: &mut Bench) -> Result<()> {
             slowest,
             "s",
             5.0,
-            note.clone(),
         );
+        bench.table.note(note.clone());
         bench.table.at_most(
             format!("P6b {n} start together: changes"),
             changes as f64,
             "",
             3.0,
-            note,
         );
+        bench.table.note(note);
     }
     Ok(())
 }
@@ -479,7 +467,7 @@ pub(super) fn speed(bench: &mut Bench) -> Result<()> {
         times,
         "x",
         100.0,
-        note,
     );
+    bench.table.note(note);
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use base64::Engine;
@@ -31,10 +31,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use slotmesh_mesh::batch::BATCH;
+
 use crate::strangers::new_key;
 
-/// Joins within that time are one epoch, once there is a map at all.
-const BATCH: Duration = Duration::from_millis(300);
 /// Admissions that wait for a map: more members no bench has.
 const PENDING_MAX: usize = 1024;
 /// Epoch before the first map.

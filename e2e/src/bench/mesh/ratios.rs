@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::trials::Fault;
 use super::{agents_case, memberlist_case};
-use crate::report::{Report, Row};
+use slotmesh_report::{Report, Row};
 
 /// memberlist has to take that many times as long.
 const FASTER_AIM: f64 = 10.0;

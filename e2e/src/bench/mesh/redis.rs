@@ -26,10 +26,10 @@ use super::{agents, agents_case, plan, rest, shorten_if, with_run};
 use crate::bench::figures::{mean, median, sorted};
 use crate::bench::resources::Usage;
 use crate::process::Program;
-use crate::report::Report;
 use crate::run_folder::RunFolder;
 use bytes::Bus;
 use server::Server;
+use slotmesh_report::Report;
 
 const PORT: u16 = 7000;
 /// Redis puts its bus there.

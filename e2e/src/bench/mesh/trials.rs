@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::crowd::{Crowd, Kind, Line, Said};
 use super::machine::Load;
 use crate::bench::figures::{count, largest, median, sorted};
-use crate::report::Report;
+use slotmesh_report::Report;
 
 /// Step from one victim to the next: coprime to every crowd here, so that all get their turn.
 const STRIDE: usize = 37;

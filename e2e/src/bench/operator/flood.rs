@@ -14,11 +14,11 @@ use crate::bench::figures::{count, largest};
 use crate::bench::resources::Usage;
 use crate::bench::scene::{CLUSTER, Scene, with_cluster};
 use crate::control_plane::Options;
-use crate::report::Report;
 use crate::stage::{Agent, NAMESPACE};
 use crate::strangers::{Cluster, HERE, request_token};
 use crate::tokens::{TokenMint, claims_of};
 use crate::wait;
+use slotmesh_report::Report;
 
 const NODES: u8 = 10;
 const HONEST: usize = 3;

@@ -14,8 +14,8 @@ use crate::bench::scene::with_stage;
 use crate::bench::writes;
 use crate::control_plane::{Options, Write};
 use crate::node::Nodes;
-use crate::report::Report;
 use crate::stage::Stage;
+use slotmesh_report::Report;
 
 /// How long is measured.
 const LENGTH: Duration = Duration::from_secs(60);

@@ -11,9 +11,9 @@ use crate::bench::figures::{largest, median, sorted};
 use crate::bench::scene::{CLUSTER, Scene, with_cluster};
 use crate::control_plane::Options;
 use crate::measure;
-use crate::report::Report;
 use crate::stage::{Agent, NAMESPACE, OPERATOR_NAMESPACE, RELEASE};
 use crate::wait;
+use slotmesh_report::Report;
 
 const NODES: u8 = 6;
 const OPERATORS: usize = 2;

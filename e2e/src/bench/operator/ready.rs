@@ -10,9 +10,9 @@ use crate::bench::figures::{largest, median, sorted};
 use crate::bench::scene::with_stage;
 use crate::control_plane::Options;
 use crate::node::Nodes;
-use crate::report::Report;
 use crate::stage::{NAMESPACE, Stage};
 use crate::wait;
+use slotmesh_report::Report;
 
 const NODES: u8 = 8;
 const DEADLINE: Duration = Duration::from_secs(120);

@@ -12,9 +12,9 @@ use crate::bench::scene::{CLUSTER, Scene, with_cluster};
 use crate::control_plane::Options;
 use crate::lookups::{LookUps, Tally};
 use crate::record::Rehomed;
-use crate::report::Report;
 use crate::stage::{NAMESPACE, Stage};
 use crate::wait;
+use slotmesh_report::Report;
 
 const NODES: u8 = 8;
 const PER_SECOND: u32 = 20;

@@ -11,8 +11,8 @@ use crate::control_plane::Options;
 use crate::lookups::{LookUps, Tally};
 use crate::measure::{self, Failure};
 use crate::record::Record;
-use crate::report::Report;
 use crate::stage::Agent;
+use slotmesh_report::Report;
 
 const NODES: u8 = 12;
 const MEMBERS_MAX: u8 = 10;

@@ -1,18 +1,17 @@
 //! Agents fail in turn: from the operator's verdict until the epoch that carries it is in the record.
 
 use anyhow::{Context, Result};
+use slotmesh_mesh::batch::BATCH;
 
 use crate::bench::figures::{count, largest, median, percentile_99, sorted};
 use crate::bench::kills::{choose, fail_and_return};
 use crate::bench::scene::with_cluster;
 use crate::control_plane::Options;
 use crate::http;
-use crate::report::Report;
 use crate::stage::Operator;
+use slotmesh_report::Report;
 
 const NODES: u8 = 8;
-/// The operator waits that long for more to come, in seconds.
-const BATCH: f64 = 0.3;
 const HISTOGRAM: &str = "slotmesh_operator_verdict_to_recorded_seconds";
 
 /// What the histogram has seen so far.
@@ -83,7 +82,7 @@ fn add_rows(report: &mut Report, failures: &[Option<f64>]) {
     if seconds.is_empty() {
         return;
     }
-    let beyond = |seconds: f64| (seconds - BATCH).max(0.0);
+    let beyond = |seconds: f64| (seconds - BATCH.as_secs_f64()).max(0.0);
     report.at_most(
         "verdict -> recorded epoch, 300 ms of batching not counted: p99",
         beyond(percentile_99(&seconds)),

@@ -146,6 +146,9 @@ fn planned(words: &mut Words<'_>, line: usize) -> Result<Planned, String> {
     };
     let whole = matches!(trouble, Trouble::FalseReports(_) | Trouble::OperatorDown);
     let who = if whole { Who::Nobody } else { who(words)? };
+    if lasts.is_some() && !trouble.ends() {
+        return Err("`for` does not go with this fault: it does not end by itself".to_owned());
+    }
     Ok(Planned {
         line,
         at,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::machine::Event;
+use crate::member::Mesh;
 use crate::sim::Simulation;
 
 /// Such a state.
@@ -16,7 +17,7 @@ pub enum State {
     Verdict,
     /// `withdrawn`: a verdict no longer held.
     Withdrawn,
-    /// `peeled`: a report in force that makes no verdict, at the end of the run.
+    /// `peeled`: a report in force that makes no verdict, four times a second.
     Peeled,
     /// `self-doubt`: a member that hears nobody.
     SelfDoubt,
@@ -93,8 +94,21 @@ impl State {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reached(pub BTreeSet<State>);
 
+/// What one machine came by, as far as it can tell now.
+pub(in crate::sim) fn of_machine(mesh: &Mesh) -> impl Iterator<Item = State> {
+    let counters = mesh.counters();
+    let counted = [
+        (State::Repaired, counters.summaries_sent > 0),
+        (State::Refused, !counters.refused.is_empty()),
+        (State::Paused, counters.pauses > 0),
+        (State::Peeled, !mesh.degraded_links().is_empty()),
+    ];
+    let came = counted.into_iter().filter(|(_, came)| *came);
+    came.map(|(state, _)| state)
+}
+
 impl Reached {
-    /// What a run came by, from what is left of it at its end.
+    /// What a run came by.
     #[must_use]
     pub fn by(simulation: &Simulation) -> Self {
         let mut states = BTreeSet::new();
@@ -114,23 +128,11 @@ impl Reached {
             if simulation.traffic(node).dropped > 0 {
                 states.insert(State::LineFull);
             }
-            let Some(mesh) = simulation.mesh(node) else {
-                continue;
-            };
-            let counters = mesh.counters();
-            let counted = [
-                (State::Repaired, counters.summaries_sent > 0),
-                (State::Refused, !counters.refused.is_empty()),
-                (State::Paused, counters.pauses > 0),
-                (State::Peeled, !mesh.degraded_links().is_empty()),
-            ];
-            states.extend(
-                counted
-                    .into_iter()
-                    .filter(|(_, came)| *came)
-                    .map(|(s, _)| s),
-            );
+            if let Some(mesh) = simulation.mesh(node) {
+                states.extend(of_machine(mesh));
+            }
         }
+        states.extend(simulation.passed_states().iter().copied());
         if simulation.queue_full() > 0 {
             states.insert(State::QueueFull);
         }

@@ -225,7 +225,13 @@ fn endings(trouble: Trouble, who: &[NodeId]) -> Vec<Fault> {
         Trouble::Slow(_) => each(&|node| Fault::SlowProcessor(node, 100)),
         Trouble::ClockRate(_) => each(&|node| Fault::ClockRate(node, 0)),
         Trouble::OperatorDown => vec![Fault::OperatorUp],
-        _ => Vec::new(),
+        // Not with `for`: see [`Trouble::ends`].
+        Trouble::Return
+        | Trouble::Replace
+        | Trouble::Leave
+        | Trouble::ClockStep(_)
+        | Trouble::Turn(_)
+        | Trouble::FalseReports(_) => Vec::new(),
     }
 }
 

@@ -69,6 +69,11 @@ fn mistakes_are_told_with_their_line() {
             "`explode` is no fault",
         ),
         (
+            "title x\nnodes 5\nrun 5s\nat 1s for 2s leave 1",
+            4,
+            "`for` does not go",
+        ),
+        (
             "title x\nnodes 5\nrun 5s\nat 1s crash same",
             4,
             "no such nodes",

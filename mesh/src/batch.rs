@@ -1,4 +1,5 @@
-//! When changes become a map: what happens within a window is one epoch.
+//! When changes become a map: what happens within a window is one epoch. The operator's rule, and that of
+//! the operator that the simulator plays.
 //!
 //! ```text
 //!   change ──▶ open ──── BATCH after the first change ────────────▶ due
@@ -11,7 +12,7 @@
 
 use std::time::Duration;
 
-use slotmesh_mesh::time::Instant;
+use crate::time::Instant;
 
 /// Joins and deaths within that time are one epoch.
 pub const BATCH: Duration = Duration::from_millis(300);
@@ -20,7 +21,7 @@ pub const CROWD: Duration = Duration::from_millis(1500);
 
 /// The window that is open, if one is.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Batch(Option<Open>);
+pub struct Batch(Option<Open>);
 
 #[derive(Clone, Copy, Debug)]
 struct Open {
@@ -30,12 +31,13 @@ struct Open {
 
 impl Batch {
     /// When the window closes.
-    pub(super) fn ends(self) -> Option<Instant> {
+    #[must_use]
+    pub fn ends(self) -> Option<Instant> {
         self.0.map(|open| open.ends)
     }
 
     /// Something changed.
-    pub(super) fn begin(&mut self, now: Instant) {
+    pub fn begin(&mut self, now: Instant) {
         self.0.get_or_insert(Open {
             began: now,
             ends: now + BATCH,
@@ -43,7 +45,7 @@ impl Batch {
     }
 
     /// One more joined, and nobody waits for anything else.
-    pub(super) fn hold_for_joins(&mut self, now: Instant) {
+    pub fn hold_for_joins(&mut self, now: Instant) {
         self.begin(now);
         if let Some(open) = &mut self.0 {
             open.ends = (now + BATCH).min(open.began + CROWD).max(open.ends);
@@ -51,17 +53,15 @@ impl Batch {
     }
 
     /// Somebody died: that waits for no crowd.
-    pub(super) fn hasten(&mut self, now: Instant) {
+    pub fn hasten(&mut self, now: Instant) {
         self.begin(now);
         if let Some(open) = &mut self.0 {
             open.ends = open.ends.min(now + BATCH);
         }
     }
 
-    pub(super) fn close(&mut self) {
+    /// The map is made.
+    pub fn close(&mut self) {
         self.0 = None;
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -38,6 +38,16 @@ pub struct Row {
     pub commit: String,
 }
 
+impl Row {
+    fn shorten(&mut self, how: &str) {
+        self.shortened = true;
+        self.aim_met = self.aim_met.filter(|met| !met);
+        let rest = std::mem::take(&mut self.note);
+        let gap = if rest.is_empty() { "" } else { "; " };
+        self.note = format!("shortened: {how}{gap}{rest}");
+    }
+}
+
 /// A table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -101,12 +111,13 @@ impl Report {
 
     /// All of it is from a shortened run: an aim can be missed by it, but not met.
     pub fn shorten(&mut self, how: &str) {
-        for row in &mut self.rows {
-            row.shortened = true;
-            row.aim_met = row.aim_met.filter(|met| !met);
-            let rest = std::mem::take(&mut row.note);
-            let gap = if rest.is_empty() { "" } else { "; " };
-            row.note = format!("shortened: {how}{gap}{rest}");
+        self.rows.iter_mut().for_each(|row| row.shorten(how));
+    }
+
+    /// Only the row that was added last is from a shortened run.
+    pub fn shorten_last(&mut self, how: &str) {
+        if let Some(row) = self.rows.last_mut() {
+            row.shorten(how);
         }
     }
 
