@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!              answer or beat            silence past the deadline,
-//!   ┌─────────┐          ┌─────────┐     or another observer reports   ┌─────────┐
+//!   ┌─────────┐          ┌─────────┐   (the shortest, once another     ┌─────────┐
 //!   │ Opening │─────────▶│  Armed  │─────────────────────────────────▶│ Probing │
 //!   └────┬────┘          └─────────┘◀─────────────────────────────────└────┬────┘
 //!        │ grace over         ▲               answer or beat               │ no answer to
@@ -15,6 +15,11 @@
 //!
 //! "Ask": before an edge fails, its owner says whether the observer itself is well
 //! ([`Edge::conclude`]); an observer that hears nobody accuses nobody.
+//!
+//! What another observer reports never fails an edge. It only ends the patience that jitter earned: silence counts
+//! from [`limits::SILENCE_BEATS_MIN`] beats on. (Probing at once, as this did first, passed one observer's lost
+//! beat on to all: thirty members of which nine stood still for half a second every two seconds lost one to five of
+//! them in five minutes.)
 //!
 //! Four things fail an edge: *silence* (the deadline, then probes), *loss* ([`loss`]: no probes, because a
 //! lossy link answers one in three), a *deaf* subject (it says so itself, on three beats running), and a
@@ -117,6 +122,8 @@ pub struct Edge {
     knocked: bool,
     /// Whether another process answered at the subject's since then.
     restarted: bool,
+    /// Whether another observer reported it since then.
+    hastened: bool,
     /// Sequence of the last beat.
     last_sequence: Option<u32>,
     /// Beats heard, and lost, since the edge failed.
@@ -141,6 +148,7 @@ impl Edge {
             deaf_beats: 0,
             knocked: false,
             restarted: false,
+            hastened: false,
             last_sequence: None,
             heard: 0,
             lost: 0,
@@ -223,12 +231,15 @@ impl Edge {
         }
     }
 
-    /// Another observer reports the subject: look at once.
+    /// Another observer reports the subject: its silence counts from the shortest deadline on, at once if
+    /// that has passed. Never sooner: one observer that missed the last beat before a short pause of the subject's
+    /// would else make all others report that pause.
     pub fn on_report_of_another(&mut self, now: Instant) -> Option<Action> {
         if self.state != State::Armed {
             return None;
         }
-        Some(self.begin_probing(now))
+        self.hastened = true;
+        (now >= self.silence_deadline()).then(|| self.begin_probing(now))
     }
 
     /// Time has passed.
@@ -328,7 +339,11 @@ impl Edge {
     }
 
     fn silence_deadline(&self) -> Instant {
-        self.last_arrival + self.silence()
+        let silence = match self.hastened {
+            true => self.interval * limits::SILENCE_BEATS_MIN,
+            false => self.silence(),
+        };
+        self.last_arrival + silence
     }
 
     fn loss_deadline(&self) -> Instant {
@@ -361,6 +376,7 @@ impl Edge {
         self.last_arrival = now;
         self.knocked = false;
         self.restarted = false;
+        self.hastened = false;
     }
 
     fn begin_probing(&mut self, now: Instant) -> Action {

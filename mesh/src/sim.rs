@@ -266,6 +266,8 @@ impl Simulation {
             invariants: Invariants::default(),
             refusing: BTreeSet::new(),
         };
+        let loss = settings.network.loss_per_mille;
+        simulation.invariants.views.at_loss(loss);
         simulation.start_operator();
         for node in simulation.node_ids() {
             let at = simulation.now + simulation.network.below(START_SPREAD);

@@ -177,7 +177,14 @@ mod tests {
     /// Those that take a moment. The others, and more seeds: `mesh-sim sweep`.
     #[test]
     fn short_scenarios_hold() {
-        let names = ["crash-10", "clocks-and-slow-cpus", "restart-elsewhere"];
+        let names = [
+            "crash-10",
+            "clocks-and-slow-cpus",
+            "restart-elsewhere",
+            "stalls-short",
+            "loss-each-way",
+            "mass-death-49",
+        ];
         assert!(super::sweep(&names.map(str::to_owned), 1, 3, None).unwrap_or(false));
     }
 

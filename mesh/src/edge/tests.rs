@@ -65,12 +65,26 @@ fn a_sick_observer_accuses_nobody() {
 }
 
 #[test]
-fn the_report_of_another_is_looked_into_at_once() {
+fn the_report_of_another_is_looked_into_as_soon_as_three_beats_are_missing() {
     let mut edge = armed();
-    assert_eq!(edge.on_report_of_another(at(1900)), Some(Action::Probe));
-    assert_eq!(edge.on_report_of_another(at(1901)), None, "already looking");
-    edge.on_beat(at(1950), 10, false);
+    let shortest = edge.last_arrival() + BEAT * limits::SILENCE_BEATS_MIN;
+    edge.deviation = BEAT;
+    assert!(edge.silence_deadline() > shortest);
+    assert_eq!(edge.on_report_of_another(at(1900)), None, "beats arrive");
+    assert_eq!(edge.silence_deadline(), shortest);
+    assert_eq!(edge.on_timer(shortest), Some(Action::Probe));
+    let looking = edge.on_report_of_another(shortest);
+    assert_eq!(looking, None, "already looking");
+    let next = shortest + BEAT / 4;
+    edge.on_beat(next, 10, false);
     assert_eq!(edge.state(), State::Armed, "hearsay alone is no failure");
+    let long = edge.last_arrival() + BEAT * 3;
+    assert!(edge.silence_deadline() > long, "forgotten with a beat");
+    assert_eq!(
+        edge.on_report_of_another(long),
+        Some(Action::Probe),
+        "silent long enough: at once"
+    );
 }
 
 #[test]

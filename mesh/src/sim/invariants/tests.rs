@@ -109,6 +109,33 @@ fn a_view_that_stays_different_is_seen() {
     }
 }
 
+#[test]
+fn at_heavy_loss_reports_may_stand_and_nothing_else() {
+    let view = View {
+        node: NodeId(1),
+        is_member: true,
+        epoch: 9,
+        map_sha256: [9; 32],
+        evidence: 4,
+        failed: 0,
+        reported: 1,
+    };
+    let mut rule = ViewsConverge::within(Duration::ZERO);
+    let at = Instant::from_micros;
+    rule.at_loss(10);
+    rule.observe(at(1), &[9; 32], std::slice::from_ref(&view))
+        .unwrap();
+    assert!(
+        rule.observe(at(2), &[9; 32], std::slice::from_ref(&view))
+            .is_err()
+    );
+    rule.at_loss(100);
+    rule.observe(at(3), &[9; 32], std::slice::from_ref(&view))
+        .unwrap();
+    let wrong = View { failed: 1, ..view };
+    assert!(rule.observe(at(4), &[9; 32], &[wrong]).is_err());
+}
+
 /// The rules are looked at while a simulation runs: one that is told of a member that there never was
 /// misses it in the next map.
 #[test]
