@@ -1,0 +1,132 @@
+//! `docs/protocol.md` says what the code does: its table of limits and its bytes are compared with it.
+#![cfg(not(beyond_record))]
+
+use std::collections::BTreeMap;
+
+use slotmesh_mesh::limits::*;
+use slotmesh_mesh::wire::{Beat, Datagram, FLAG_DOUBT, Frame};
+
+const PAGE: &str = include_str!("../../docs/protocol.md");
+
+macro_rules! values {
+    ($($name:ident),* $(,)?) => { [$((stringify!($name), format!("{:?}", $name))),*] };
+}
+
+#[test]
+fn limits_are_those_of_the_code() {
+    let values = BTreeMap::from(values![
+        BEAT_BYTES_MAX,
+        DATAGRAM_BYTES_MAX,
+        MEMBERS_MAX,
+        MAP_BYTES_MAX,
+        FRAME_BYTES_MAX,
+        OBSERVERS_MAX,
+        RINGS,
+        VOTERS_MAX,
+        CONNECTIONS_MAX,
+        OPERATORS_MAX,
+        STRANGERS_MAX,
+        OPERATOR_OBSERVES_MAX,
+        SECOND_LOOKS_MAX,
+        REPORTERS,
+        EVIDENCE_MAX,
+        EVIDENCE_PER_FRAME_MAX,
+        FRAMES_QUEUED_MAX,
+        OLDER_MAPS_MAX,
+        PROBES,
+        PROBES_PER_BEAT,
+        SILENCE_BEATS_MIN,
+        SILENCE_BEATS_MAX,
+        LOSS_WINDOW_BEATS,
+        LOSS_BEATS,
+        HEARING_BEATS,
+        KNOCK_PART,
+        STEADY_BEATS,
+        CLEAR_BEATS,
+        STATEMENTS_BURST,
+        STATEMENTS_REFILL_BEATS,
+        UNHEARD_BEATS,
+        CAUTION_BEATS,
+        FANOUT,
+        FANOUT_MANY_DEAD,
+        FEW_MEMBERS,
+        ANNOUNCED_MAX,
+        LONELY_BELOW,
+        CATCH_UP_NEIGHBOURS,
+        OLD_EDGE_LINGER,
+        EDGE_GRACE,
+        REPAIR_INTERVAL,
+        RUMOUR_TIME,
+        PULL_PAUSE_MIN,
+        PULL_PAUSE_MAX,
+        FAR_PATIENCE,
+        FAR_PATIENCE_SPREAD,
+        CONVERGENCE_PAUSE,
+        CONVERGENCE_WAIT,
+        TIMER_LAG_MAX,
+        LONG_SILENCE,
+        STRANGER_LINGER,
+    ]);
+    let table = PAGE.split("## Limits").nth(1).unwrap();
+    let table = table.split("\n## ").next().unwrap();
+    let rows = table.lines().filter_map(|line| {
+        let (name, value) = line.strip_prefix("| `")?.split_once("` | ")?;
+        Some((name, value.strip_suffix(" |")?.to_owned()))
+    });
+    assert_eq!(BTreeMap::from_iter(rows), values);
+}
+
+/// What the text names in capitals is a limit of the table.
+#[test]
+fn every_limit_that_the_text_names_is_in_the_table() {
+    let quoted = PAGE.split('`').skip(1).step_by(2);
+    let capitals =
+        |name: &&str| name.len() > 3 && name.chars().all(|c| c == '_' || c.is_ascii_uppercase());
+    for name in quoted.filter(capitals) {
+        assert!(PAGE.contains(&format!("\n| `{name}` | ")), "{name}");
+    }
+}
+
+#[test]
+fn bytes_are_those_of_the_code() {
+    let beat = Datagram::Beat(Beat {
+        flags: FLAG_DOUBT,
+        epoch: 1_790_000_412,
+        incarnation: 1_790_000_400,
+        sequence: 258,
+        digest: 0x0102_0304_0506_0708,
+        timer_lag_ms: 3,
+        send_drops: 1,
+    });
+    let hello = Frame::Hello {
+        era: 1,
+        epoch: 300,
+        sha256: [9; 8],
+    };
+    let map = Frame::Map {
+        age_us: 300,
+        bytes: vec![7],
+    };
+    let summary = Frame::Summary {
+        reply: true,
+        entries: Vec::new(),
+    };
+    let all = [
+        ("beat", beat.encode()),
+        ("probe", Datagram::Probe { nonce: 5 }.encode()),
+        ("answer", Datagram::Answer { nonce: 5 }.encode()),
+        ("Hello, era 1, epoch 300", hello.encode()),
+        ("Map, age 300 us, one byte", map.encode()),
+        ("MapRequest", Frame::MapRequest.encode()),
+        ("Evidence, empty", Frame::Evidence(Vec::new()).encode()),
+        ("Summary, a reply, empty", summary.encode()),
+    ];
+    for (name, bytes) in all {
+        let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let line = PAGE
+            .lines()
+            .find(|line| line.starts_with(&format!("    {name} ")));
+        let shown = line.and_then(|line| line.strip_prefix(&format!("    {name} ")));
+        assert_eq!(shown.map(str::trim), Some(hex.join(" ").as_str()), "{name}");
+    }
+}
