@@ -7,7 +7,7 @@ CARGO ?= cargo
 E2E = $(CARGO) run -q --release --locked -p slotmesh-e2e --
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test build lint unit scenarios bench-main bench-operator bench-mesh mesh-sim soak crds chart-docs manifests assets up clean
+.PHONY: help demo test build lint unit scenarios bench-main bench-operator bench-mesh mesh-sim soak mutants crds chart-docs manifests assets up clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ mesh-sim: ## build the simulator's tool; ARGS runs it, e.g. ARGS="sweep crash-10
 
 soak: ## arbitrary inputs to member and watch for about half an hour (CASES=20000 sequences of each)
 	SLOTMESH_FUZZ_CASES=$(or $(CASES),20000) $(CARGO) test --release --locked -p slotmesh-mesh --test machine -- --nocapture
+
+mutants: ## break each rule of the detector once and see that a test fails, about half an hour (ARGS="--only silence")
+	@$(CARGO) run -q --release --locked -p slotmesh-sim -- mutate $(ARGS)
 
 crds: ## regenerate crds/ and the chart's copy from the types
 	$(CARGO) run -q --locked -p slotmesh-api --bin slotmesh-crds crds charts/slotmesh/files/crds

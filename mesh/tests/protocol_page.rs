@@ -67,8 +67,8 @@ fn limits_are_those_of_the_code() {
         LONG_SILENCE,
         STRANGER_LINGER,
     ]);
-    let table = PAGE.split("## Limits").nth(1).unwrap();
-    let table = table.split("\n## ").next().unwrap();
+    let (_, table) = PAGE.split_once("\n## Limits\n").unwrap_or_default();
+    let (table, _) = table.split_once("\n## ").unwrap_or_default();
     let rows = table.lines().filter_map(|line| {
         let (name, value) = line.strip_prefix("| `")?.split_once("` | ")?;
         Some((name, value.strip_suffix(" |")?.to_owned()))
