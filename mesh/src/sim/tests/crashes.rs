@@ -20,7 +20,17 @@ fn die(members: u16, dead: u16, seed: u64) -> Simulation {
         .first()
         .map(|change| change.at.saturating_since(since));
     println!("{dead} of {members}: slowest verdict {slowest:?}, map {change:?}");
-    assert_eq!(own.len(), survivors.len(), "{dead} of {members}");
+    // Of many dead the map may tell a survivor of the last one before that report was repaired.
+    let told_first = if dead == 1 { 0 } else { survivors.len() / 10 };
+    let least = survivors.len() - told_first;
+    assert!(own.len() >= least, "{dead} of {members}: {}", own.len());
+    let applied = |node: &NodeId| {
+        let epoch = simulation
+            .mesh(*node)
+            .map(|mesh| mesh.signed_map().map().epoch);
+        epoch == Some(simulation.record().map().epoch)
+    };
+    assert!(survivors.iter().all(applied), "{dead} of {members}");
     assert!(*slowest.unwrap() <= DETECTION_MAX, "{dead} of {members}");
     assert_eq!(changes.len(), 1, "{dead} of {members}: {changes:?}");
     assert_eq!(changes[0].removed, victims);
@@ -52,7 +62,9 @@ fn the_death_of_all_reporters_is_one_change_too() {
 /// The rest makes strangers of many at once.
 #[test]
 fn twelve_of_thirty_at_once_are_one_change() {
-    die(30, 12, 1);
+    for seed in 1..6 {
+        die(30, 12, seed);
+    }
 }
 
 /// What two members say of each other proves nothing, and nobody else is there to ask.
