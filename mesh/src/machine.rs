@@ -276,4 +276,10 @@ pub trait Machine {
 
     /// When [`Input::Timer`] is due.
     fn next_deadline(&self) -> Option<Instant>;
+
+    /// A moment before which it certainly is not: the same, or earlier, for those who ask after every input and can
+    /// look again then.
+    fn not_before(&self) -> Option<Instant> {
+        self.next_deadline()
+    }
 }

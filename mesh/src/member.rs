@@ -124,6 +124,8 @@ pub struct Mesh {
     announced: Announced,
     catch_up: CatchUp,
 
+    /// Nothing is due before.
+    quiet_until: Instant,
     next_beat: Instant,
     beat_sequence: u32,
     nonce: u32,
@@ -183,6 +185,7 @@ impl Mesh {
                 answered: 0,
                 until: now + limits::EDGE_GRACE,
             },
+            quiet_until: now,
             next_beat: now,
             beat_sequence: 0,
             nonce: 0,
@@ -385,8 +388,17 @@ pub struct Loads {
 
 impl Machine for Mesh {
     fn handle(&mut self, now: Instant, input: Input) {
-        self.notice_lateness(now);
+        if now >= self.quiet_until {
+            self.quiet_until = self.next_deadline().unwrap_or(now);
+            self.notice_lateness(now, self.quiet_until);
+        }
         match input {
+            // Nearly all that comes in, and it makes nothing due but what its own edge waits for.
+            Input::Datagram { connection, bytes } => {
+                if self.on_datagram(now, connection, &bytes) && now < self.quiet_until {
+                    return self.judge(now);
+                }
+            }
             Input::Connected {
                 connection,
                 peer,
@@ -397,16 +409,17 @@ impl Machine for Mesh {
             }
             Input::DialFailed { uid } => self.peers.dial_failed(now, uid),
             Input::Disconnected { connection, reason } => self.on_end(now, connection, reason),
-            Input::Datagram { connection, bytes } => self.on_datagram(now, connection, &bytes),
             Input::Frame { connection, bytes } => self.on_frame(now, connection, &bytes),
             Input::Refused { uid } => self.on_refused(now, uid),
             Input::SendDropped { connection } => self.on_send_dropped(now, connection),
+            Input::Timer if now < self.quiet_until => return self.judge(now),
             Input::Timer => {}
             Input::Leave => self.leave(now),
         }
         self.run_timers(now);
         self.run_spread_timers(now);
         self.judge(now);
+        self.quiet_until = self.next_deadline().unwrap_or(now);
     }
 
     fn poll_output(&mut self) -> Option<Output> {
@@ -418,5 +431,9 @@ impl Machine for Mesh {
         let others = [self.deafness.deadline(), self.spread_deadline()];
         let nearest = edges.into_iter().chain(others.into_iter().flatten()).min();
         Some(nearest.map_or(self.next_beat, |due| due.min(self.next_beat)))
+    }
+
+    fn not_before(&self) -> Option<Instant> {
+        Some(self.quiet_until)
     }
 }

@@ -46,7 +46,9 @@ impl Window {
 
     /// Silence after the last beat that makes the edge lossy.
     pub(super) fn silence(self, interval: Duration) -> Duration {
-        let more = (0..limits::LOSS_WINDOW_BEATS).find(|more| self.is_lossy(*more));
+        // Each beat that is overdue adds one at most, and this is asked for every beat of every edge.
+        let fewest = limits::LOSS_BEATS.saturating_sub(self.0.count_ones());
+        let more = (fewest..limits::LOSS_WINDOW_BEATS).find(|more| self.is_lossy(*more));
         interval * (more.unwrap_or(limits::LOSS_WINDOW_BEATS) + 1)
     }
 }

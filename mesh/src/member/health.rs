@@ -9,7 +9,7 @@ use crate::edge::{Action, Edge, State};
 use crate::evidence::{Claim, Evidence};
 use crate::identity::{MemberId, Uid};
 use crate::limits;
-use crate::machine::{ConnectionId, Event, Machine, Output};
+use crate::machine::{ConnectionId, Event, Output};
 use crate::time::Instant;
 use crate::wire::{Beat, Datagram, FLAG_DEAF, FLAG_DOUBT, FLAG_HEARS_OPERATOR, FLAG_LEAVING};
 
@@ -19,10 +19,7 @@ use super::peers::Kind;
 impl Mesh {
     /// A late timer means that this process was away; silence meanwhile is its own. A short absence
     /// postpones everything, a long one starts afresh.
-    pub(super) fn notice_lateness(&mut self, now: Instant) {
-        let Some(due) = self.next_deadline() else {
-            return;
-        };
+    pub(super) fn notice_lateness(&mut self, now: Instant, due: Instant) {
         let lag = now.saturating_since(due);
         self.timer_lag = self.timer_lag.max(lag);
         if lag > self.interval() / 2 {
@@ -110,13 +107,22 @@ impl Mesh {
         }
     }
 
-    pub(super) fn on_datagram(&mut self, now: Instant, connection: ConnectionId, bytes: &[u8]) {
+    /// Returns whether it was an ordinary beat: one that asks for nothing.
+    pub(super) fn on_datagram(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        bytes: &[u8],
+    ) -> bool {
         let Some(kind) = self.peers.get(connection).map(|peer| peer.kind) else {
-            return;
+            return true;
         };
         let datagram = match Datagram::decode(bytes) {
             Ok(datagram) => datagram,
-            Err(error) => return self.refuse(error.category()),
+            Err(error) => {
+                self.refuse(error.category());
+                return true;
+            }
         };
         match (kind, datagram) {
             (Kind::Stranger, _) => self.counters.refuse("StrangersDatagram"),
@@ -139,19 +145,35 @@ impl Mesh {
                     edge.on_answer(now);
                 }
             }
-            (Kind::Member(id), Datagram::Beat(beat)) => self.on_beat(now, connection, id, beat),
+            (Kind::Member(id), Datagram::Beat(beat)) => {
+                return self.on_beat(now, connection, id, beat);
+            }
         }
+        false
     }
 
-    fn on_beat(&mut self, now: Instant, connection: ConnectionId, from: MemberId, beat: Beat) {
+    fn on_beat(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        from: MemberId,
+        beat: Beat,
+    ) -> bool {
         // Members an epoch apart may know each other by different incarnations; the key is the same.
         self.counters.beats_received += 1;
         self.hear_somebody(now);
+        let known = (self.map().epoch, self.evidence.digest());
+        let mut is_ordinary = known == (beat.epoch, beat.digest);
         if let Some(edge) = self.edges.get_mut(&from.uid) {
             let action = edge.on_beat(now, beat.sequence, beat.flags & FLAG_DEAF != 0);
+            is_ordinary &= action.is_none();
+            if let Some(due) = edge.deadline() {
+                self.quiet_until = self.quiet_until.min(due);
+            }
             self.act(now, from.uid, action);
         }
         self.repair(now, connection, beat.epoch, beat.digest);
+        is_ordinary
     }
 
     fn hear_somebody(&mut self, now: Instant) {

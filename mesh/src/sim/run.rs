@@ -158,7 +158,7 @@ impl Simulation {
     /// looks again when it goes off.
     pub(super) fn set_timer(&mut self, node: NodeId) {
         let (now, process) = (self.now, self.process_of(node));
-        let Some(deadline) = self.machine_mut(node).and_then(|m| m.next_deadline()) else {
+        let Some(deadline) = self.machine_mut(node).and_then(|m| m.not_before()) else {
             return;
         };
         let next = now.as_micros() + 1;
@@ -195,10 +195,8 @@ impl Simulation {
             return self.schedule.push(idle, Happening::Wake(process));
         }
         let now = self.clock_at(process.node);
-        let deadline = self
-            .machine_mut(process.node)
-            .and_then(|machine| machine.next_deadline());
-        if deadline.is_some_and(|deadline| deadline <= now) {
+        let due = self.machine_mut(process.node).and_then(|m| m.not_before());
+        if due.is_some_and(|due| due <= now) {
             self.give(process.node, Input::Timer);
         } else {
             self.set_timer(process.node);
