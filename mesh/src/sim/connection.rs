@@ -21,6 +21,11 @@ const RESEND_PAUSE: Duration = Duration::from_millis(30);
 const RESEND_PAUSE_MAX: Duration = Duration::from_millis(200);
 /// Messages under way at once on one connection, in one direction.
 const STREAMS: usize = 4;
+/// Bytes of one message that are under way before the receiver has read some, as QUIC's flow control has it
+/// (DESIGN 13): a message of 1 MiB takes 16 turns.
+const STREAM_WINDOW: usize = 64 << 10;
+/// The same for all messages of one connection.
+const WINDOW: usize = 128 << 10;
 /// Inputs that wait for a process that is frozen; its socket holds no more.
 pub const FROZEN_INPUTS_MAX: usize = 4096;
 /// A frozen process is looked at again after that time, where something waits for it to go on.
@@ -272,17 +277,29 @@ impl Simulation {
         }
     }
 
+    /// Packets of one message that may be under way.
+    fn window(&self, from: EndId) -> usize {
+        let messages = self.end(from).map_or(1, |end| end.under_way.max(1));
+        STREAM_WINDOW.min(WINDOW / messages) / PACKET_PAYLOAD
+    }
+
     pub(super) fn transmit(&mut self, mut message: Message) {
         let Some((here, there)) = self.sending_nodes(message.from) else {
             return;
         };
         if !self.is_frozen(here) {
             let (now, bytes) = (self.now, message.bytes.len());
-            let (lost, last) = self
-                .network
-                .carry_packets(now, here, there, bytes, message.missing);
-            message.missing = lost;
-            if lost == 0 {
+            let turn = self.window(message.from).min(message.missing);
+            let (lost, last) = self.network.carry_packets(now, here, there, bytes, turn);
+            message.missing -= turn - lost;
+            if lost == 0 && message.missing > 0 && !self.is_frozen(there) {
+                // Room for more is told when this has been read.
+                let read = self.idle_at(there).unwrap_or(last).max(last);
+                message.attempts = 0;
+                let at = read + self.network.latency();
+                return self.schedule.push(at, Happening::Transmit(message));
+            }
+            if message.missing == 0 {
                 let other = self.end(message.from.other()).map(|end| end.state);
                 let at = match other {
                     Some(State::Opening(up)) => last.max(up),

@@ -148,7 +148,10 @@ impl<S: Subject> Observer<S> {
             assert!(load <= limit, "{load} {what}, {limit} are allowed");
         }
         let (early, due) = (self.subject.not_before(), self.subject.next_deadline());
-        assert!(early <= due, "a timer is due at {due:?}, and {early:?} was told");
+        assert!(
+            early <= due,
+            "a timer is due at {due:?}, and {early:?} was told"
+        );
     }
 
     fn carry_out(&mut self) {
