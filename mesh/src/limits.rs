@@ -59,8 +59,13 @@ pub const SILENCE_BEATS_MAX: u32 = 5;
 pub const LOSS_WINDOW_BEATS: u32 = 10;
 /// ... so many missing fail an edge.
 pub const LOSS_BEATS: u32 = 6;
-/// Of as many beats of a subject, or answers of an observer, so many must arrive, or it is not heard.
-pub const HEARING_BEATS: u32 = 6;
+/// Of as many beats of a subject so many must arrive, or it is not heard. To a member that hears one beat in five, one of ten
+/// subjects seems well by chance in one window of a hundred; with 6 it would in six.
+pub const HEARING_BEATS: u32 = 7;
+/// Of as many datagrams to one observer, the answers by which a member that hears no subject takes itself for well. One in
+/// five arriving, one of ten observers answers so in one trial of a thousand; at 10 % loss each way an observer does in
+/// 7 of ten.
+pub const HEARING_ANSWERS: u32 = 8;
 /// A beat that is late by that part of the interval makes its observer knock: a quarter.
 pub const KNOCK_PART: u32 = 4;
 /// Beats in a row that must say that their sender is deaf; after as many on which it hears again it says no
@@ -139,3 +144,4 @@ const _: () = assert!(SILENCE_BEATS_MIN <= SILENCE_BEATS_MAX);
 const _: () = assert!(VOTERS_MAX % 2 == 1);
 const _: () = assert!(LOSS_BEATS <= LOSS_WINDOW_BEATS && LOSS_WINDOW_BEATS < 16);
 const _: () = assert!(HEARING_BEATS <= LOSS_WINDOW_BEATS);
+const _: () = assert!(HEARING_ANSWERS <= LOSS_WINDOW_BEATS);

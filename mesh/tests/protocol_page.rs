@@ -40,6 +40,7 @@ fn limits_are_those_of_the_code() {
         LOSS_WINDOW_BEATS,
         LOSS_BEATS,
         HEARING_BEATS,
+        HEARING_ANSWERS,
         KNOCK_PART,
         STEADY_BEATS,
         CLEAR_BEATS,

@@ -196,11 +196,12 @@ fn who_answers_and_never_beats_is_mute() {
 #[test]
 fn an_overtaken_beat_is_not_lost() {
     let mut edge = armed();
-    for beat in 5..40_u32 {
-        let now = at(u64::from(beat) * 400);
-        // Each pair arrives in the wrong order.
-        assert_eq!(edge.on_beat(now, 2 * beat + 1, false), None);
-        assert_eq!(edge.on_beat(now, 2 * beat, false), None);
+    for three in 4..40_u32 {
+        let now = at(u64::from(three) * 600);
+        // Three at a time arrive in the wrong order: without those that came late two of three are missing.
+        for beat in [2, 1, 0] {
+            assert_eq!(edge.on_beat(now, 3 * three + beat, false), None);
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! Deafness: beats leave, nothing arrives. Only the deaf member can know it, and it says so on its beats.
 //!
 //! ```text
-//!               from no subject do 6 of the last 10 beats arrive
+//!               from no subject do 7 of the last 10 beats arrive
 //!   ┌─────────┐ ───────────────────────────────────────▶ ┌───────────────────────┐
 //!   │ hearing │                                          │ asking: 10 datagrams, │
 //!   └─────────┘ ◀─────────────────────────────────────── │ 40 ms apart, to every │◀─┐
-//!        ▲        an observer answered 6 of them         │ observer              │  │ after 3 beats
+//!        ▲        an observer answered 8 of them         │ observer              │  │ after 3 beats
 //!        │                                               └───────────┬───────────┘  │
 //!        │  a subject is heard again,                 no observer    ▼              │
 //!        │  on 3 beats running                                   ┌──────┐           │
@@ -105,7 +105,7 @@ impl Mesh {
             }
             return;
         }
-        let hears = |rounds: &u16| rounds.count_ones() >= limits::HEARING_BEATS;
+        let hears = |rounds: &u16| rounds.count_ones() >= limits::HEARING_ANSWERS;
         let answered = trial.answers.values().any(hears);
         self.deafness.trial = None;
         self.deafness.deaf = !answered;

@@ -79,3 +79,6 @@ impl Mesh {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! A member that has reason to take itself for the sick one.
+
+#![allow(clippy::unwrap_used)]
+
+use slotmesh_map::fixture::{keypair, map, uid};
+
+use crate::evidence::{Claim, Evidence};
+use crate::identity::Keypair;
+use crate::machine::{ConnectionId, Event, Input, Machine, Output, PeerIdentity};
+use crate::member::{Mesh, MeshConfig};
+use crate::signed::SignedMap;
+use crate::time::Instant;
+use crate::wire::{Beat, Datagram, Frame};
+
+const MEMBERS: u16 = 8;
+const BEAT_MS: u64 = 200;
+/// All connections are up and every edge is armed by then.
+const SETTLED_MS: u64 = 4000;
+
+const fn at(ms: u64) -> Instant {
+    Instant::from_micros(ms * 1000)
+}
+
+fn operator() -> Keypair {
+    keypair(u16::MAX)
+}
+
+/// Member 0 of eight, and what it said since it was last asked.
+struct Subject {
+    mesh: Mesh,
+    said: Vec<Output>,
+}
+
+impl Subject {
+    /// Connected to all others, whose beats it has heard until [`SETTLED_MS`].
+    fn settled() -> Self {
+        let first = SignedMap::sign(map(MEMBERS), &operator()).unwrap();
+        let config = MeshConfig {
+            cluster: first.map().cluster,
+            uid: uid(0),
+            keypair: keypair(0),
+            map_keys: vec![operator().public()],
+            seed: 1,
+        };
+        let mut subject = Self {
+            mesh: Mesh::new(config, first, at(0)).unwrap(),
+            said: Vec::new(),
+        };
+        for other in 1..MEMBERS {
+            let connected = Input::Connected {
+                connection: connection(other),
+                peer: PeerIdentity::Agent {
+                    uid: uid(other),
+                    key: keypair(other).public(),
+                },
+                remote: "127.0.0.1:1".parse().unwrap(),
+                dialed: false,
+            };
+            subject.give(at(0), connected);
+        }
+        for ms in (0..SETTLED_MS).step_by(20) {
+            subject.pass(ms, |_| true);
+        }
+        subject.said.clear();
+        subject
+    }
+
+    fn give(&mut self, now: Instant, input: Input) {
+        self.mesh.handle(now, input);
+        self.said
+            .extend(std::iter::from_fn(|| self.mesh.poll_output()));
+    }
+
+    /// Its timers run, and at each whole beat those beat that do.
+    fn pass(&mut self, ms: u64, beats: impl Fn(u16) -> bool) {
+        if self.mesh.next_deadline().is_some_and(|due| due <= at(ms)) {
+            self.give(at(ms), Input::Timer);
+        }
+        if ms.is_multiple_of(BEAT_MS) {
+            for other in (1..MEMBERS).filter(|other| beats(*other)) {
+                self.hear_beat(ms, other);
+            }
+        }
+    }
+
+    fn hear_beat(&mut self, ms: u64, from: u16) {
+        let beat = Beat {
+            flags: 0,
+            epoch: 100,
+            incarnation: 100,
+            sequence: u32::try_from(ms / BEAT_MS).unwrap() + 1,
+            digest: self.mesh.evidence_digest(),
+            timer_lag_ms: 0,
+            send_drops: 0,
+        };
+        let bytes = Datagram::Beat(beat).encode();
+        let connection = connection(from);
+        self.give(at(ms), Input::Datagram { connection, bytes });
+    }
+
+    fn doubts(&self) -> bool {
+        let on = Output::Event(Event::SelfDoubt { on: true });
+        self.said.contains(&on)
+    }
+
+    fn accuses(&self) -> bool {
+        let reports = |event: &Event| matches!(event, Event::Suspected { observer, .. } if *observer == self.mesh.id());
+        let mut events = self.said.iter();
+        events.any(|output| matches!(output, Output::Event(event) if reports(event)))
+    }
+
+    fn probes(&self) -> usize {
+        let is_probe = |output: &&Output| match output {
+            Output::Datagram { bytes, .. } => {
+                matches!(Datagram::decode(bytes), Ok(Datagram::Probe { .. }))
+            }
+            _ => false,
+        };
+        self.said.iter().filter(is_probe).count()
+    }
+}
+
+const fn connection(to: u16) -> ConnectionId {
+    ConnectionId(to as u64)
+}
+
+#[test]
+fn drops_towards_more_than_half_of_the_peers_are_ones_own() {
+    for (dropping, doubts) in [(3, false), (4, true)] {
+        let mut subject = Subject::settled();
+        for other in 1..=dropping {
+            let connection = connection(other);
+            subject.give(at(SETTLED_MS), Input::SendDropped { connection });
+        }
+        for ms in (SETTLED_MS..SETTLED_MS + 300).step_by(20) {
+            subject.pass(ms, |_| true);
+        }
+        assert_eq!(subject.doubts(), doubts, "{dropping} of seven");
+    }
+}
+
+#[test]
+fn drops_towards_the_silent_are_theirs() {
+    let mut subject = Subject::settled();
+    for ms in (SETTLED_MS..SETTLED_MS + 3000).step_by(20) {
+        subject.pass(ms, |other| other > 4);
+        // Three beats after the last the member knows that they are silent.
+        for connection in (1..=4).map(connection).filter(|_| ms > SETTLED_MS + 600) {
+            subject.give(at(ms), Input::SendDropped { connection });
+        }
+    }
+    assert!(!subject.doubts());
+    assert!(!subject.mesh.doubts_itself());
+}
+
+/// It slept: what it did not hear meanwhile is nobody's fault, and nothing is asked of anybody.
+#[test]
+fn after_a_pause_silence_counts_from_the_end_of_it() {
+    let mut subject = Subject::settled();
+    let woken = SETTLED_MS + 5000;
+    subject.give(at(woken), Input::Timer);
+    assert_eq!(subject.mesh.counters().pauses, 1);
+    assert!(subject.mesh.doubts_itself() || subject.doubts());
+    for ms in (woken + 20..woken + 500).step_by(20) {
+        subject.pass(ms, |_| false);
+    }
+    assert_eq!(subject.probes(), 0, "less than three beats have passed");
+}
+
+/// One beat in five arrives of everybody, somebody's at any time: from no subject do enough arrive after a second, and
+/// from then on it is the member that may be deaf. Before, it cannot tell, and what it reports is a few edges.
+#[test]
+fn whoever_hears_little_of_everybody_accuses_nobody() {
+    let mut subject = Subject::settled();
+    for ms in (SETTLED_MS..SETTLED_MS + 10_000).step_by(20) {
+        let arrives = |other: u16| (ms / BEAT_MS + u64::from(other)).is_multiple_of(5);
+        subject.pass(ms, arrives);
+        assert!(ms < SETTLED_MS + 1000 || !subject.accuses(), "at {ms} ms");
+        if ms < SETTLED_MS + 1000 {
+            subject.said.clear();
+        }
+    }
+    assert!(subject.mesh.doubts_itself());
+}
+
+/// Of one alone it does hear little: then that one is reported.
+#[test]
+fn whoever_hears_little_of_one_reports_it() {
+    let mut subject = Subject::settled();
+    for ms in (SETTLED_MS..SETTLED_MS + 10_000).step_by(20) {
+        subject.pass(ms, |other| other != 1 || (ms / BEAT_MS).is_multiple_of(5));
+    }
+    assert!(subject.accuses());
+    assert!(!subject.mesh.doubts_itself());
+}
+
+/// What the others found of it is theirs to act upon: it says nothing about itself, and of nobody else.
+#[test]
+fn a_verdict_over_oneself_is_not_announced() {
+    let mut subject = Subject::settled();
+    let whole = SignedMap::sign(map(MEMBERS), &operator()).unwrap();
+    let me = subject.mesh.id();
+    for other in 1..MEMBERS {
+        let observer = whole.map().member(uid(other)).unwrap().id();
+        let claim = Claim::Suspect;
+        let report = Evidence::sign(whole.map(), observer, me, claim, 1, &keypair(other));
+        let frame = Frame::Evidence(vec![report]).encode();
+        let input = Input::Frame {
+            connection: connection(other),
+            bytes: frame,
+        };
+        subject.give(at(SETTLED_MS), input);
+    }
+    let mut reports = subject.said.iter();
+    let about_me = |output: &Output| matches!(output, Output::Event(Event::Suspected { subject, .. }) if *subject == me);
+    assert!(reports.any(about_me), "the reports were taken in");
+    subject.pass(SETTLED_MS + 20, |_| true);
+    let verdict = |output: &Output| matches!(output, Output::Event(Event::Verdict { .. }));
+    assert!(!subject.said.iter().any(verdict));
+    assert_eq!(subject.mesh.counters().verdicts, 0);
+}
