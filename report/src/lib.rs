@@ -3,6 +3,7 @@
 //! A table can be measured in parts, at different times: a row then takes the place of the older one of
 //! its case, except that a shortened run never takes the place of a whole one.
 
+pub mod origin;
 pub mod series;
 
 use std::path::{Path, PathBuf};
@@ -38,6 +39,12 @@ pub struct Row {
     /// Of what; empty when unknown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub commit: String,
+    /// On what: cores, CPU, memory; empty when unknown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub machine: String,
+    /// Measures it again; empty when unknown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub command: String,
 }
 
 impl Row {
@@ -94,6 +101,8 @@ impl Report {
             shortened: false,
             samples: Vec::new(),
             commit: String::new(),
+            machine: String::new(),
+            command: String::new(),
         });
     }
 
