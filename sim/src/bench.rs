@@ -3,6 +3,7 @@
 //! Each row is a scenario, written here because sizes and seeds vary; the seeds of a row are 1 and on, so
 //! `mesh-sim bench --only ROW` repeats it bit by bit.
 
+mod edge_model;
 mod rows;
 
 use std::time::Duration;
