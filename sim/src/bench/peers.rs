@@ -52,6 +52,8 @@ pub(super) fn crash(bench: &mut Bench) -> Result<()> {
         };
         let (times, note) = deaths(n, seeds, |seed| crash::memberlist(NETWORK, seed, n))?;
         row(bench, "memberlist's model", n, &times, &note);
+        let (times, note) = deaths(n, seeds, |seed| crash::foca(NETWORK, seed, n))?;
+        row(bench, "foca", n, &times, &note);
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use slotmesh_mesh::sim::parts::choose;
 use slotmesh_mesh::sim::{Fault, NetworkSettings, NodeId};
 
+use super::foca::Foca;
 use super::memberlist::Memberlist;
 use super::protocol::Protocol;
 use super::world::World;
@@ -52,6 +53,17 @@ impl Death {
 pub fn memberlist(network: NetworkSettings, seed: u64, members: u16) -> Result<Death> {
     let world = World::new(network, seed, members, |own, rng| {
         Memberlist::new(own, members, rng)
+    });
+    death(world, seed, members)
+}
+
+/// One member of foca dies.
+///
+/// # Errors
+/// As above, and when foca refuses its configuration or an input.
+pub fn foca(network: NetworkSettings, seed: u64, members: u16) -> Result<Death> {
+    let world = World::new(network, seed, members, |own, rng| {
+        Foca::new(own, members, rng)
     });
     death(world, seed, members)
 }

@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)]
+
 use super::*;
 
 /// Sends its number to the next one every 100 ms, and holds whom it hears for dead: an odd one.
