@@ -1,6 +1,6 @@
 //! Whom a member knows, what it holds of them, and how it chooses among them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
@@ -37,7 +37,7 @@ pub(super) struct Members {
     order: Vec<NodeId>,
     /// The next one to probe.
     at: usize,
-    suspicions: Vec<Option<Suspicion>>,
+    suspicions: BTreeMap<NodeId, Suspicion>,
     /// Ends of suspicions.
     timeouts: BTreeSet<(Instant, NodeId)>,
 }
@@ -55,7 +55,7 @@ impl Members {
             by_number: vec![member; usize::from(members)],
             order: (1..=members).map(NodeId).collect(),
             at: 0,
-            suspicions: vec![None; usize::from(members)],
+            suspicions: BTreeMap::new(),
             timeouts: BTreeSet::new(),
         }
     }
@@ -103,28 +103,21 @@ impl Members {
 
     // Suspicions.
 
-    pub(super) fn suspicion_mut(&mut self, node: NodeId) -> Option<&mut Suspicion> {
-        self.suspicions.get_mut(index(node)?)?.as_mut()
-    }
-
     pub(super) fn begin_suspicion(&mut self, node: NodeId, suspicion: Suspicion) {
         self.end_suspicion(node);
         self.timeouts.insert((suspicion.until(), node));
-        if let Some(place) = index(node).and_then(|index| self.suspicions.get_mut(index)) {
-            *place = Some(suspicion);
-        }
+        self.suspicions.insert(node, suspicion);
     }
 
     pub(super) fn end_suspicion(&mut self, node: NodeId) {
-        let place = index(node).and_then(|index| self.suspicions.get_mut(index));
-        if let Some(old) = place.and_then(Option::take) {
+        if let Some(old) = self.suspicions.remove(&node) {
             self.timeouts.remove(&(old.until(), node));
         }
     }
 
     /// Somebody confirms a suspicion, if there is one: whether that was news.
     pub(super) fn confirm(&mut self, node: NodeId, from: NodeId) -> Option<bool> {
-        let suspicion = self.suspicion_mut(node)?;
+        let suspicion = self.suspicions.get_mut(&node)?;
         let before = suspicion.until();
         let news = suspicion.confirm(from);
         let after = suspicion.until();
