@@ -90,13 +90,15 @@ fn a_paused_member_handles_nothing_and_finds_its_inbox() {
 
 #[test]
 fn a_silent_member_is_gone() {
-    let mut world = world(1, 0, Way::NewStream);
-    world.inflict(&Fault::Crash(NodeId(2)));
-    world.run_for(second());
-    world.inflict(&Fault::Resume(NodeId(2)));
-    world.run_for(second());
-    assert_eq!((heard(&world, 2), heard(&world, 3)), (0, 0));
-    assert_eq!(world.running(), [NodeId(1), NodeId(3)].into());
+    for way in [Way::Datagram, Way::NewStream] {
+        let mut world = world(1, 0, way);
+        world.inflict(&Fault::Crash(NodeId(2)));
+        world.run_for(second());
+        world.inflict(&Fault::Resume(NodeId(2)));
+        world.run_for(second());
+        assert_eq!((heard(&world, 2), heard(&world, 3)), (0, 0));
+        assert_eq!(world.running(), [NodeId(1), NodeId(3)].into());
+    }
 }
 
 #[test]
