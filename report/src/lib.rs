@@ -3,6 +3,9 @@
 //! A table can be measured in parts, at different times: a row then takes the place of the older one of
 //! its case, except that a shortened run never takes the place of a whole one.
 
+pub mod origin;
+pub mod series;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -36,6 +39,12 @@ pub struct Row {
     /// Of what; empty when unknown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub commit: String,
+    /// On what: cores, CPU, memory; empty when unknown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub machine: String,
+    /// Measures it again; empty when unknown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub command: String,
 }
 
 impl Row {
@@ -92,6 +101,8 @@ impl Report {
             shortened: false,
             samples: Vec::new(),
             commit: String::new(),
+            machine: String::new(),
+            command: String::new(),
         });
     }
 
@@ -185,13 +196,16 @@ impl Report {
     /// # Errors
     /// When it cannot be written.
     pub fn write(&self, name: &str) -> Result<PathBuf> {
-        let path = path_of(name);
-        std::fs::create_dir_all(path.parent().context("no folder")?)?;
-        // Whole or not at all: the rows of earlier runs are in it.
-        let part = path.with_extension("part");
-        std::fs::write(&part, serde_json::to_vec_pretty(self)?)
-            .and_then(|()| std::fs::rename(&part, &path))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        self.write_in(&folder(), name)
+    }
+
+    /// Writes it as `<folder>/<name>.json`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_in(&self, folder: &Path, name: &str) -> Result<PathBuf> {
+        let path = folder.join(format!("{name}.json"));
+        write_whole(&path, &serde_json::to_vec_pretty(self)?)?;
         Ok(path)
     }
 
@@ -200,7 +214,15 @@ impl Report {
     /// # Errors
     /// When it is no table.
     pub fn read(name: &str) -> Result<Self> {
-        let path = path_of(name);
+        Self::read_in(&folder(), name)
+    }
+
+    /// What `<folder>/<name>.json` holds; nothing when it is not there.
+    ///
+    /// # Errors
+    /// When it is no table.
+    pub fn read_in(folder: &Path, name: &str) -> Result<Self> {
+        let path = folder.join(format!("{name}.json"));
         let text = match std::fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Self::default());
@@ -216,12 +238,26 @@ impl Report {
     }
 }
 
-fn path_of(name: &str) -> PathBuf {
+/// The top of the clone that this was built from.
+#[must_use]
+pub fn clone_folder() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.parent()
-        .unwrap_or(own)
-        .join("target/report")
-        .join(format!("{name}.json"))
+    own.parent().unwrap_or(own).to_owned()
+}
+
+/// Where tables are: `target/report`.
+#[must_use]
+pub fn folder() -> PathBuf {
+    clone_folder().join("target/report")
+}
+
+/// Whole or not at all: what earlier runs wrote is in it.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::create_dir_all(path.parent().context("no folder")?)?;
+    let part = path.with_extension("part");
+    std::fs::write(&part, bytes)
+        .and_then(|()| std::fs::rename(&part, path))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! `mesh-sim bench --only ROW` repeats it bit by bit.
 
 mod edge_model;
+mod peers;
 mod rows;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use anyhow::{Result, anyhow, bail};
 use slotmesh_mesh::limits;
 use slotmesh_mesh::sim::scenario::{Outcome, Scenario, parse};
 use slotmesh_report::Report;
+use slotmesh_report::origin::Origin;
 
 /// The file of the table: the live rows are in it too.
 const NAME: &str = "mesh";
@@ -28,8 +30,10 @@ struct Bench {
 
 type Measure = fn(&mut Bench) -> Result<()>;
 
-const ROWS: [(&str, Measure); 11] = [
+const ROWS: [(&str, Measure); 13] = [
     ("P1", rows::crash),
+    ("P1p", peers::crash),
+    ("PM", peers::model),
     ("P2", rows::loss),
     ("P2s", rows::stalls),
     ("P3", rows::rapid),
@@ -50,6 +54,7 @@ pub fn bench(only: &[String], quick: bool) -> Result<bool> {
             bail!("there is no row {name}; there are {}", all.join(", "));
         }
     }
+    let origin = Origin::here();
     let mut met = true;
     for (name, measure) in ROWS {
         if !only.is_empty() && !only.iter().any(|row| row == name) {
@@ -62,11 +67,18 @@ pub fn bench(only: &[String], quick: bool) -> Result<bool> {
         if quick {
             table.shorten("--quick");
         }
+        table.stamp(&origin, &again(name, quick));
         table.print();
         met &= table.all_met();
         keep(table)?;
     }
     Ok(met)
+}
+
+/// Measures a row again, in all sizes.
+fn again(name: &str, quick: bool) -> String {
+    let quick = if quick { " --quick" } else { "" };
+    format!("make mesh-sim ARGS=\"bench --only {name}{quick}\"")
 }
 
 /// What is measured is kept, whatever becomes of the rows after it.
@@ -127,6 +139,15 @@ mod tests {
         assert!((percentile(&times, 50) - 51.0).abs() < 1e-9);
         assert!((percentile(&times, 99) - 100.0).abs() < 1e-9);
         assert!(percentile(&[], 50).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_row_says_how_it_was_measured() {
+        assert_eq!(
+            again("P1", false),
+            r#"make mesh-sim ARGS="bench --only P1""#
+        );
+        assert!(again("P1", true).ends_with(r#"--only P1 --quick""#));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod bench;
 mod costs;
 mod mutate;
+mod peers;
 mod run;
 mod scenarios;
 mod sweep;

@@ -55,7 +55,7 @@ pub(super) fn crash(bench: &mut Bench) -> Result<()> {
 }
 
 /// When the last survivor of each run agreed, sorted, and how many runs never got there.
-fn agreement(outcomes: &[Outcome]) -> (Vec<Duration>, usize) {
+pub(super) fn agreement(outcomes: &[Outcome]) -> (Vec<Duration>, usize) {
     let last = |outcome: &Outcome| {
         let last = outcome.agreed_after.last();
         let all = outcome.agreed_after.len() == outcome.survivors;
