@@ -22,6 +22,7 @@ mod knock;
 mod network;
 mod node;
 mod operator;
+pub mod parts;
 pub mod processor;
 mod run;
 pub mod scenario;

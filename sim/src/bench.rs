@@ -3,6 +3,8 @@
 //! Each row is a scenario, written here because sizes and seeds vary; the seeds of a row are 1 and on, so
 //! `mesh-sim bench --only ROW` repeats it bit by bit.
 
+mod edge_model;
+mod peers;
 mod rows;
 
 use std::time::Duration;
@@ -28,8 +30,10 @@ struct Bench {
 
 type Measure = fn(&mut Bench) -> Result<()>;
 
-const ROWS: [(&str, Measure); 11] = [
+const ROWS: [(&str, Measure); 13] = [
     ("P1", rows::crash),
+    ("P1p", peers::crash),
+    ("PM", peers::model),
     ("P2", rows::loss),
     ("P2s", rows::stalls),
     ("P3", rows::rapid),

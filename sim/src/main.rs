@@ -3,6 +3,7 @@
 mod bench;
 mod costs;
 mod mutate;
+mod peers;
 mod plots;
 mod run;
 mod scenarios;

@@ -34,12 +34,12 @@ struct Plot {
 const PLOTS: [Plot; 4] = [
     Plot {
         name: "detection-cdf",
-        command: "make mesh-sim ARGS=\"bench --only P1\"",
+        command: "make mesh-sim ARGS=\"bench --only P1p\"",
         log_x: true,
     },
     Plot {
         name: "detection-by-n",
-        command: "make mesh-sim ARGS=\"bench --only P1\"",
+        command: "make mesh-sim ARGS=\"bench --only P1p\"",
         log_x: true,
     },
     Plot {

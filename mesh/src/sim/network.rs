@@ -193,7 +193,17 @@ impl Network {
         to: NodeId,
         bytes: usize,
     ) -> (Option<Instant>, Option<Instant>) {
-        let size = bytes + PACKET_OVERHEAD;
+        self.carry_packet(now, from, to, bytes + PACKET_OVERHEAD)
+    }
+
+    /// The same for a datagram of any kind, whose size counts all its headers.
+    pub(super) fn carry_packet(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        to: NodeId,
+        size: usize,
+    ) -> (Option<Instant>, Option<Instant>) {
         let Some(departed) = self.leave(now, from, size) else {
             return (None, None);
         };

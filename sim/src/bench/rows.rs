@@ -7,7 +7,7 @@ use slotmesh_mesh::machine::Event;
 use slotmesh_mesh::sim::OPERATOR;
 use slotmesh_mesh::sim::scenario::{self, Outcome};
 
-use super::{Bench, NETWORK, NEVER, percentile, scenario, seconds};
+use super::{Bench, NETWORK, NEVER, edge_model, percentile, scenario, seconds};
 
 /// P1: a silent crash, known to all.
 pub(super) fn crash(bench: &mut Bench) -> Result<()> {
@@ -55,7 +55,7 @@ pub(super) fn crash(bench: &mut Bench) -> Result<()> {
 }
 
 /// When the last survivor of each run agreed, sorted, and how many runs never got there.
-fn agreement(outcomes: &[Outcome]) -> (Vec<Duration>, usize) {
+pub(super) fn agreement(outcomes: &[Outcome]) -> (Vec<Duration>, usize) {
     let last = |outcome: &Outcome| {
         let last = outcome.agreed_after.last();
         let all = outcome.agreed_after.len() == outcome.survivors;
@@ -71,9 +71,13 @@ fn healthy_removed(outcomes: &[Outcome]) -> usize {
     outcomes.iter().map(|outcome| outcome.healthy_removed).sum()
 }
 
+/// Node-days of the edge model that are played.
+const MODEL_DAYS: f64 = 10.0;
+
 /// P2: nobody is removed because packets are lost.
 pub(super) fn loss(bench: &mut Bench) -> Result<()> {
     let (n, minutes) = (30_u32, 30_u32);
+    let beats_a_day = 24.0 * 3600.0 * 5.0;
     // 1,000 node-days are 1,600 such runs.
     let seeds = bench.seeds(1600, 8);
     for share in [10, 30, 35, 40] {
@@ -93,11 +97,34 @@ pub(super) fn loss(bench: &mut Bench) -> Result<()> {
         if share == 10 {
             bench.table.at_most(case, removed as f64, "", 0.0);
             bench.table.note(note);
-        } else {
-            let note = format!("{note}; the edge model to compare with is not written yet");
-            bench.table.plain(case, removed as f64, "");
-            bench.table.note(note);
+            let computed = edge_model::removals_per_beat_at_most(0.1) * beats_a_day * 1e5;
+            let case = "P2 false removals in 1e5 node-days at 10 % loss, computed";
+            bench.table.at_most(case, computed, "", 0.01);
+            bench.table.note("edge model: 7 of 10 edges failed at once");
+            continue;
         }
+        let loss = f64::from(share) / 100.0;
+        let cell = scenario(&format!(
+            "title a cell\nnodes {n}\n{NETWORK}settle 0s\nrun 0s\n"
+        ))?;
+        let (_, simulation) = scenario::run(&cell, 1)?;
+        let map = simulation.record().map();
+        let beats = MODEL_DAYS * beats_a_day / f64::from(n);
+        let modelled = edge_model::removals(map, loss, beats as u64, 1) as f64 / MODEL_DAYS;
+        let counted = removed as f64 / days;
+        let table = &mut bench.table;
+        table.plain(case, removed as f64, "");
+        table.note(format!(
+            "{note}: {counted:.2} a node-day, the edge model {modelled:.2}"
+        ));
+        let apart = (counted / modelled).max(modelled / counted);
+        table.at_most(
+            format!("P2 simulator and edge model apart, {share} % loss"),
+            // Too few to compare is no agreement.
+            if removed < 30 { 999.0 } else { apart },
+            "times",
+            2.0,
+        );
     }
     Ok(())
 }

@@ -11,8 +11,13 @@ use super::Plot;
 use super::draw::number;
 
 /// What rows are about, in the order of the page.
-const GROUPS: [(&str, &str); 17] = [
+const GROUPS: [(&str, &str); 19] = [
     ("P1", "a silent crash, simulated"),
+    (
+        "P1p",
+        "a silent crash, simulated, beside foca and memberlist",
+    ),
+    ("PM", "the model of memberlist beside the real one"),
     ("P1k", "a dead process whose address answers, live"),
     ("P1r", "a silent death, live, beside memberlist"),
     ("P1v", "a silent death, live, beside Redis Cluster's bus"),

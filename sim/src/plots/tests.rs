@@ -60,7 +60,7 @@ fn a_series_becomes_a_plot_on_the_page() {
     let page = read(&folders.docs, "benchmarks.md");
     assert!(page.contains("](plots/detection-by-n.svg)"));
     assert!(page.contains("Seeds 1 to 20; `make again`."));
-    assert!(page.contains("No plot `detection-cdf`: `make mesh-sim ARGS=\"bench --only P1\"`"));
+    assert!(page.contains("No plot `detection-cdf`: `make mesh-sim ARGS=\"bench --only P1p\"`"));
 }
 
 #[test]

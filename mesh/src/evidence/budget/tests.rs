@@ -1,6 +1,7 @@
-use slotmesh_map::fixture::map;
+use slotmesh_map::fixture::{keypair, map};
 
 use super::*;
+use crate::evidence::Claim;
 
 const BEAT: Duration = Duration::from_millis(200);
 
@@ -59,4 +60,23 @@ fn what_was_spent_is_forgotten_with_the_signer() {
     assert_eq!(budget.spent.len(), 1);
     budget.retain_for(&map(0));
     assert!(budget.spent.is_empty());
+}
+
+/// Somebody else's key signs in the name of a member, more often than its budget allows: none of it is the member's.
+#[test]
+fn nobody_spends_what_is_anothers() -> Result<(), EvidenceError> {
+    let (map, [signer, subject]) = (map(2), members());
+    let grounds = (&map, &Graph::of(&map));
+    let (mut budget, held) = (Budget::default(), EvidenceStore::default());
+    let signed = |sequence, key| {
+        let key = keypair(key);
+        Evidence::sign(&map, signer, subject, Claim::Suspect, sequence, &key)
+    };
+    for sequence in 1..=2 * u64::from(limits::STATEMENTS_BURST) {
+        let forged = signed(sequence, 1);
+        let vetted = budget.vet(at(0), &forged, &held, grounds, &[]);
+        assert_eq!(vetted, Err(EvidenceError::BadSignature));
+    }
+    assert!(budget.vet(at(0), &signed(1, 0), &held, grounds, &[])?);
+    Ok(())
 }

@@ -60,7 +60,7 @@ fn every_row_stands_under_its_label() {
             .contains(r"| n = 25 \| time | 2 s | &lt;= 1 s | **missed** | 5 seeds |")
     );
     assert!(below(&page, "P3m").contains("measured with less | shortened: --quick"));
-    assert!(below(&page, "PM").contains("| model | 7.83 s |"));
+    assert!(below(&page, "PM: ").contains("| model | 7.83 s |"));
     assert!(below(&page, "Rows without").contains("| 30 agents | 1 |"));
     assert!(below(&page, "P1v").contains("Measured 2026-01-02, by `make x`"));
 }

@@ -1,0 +1,150 @@
+//! The network and the calendar of the simulator, for worlds of other protocols: what is measured beside
+//! SlotMesh meets the same delays, losses and cuts, drawn from the same seeds.
+//!
+//! Only what such a world needs is open here; the parts themselves stay closed.
+
+use std::collections::BTreeSet;
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use super::network::{Network, NetworkSettings, PACKET_PAYLOAD, Traffic};
+use super::schedule::Schedule;
+use super::{Fault, NodeId};
+use crate::time::Instant;
+
+/// Bytes around a UDP payload: IPv4 20, UDP 8.
+pub const UDP_OVERHEAD: usize = 28;
+
+/// The network between nodes 1 to n.
+#[derive(Debug)]
+pub struct Wire {
+    network: Network,
+}
+
+impl Wire {
+    /// A network between so many nodes, whose chance is made of the seed.
+    #[must_use]
+    pub fn new(settings: NetworkSettings, seed: u64, nodes: u16) -> Self {
+        let network = Network::new(settings, seed, nodes);
+        Self { network }
+    }
+
+    /// Sends a UDP datagram of so many bytes: when it arrives, if it does, and whether once more.
+    pub fn datagram(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        to: NodeId,
+        bytes: usize,
+    ) -> (Option<Instant>, Option<Instant>) {
+        self.network
+            .carry_packet(now, from, to, bytes + UDP_OVERHEAD)
+    }
+
+    /// Opens a stream: when the other side's kernel has answered, if neither packet was lost.
+    pub fn handshake(&mut self, now: Instant, from: NodeId, to: NodeId) -> Option<Instant> {
+        let there = self.network.passes(from, to);
+        let back = self.network.passes(to, from);
+        let takes = self.network.latency() + self.network.latency();
+        (there && back).then_some(now + takes)
+    }
+
+    /// Sends packets of a stream: how many are still missing, and when the last of the others is there.
+    pub fn packets(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        to: NodeId,
+        missing: usize,
+    ) -> (usize, Instant) {
+        self.network
+            .carry_packets(now, from, to, PACKET_PAYLOAD, missing)
+    }
+
+    /// Lets a link or a line go wrong, or right again; false for a fault that is not the network's.
+    pub fn inflict(&mut self, fault: &Fault) -> bool {
+        match fault {
+            Fault::CutOneWay(from, to) => self.network.cut(*from, *to),
+            Fault::Cut(a, b) => {
+                self.network.cut(*a, *b);
+                self.network.cut(*b, *a);
+            }
+            Fault::Partition(these) => self.cut_off(these),
+            Fault::HealLinks => self.network.heal_all(),
+            Fault::LineLoss(node, arriving, leaving) => {
+                self.network.set_line_loss(*node, *arriving, *leaving);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn cut_off(&mut self, these: &BTreeSet<NodeId>) {
+        self.network.cut_off(these);
+    }
+
+    /// What a node's line carried.
+    #[must_use]
+    pub fn traffic(&self, node: NodeId) -> Traffic {
+        self.network.traffic(node)
+    }
+
+    /// A generator of its own for one who is part of the run.
+    pub fn generator(&mut self) -> Pcg64Mcg {
+        Pcg64Mcg::seed_from_u64(self.network.random())
+    }
+}
+
+/// Packets that a message on a stream takes.
+#[must_use]
+pub fn packets_of(bytes: usize) -> usize {
+    bytes.div_ceil(PACKET_PAYLOAD).max(1)
+}
+
+/// A choice of so many different nodes of 1 to n, made of the seed alone: all peers that are compared with it
+/// lose the same ones.
+#[must_use]
+pub fn choose(seed: u64, nodes: u16, count: usize) -> BTreeSet<NodeId> {
+    let mut rng = Pcg64Mcg::seed_from_u64(seed);
+    let count = count.min(usize::from(nodes));
+    let mut chosen = BTreeSet::new();
+    while chosen.len() < count {
+        chosen.insert(NodeId(rng.random_range(1..=nodes)));
+    }
+    chosen
+}
+
+/// What is due, in the order of time; what is due at one instant, in the order in which it was put in.
+#[derive(Debug)]
+pub struct Agenda<T> {
+    schedule: Schedule<T>,
+}
+
+impl<T> Default for Agenda<T> {
+    fn default() -> Self {
+        let schedule = Schedule::new();
+        Self { schedule }
+    }
+}
+
+impl<T> Agenda<T> {
+    /// Puts something in. What finds no room is counted ([`Self::refused`]).
+    pub fn push(&mut self, at: Instant, what: T) {
+        self.schedule.push(at, what);
+    }
+
+    /// Takes out the next of all that is due until `end`.
+    pub fn pop_until(&mut self, end: Instant) -> Option<(Instant, T)> {
+        self.schedule.pop_until(end)
+    }
+
+    /// How much found no room: a run in which that is not zero proves nothing.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.schedule.refused()
+    }
+}
+
+#[cfg(test)]
+mod tests;
