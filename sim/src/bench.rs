@@ -6,6 +6,7 @@
 mod edge_model;
 mod peers;
 mod rows;
+mod traffic;
 
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ const ROWS: [(&str, Measure); 13] = [
     ("P3m", rows::mass_death),
     ("P4", rows::map_change),
     ("P4z", rows::zones),
-    ("P5", rows::traffic),
+    ("P5", traffic::at_rest),
     ("P6", rows::half_dies),
     ("P6b", rows::joins),
     ("P10", rows::speed),

@@ -356,40 +356,6 @@ fn changes(n: u16, share: u32, seeds: u64) -> Result<(Vec<Duration>, usize, f64,
     ))
 }
 
-/// P5: traffic of a cell in which nothing happens.
-pub(super) fn traffic(bench: &mut Bench) -> Result<()> {
-    let mut first = None;
-    for n in bench.sizes(&[100, 1000, 5000]) {
-        let text = format!("title P5, n = {n}\nnodes {n}\n{NETWORK}run 10s\n");
-        let outcomes = bench.outcomes(&text, 1)?;
-        let mean = outcomes
-            .first()
-            .map_or(0.0, |outcome| outcome.traffic_mean as f64)
-            / 1000.0;
-        let most = outcomes
-            .first()
-            .map_or(0.0, |outcome| outcome.traffic_most as f64)
-            / 1000.0;
-        let note = format!("headers counted; the busiest {most:.2}");
-        bench.table.at_most(
-            format!("P5 sent by a member, simulated, n = {n}"),
-            mean,
-            "KB/s",
-            9.0,
-        );
-        bench.table.note(note);
-        let small = *first.get_or_insert(mean);
-        if n > 100 {
-            bench.table.plain(
-                format!("P5 traffic at n = {n} over that at 100"),
-                mean / small,
-                "times",
-            );
-        }
-    }
-    Ok(())
-}
-
 /// P6: half of a large cell dies.
 pub(super) fn half_dies(bench: &mut Bench) -> Result<()> {
     for n in bench.sizes(&[100, 1000, 2000]) {
