@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub const LINES_MAX: usize = 12;
 /// Most points of one line.
 pub const POINTS_MAX: usize = 10_000;
+/// Largest coordinate, above or below zero: axes are divided into steps that must not be lost to rounding.
+pub const COORDINATE_MAX: f64 = 1e12;
 /// Longest of each text, in bytes.
 pub const TEXT_MAX: usize = 400;
 
@@ -101,7 +103,7 @@ impl Series {
     }
 
     /// Whether it can be drawn: it has a title, units, a command and lines, each line has points, all of them
-    /// are finite, and nothing is above its limit.
+    /// are numbers, and nothing is above its limit.
     ///
     /// # Errors
     /// The first thing that is not so.
@@ -136,8 +138,9 @@ impl Line {
             "line {label}: {count} points, not 1 to {POINTS_MAX}"
         );
         for (x, y) in &self.points {
-            if !x.is_finite() || !y.is_finite() {
-                bail!("line {label}: point ({x}, {y}) is not finite");
+            let fits = |value: &f64| value.is_finite() && value.abs() <= COORDINATE_MAX;
+            if !fits(x) || !fits(y) {
+                bail!("line {label}: point ({x}, {y}) is not within +-{COORDINATE_MAX:e}");
             }
         }
         Ok(())

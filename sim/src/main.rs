@@ -4,11 +4,13 @@ mod bench;
 mod costs;
 mod mutate;
 mod peers;
+mod plots;
 mod run;
 mod scenarios;
 mod sweep;
 mod trace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -84,6 +86,21 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
+    /// Writes docs/benchmarks.md and docs/plots/*.svg from what was measured.
+    ///
+    /// Rows come from mesh.json: `make bench-mesh` measures all of them, `mesh-sim bench` the simulated ones. A plot
+    /// is drawn from series/NAME.json, which the row that it is about writes; when one is missing, that row's
+    /// command is printed and stands in the place of the plot. Why an aim is missed is written by hand, in
+    /// sim/remarks.md. The same input gives the same bytes. Exit code 0, also when aims are missed: that is a
+    /// result; 2 for input that cannot be read, and then nothing is written.
+    Plots {
+        /// Folder of mesh.json and series/; target/report of this clone when not given.
+        #[arg(long, value_name = "FOLDER")]
+        report: Option<PathBuf>,
+        /// Folder of the page and of plots/; docs of this clone when not given.
+        #[arg(long, value_name = "FOLDER")]
+        docs: Option<PathBuf>,
+    },
     /// Measures what signatures and maps cost on this machine, beside what the simulator takes for it.
     Costs,
     /// Breaks each rule of the detector once, in a copy of the sources, and sees whether a test fails: about a minute each.
@@ -134,6 +151,7 @@ fn execute(command: Command) -> Result<bool> {
             lines,
         } => trace::replay(&scenario, seed, node, lines),
         Command::Bench { only, quick } => bench::bench(&only, quick),
+        Command::Plots { report, docs } => plots::plots(&plots::Folders::new(report, docs)),
         Command::Costs => costs::costs(),
         Command::Mutate { only } => mutate::mutate(&only),
     }

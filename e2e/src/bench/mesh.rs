@@ -21,6 +21,10 @@ use crate::run_folder::RunFolder;
 use slotmesh_report::Report;
 use trials::{Fault, Heal, Plan};
 
+/// Label of the rows of silent deaths.
+const SILENT: &str = "P1r";
+/// Label of the rows of deaths whose address answers.
+const KILLED: &str = "P1k";
 /// Rest before a failure: all edges are clear again, and nothing of the last one is under way.
 const REST: Duration = Duration::from_secs(3);
 /// Time for all to find one failed; memberlist has taken 12 s at 100 members.
@@ -137,7 +141,7 @@ impl Arguments {
             trials::run(&mut crowd, &plan).await
         })
         .await?;
-        outcome.add_to(report, &agents_case(100, Fault::Stop), None, "");
+        outcome.add_to(report, &agents_case(SILENT, 100, Fault::Stop), None, "");
         shorten_if(report, trials, usual);
         Ok(())
     }
@@ -153,9 +157,9 @@ impl Arguments {
         .await?;
         outcome.add_to(
             report,
-            &agents_case(30, Fault::Kill),
+            &agents_case(KILLED, 30, Fault::Kill),
             Some(KILL_AIM),
-            "row P1k",
+            "",
         );
         shorten_if(report, trials, usual);
         Ok(())
@@ -215,14 +219,18 @@ async fn at_rest(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// How rows of agents begin.
-fn agents_case(count: usize, fault: Fault) -> String {
-    format!("{count} agents, {}", words(fault))
+/// How rows of agents begin; `row` is the label of what they are measured for.
+fn agents_case(row: &str, count: usize, fault: Fault) -> String {
+    format!("{row} {count} agents, {}", words(fault))
 }
 
 /// How rows of memberlist begin.
 fn memberlist_case(count: usize, fault: Fault) -> String {
-    format!("{count} memberlists, {}", words(fault))
+    let row = match fault {
+        Fault::Stop => SILENT,
+        Fault::Kill => KILLED,
+    };
+    format!("{row} {count} memberlists, {}", words(fault))
 }
 
 fn words(fault: Fault) -> &'static str {
@@ -235,6 +243,17 @@ fn words(fault: Fault) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_row_begins_with_its_label() {
+        for (case, label) in [
+            (agents_case("P1v", 25, Fault::Stop), "P1v "),
+            (memberlist_case(30, Fault::Stop), "P1r "),
+            (memberlist_case(30, Fault::Kill), "P1k "),
+        ] {
+            assert!(case.starts_with(label), "{case}");
+        }
+    }
 
     #[test]
     fn every_part_is_explained() {

@@ -1,14 +1,13 @@
 //! A table that is measured in parts, whatever its parts are.
 
-use std::process::Stdio;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use tokio::process::Command;
 
 use slotmesh_report::Report;
+use slotmesh_report::origin::Origin;
 
 /// What a table consists of.
 pub(super) trait Table {
@@ -62,7 +61,7 @@ impl<P: Part> Chosen<P> {
 /// Runs the chosen parts; whether every one came to its end and met its aims.
 pub(super) async fn run<T: Table>(table: &T) -> Result<bool> {
     let begun = Timestamp::now();
-    let commit = commit().await;
+    let origin = Origin::here();
     // A table that cannot be read is found now, not after an hour.
     Report::read(T::NAME)?;
     let (mut well, mut failed) = (true, Vec::new());
@@ -71,9 +70,8 @@ pub(super) async fn run<T: Table>(table: &T) -> Result<bool> {
         let clock = Instant::now();
         let mut measured = Report::default();
         let outcome = table.measure(part, &mut measured).await;
-        for row in &mut measured.rows {
-            row.commit.clone_from(&commit);
-        }
+        let again = format!("make bench-{} ARGS=\"--only {}\"", T::NAME, part.name());
+        measured.stamp(&origin, &again);
         well &= measured.all_met();
         keep::<T>(measured)?;
         let minutes = clock.elapsed().as_secs_f64() / 60.0;
@@ -111,20 +109,4 @@ fn keep<T: Table>(measured: Report) -> Result<()> {
         );
     }
     table.write(T::NAME).map(drop)
-}
-
-/// What is measured; empty outside a repository.
-async fn commit() -> String {
-    let output = Command::new("git")
-        .args(["describe", "--always", "--dirty"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output();
-    match output.await {
-        Ok(output) if output.status.success() => {
-            String::from_utf8_lossy(&output.stdout).trim().to_owned()
-        }
-        _ => String::new(),
-    }
 }

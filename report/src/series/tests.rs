@@ -85,7 +85,8 @@ fn what_cannot_be_drawn_is_not_written() {
     assert!(fault(|s| s.lines[0].label.clear()).contains("no label"));
     assert!(fault(|s| s.lines[0].points.clear()).contains("slotmesh: 0 points"));
     assert!(fault(|s| s.lines[0].points = vec![(0.0, 0.0); 10_001]).contains("10001 points"));
-    assert!(fault(|s| s.lines[0].points[1].1 = f64::NAN).contains("not finite"));
+    assert!(fault(|s| s.lines[0].points[1].1 = f64::NAN).contains("(0.2, NaN) is not within"));
+    assert!(fault(|s| s.lines[0].points[0].0 = -1.1e12).contains("is not within +-1e12"));
     let folder = tempfile::tempdir().unwrap();
     assert!(Series::default().write(folder.path(), "empty").is_err());
     assert_eq!(Series::read(folder.path(), "empty").unwrap(), None);

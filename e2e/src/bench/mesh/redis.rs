@@ -31,6 +31,8 @@ use bytes::Bus;
 use server::Server;
 use slotmesh_report::Report;
 
+/// Label of its rows.
+const ROW: &str = "P1v";
 const PORT: u16 = 7000;
 /// Redis puts its bus there.
 const BUS_PORT: u16 = PORT + 10_000;
@@ -109,7 +111,7 @@ async fn ours(report: &mut Report, count: usize, trials: Option<u32>) -> Result<
         bytes_kb_per_second: mean(&sent),
         cpu_percent: mean(&cpu),
     };
-    let case = format!("P1v {}", agents_case(count, Fault::Stop));
+    let case = agents_case(ROW, count, Fault::Stop);
     Ok(add_rows(report, &case, "", &outcome, cost))
 }
 
@@ -132,7 +134,7 @@ async fn at_default(
         Ok((cost, trials::run(&mut crowd, &plan).await?))
     })
     .await?;
-    let case = format!("P1v Redis's bus of {count}, default timeout");
+    let case = format!("{ROW} Redis's bus of {count}, default timeout");
     let note = format!("{}, cluster-node-timeout 15000", server.version);
     Ok(add_rows(report, &case, &note, &outcome, cost))
 }
@@ -150,7 +152,7 @@ async fn at_fastest(
         let Some((cost, outcome)) = tried.await? else {
             continue;
         };
-        let case = format!("P1v Redis's bus of {count}, fastest sane timeout");
+        let case = format!("{ROW} Redis's bus of {count}, fastest sane timeout");
         report.plain(&case, f64::from(timeout_ms), "ms");
         report.note(format!(
             "of {TIMEOUTS_MS:?} the lowest without a false FAIL in {} quiet seconds",
@@ -219,7 +221,7 @@ fn add_ratios(
     ours: &(f64, Cost),
     theirs: &(f64, Cost),
 ) {
-    let case = format!("P1v n = {count}, {which}: Redis's / ours");
+    let case = format!("{ROW} n = {count}, {which}: Redis's / ours");
     let ((our_time, our_cost), (their_time, their_cost)) = (ours, theirs);
     report.at_least(
         format!("{case}, median time"),
