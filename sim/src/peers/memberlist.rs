@@ -13,7 +13,7 @@
 //! confirmations, a suspect that is told with the ping, refutation by incarnation, gossip to three every
 //! 200 ms and with every probe's packets, also to the dead for 30 s, and push-pull.
 //!
-//! Left out, because none of it changes when somebody is declared dead: joining and leaving (all know each other
+//! Left out, because it does not change when somebody is declared dead unless a member is overloaded: joining and leaving (all know each other
 //! from the start), metadata, encryption, labels, compression (the packet's budget counts uncompressed bytes there,
 //! too), the queue between sockets and handlers with its order, and Go's scheduling: a member's processor takes no time.
 //! Messages are plain data; their sizes are those of msgpack, for names of ten letters.

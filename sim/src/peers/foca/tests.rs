@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use slotmesh_mesh::sim::Fault;
 
@@ -35,6 +35,12 @@ fn one_seed_is_one_run_and_all_learn_of_a_death() {
     let one = run(7);
     assert_eq!(one.1.len(), 9);
     assert!(one.1.iter().all(|e| e.dead && e.of == NodeId(3)));
+    // A probe of 1 s that fails, and a suspicion of 4 s: not before 5 s.
+    let first = one.1[0]
+        .at
+        .saturating_since(Instant::ZERO + Duration::from_secs(5));
+    let seconds = first.as_secs_f64();
+    assert!((5.0..8.0).contains(&seconds), "after {seconds} s");
     assert_eq!(one, run(7));
     assert_ne!(one.0, run(8).0);
 }

@@ -1,4 +1,8 @@
 //! Probing one member after the other, and helping others to probe.
+//!
+//! Others are asked after 500 ms, and say "not me either" after 500 ms more: to a member in good health that word
+//! comes just after its probe's end at one second. So a probe that fails costs it three points at once, as it does
+//! with the real one; only its longer probes afterwards hear nacks in time.
 
 use slotmesh_mesh::sim::NodeId;
 use slotmesh_mesh::time::Instant;

@@ -248,3 +248,19 @@ fn the_model_takes_as_long_as_the_real_one() {
         assert!(near, "{ratio} of the real median at {members}");
     }
 }
+
+#[test]
+fn a_nack_comes_too_late_for_a_healthy_member() {
+    // One of four is silent: two others are asked, and a probe that fails costs two points.
+    let mut world = world(1, 4);
+    world.inflict(&Fault::Crash(NodeId(4)));
+    let mut worst = Duration::ZERO;
+    for _ in 0..40 {
+        world.run_for(Duration::from_millis(100));
+        for node in 1..=3 {
+            let member = world.protocol(NodeId(node)).unwrap();
+            worst = worst.max(member.awareness.scale(seconds(1.0)));
+        }
+    }
+    assert_eq!(worst, seconds(3.0));
+}
