@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::network::PACKET_PAYLOAD;
+use super::parts::packets_of;
 use super::{Happening, NodeId, OPERATOR, ProcessId, Simulation};
 use crate::limits;
 use crate::machine::{ConnectionId, Disconnect, Input, PeerIdentity};
@@ -104,7 +105,7 @@ impl Message {
 }
 
 fn packets(bytes: &[u8]) -> usize {
-    bytes.len().div_ceil(PACKET_PAYLOAD).max(1)
+    packets_of(bytes.len())
 }
 
 /// All connections, by number: a number is never used again.

@@ -70,7 +70,7 @@ impl Wire {
                 self.network.cut(*a, *b);
                 self.network.cut(*b, *a);
             }
-            Fault::Partition(these) => self.cut_off(these),
+            Fault::Partition(these) => self.network.cut_off(these),
             Fault::HealLinks => self.network.heal_all(),
             Fault::LineLoss(node, arriving, leaving) => {
                 self.network.set_line_loss(*node, *arriving, *leaving);
@@ -78,10 +78,6 @@ impl Wire {
             _ => return false,
         }
         true
-    }
-
-    fn cut_off(&mut self, these: &BTreeSet<NodeId>) {
-        self.network.cut_off(these);
     }
 
     /// What a node's line carried.

@@ -80,6 +80,8 @@ pub(super) fn loss(bench: &mut Bench) -> Result<()> {
     let beats_a_day = 24.0 * 3600.0 * 5.0;
     // 1,000 node-days are 1,600 such runs.
     let seeds = bench.seeds(1600, 8);
+    let cell = format!("title a cell\nnodes {n}\n{NETWORK}settle 0s\nrun 0s\n");
+    let (_, cell) = scenario::run(&scenario(&cell)?, 1)?;
     for share in [10, 30, 35, 40] {
         let seeds = if share == 10 {
             seeds
@@ -105,13 +107,9 @@ pub(super) fn loss(bench: &mut Bench) -> Result<()> {
             continue;
         }
         let loss = f64::from(share) / 100.0;
-        let cell = scenario(&format!(
-            "title a cell\nnodes {n}\n{NETWORK}settle 0s\nrun 0s\n"
-        ))?;
-        let (_, simulation) = scenario::run(&cell, 1)?;
-        let map = simulation.record().map();
         let beats = MODEL_DAYS * beats_a_day / f64::from(n);
-        let modelled = edge_model::removals(map, loss, beats as u64, 1) as f64 / MODEL_DAYS;
+        let modelled =
+            edge_model::removals(cell.record().map(), loss, beats as u64, 1) as f64 / MODEL_DAYS;
         let counted = removed as f64 / days;
         let table = &mut bench.table;
         table.plain(case, removed as f64, "");

@@ -60,7 +60,7 @@ pub fn memberlist(network: NetworkSettings, seed: u64, members: u16) -> Result<D
 /// One member of foca dies.
 ///
 /// # Errors
-/// As above, and when foca refuses its configuration or an input.
+/// As above.
 pub fn foca(network: NetworkSettings, seed: u64, members: u16) -> Result<Death> {
     let world = World::new(network, seed, members, |own, rng| {
         Foca::new(own, members, rng)

@@ -81,9 +81,9 @@ fn a_broken_series_stops_everything_and_nothing_is_written() {
     let (_keep, folders) = clone();
     let from = folders.report.join("series");
     series().write(&from, "detection-cdf").unwrap();
-    std::fs::write(Series::path(&from, "lifeguard-grid"), "{").unwrap();
+    std::fs::write(Series::path(&from, "traffic-by-n"), "{").unwrap();
     let error = format!("{:#}", plots(&folders).unwrap_err());
-    assert!(error.contains("lifeguard-grid.json"), "{error}");
+    assert!(error.contains("traffic-by-n.json"), "{error}");
     assert!(!folders.docs.exists());
 }
 
