@@ -3,29 +3,16 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use slotmesh_mesh::sim::NetworkSettings;
-
 use slotmesh_report::series::{Line, Series};
 
 use super::rows::agreement;
-use super::{Bench, NETWORK as OUR_NETWORK, NEVER, percentile, seconds};
+use super::{Bench, NETWORK, NEVER, percentile, scenario, seconds};
 use crate::peers::crash::{self, Death, LOOPBACK};
 
 /// Medians of the real memberlist 0.7: silent death until the last survivor has declared it (`make bench-mesh`).
 const REAL: [(u16, f64); 2] = [(30, 7.831), (100, 10.632)];
 /// How far the model's may be from them.
 const NEAR_PERCENT: f64 = 15.0;
-/// The network of `super::NETWORK`.
-const NETWORK: NetworkSettings = NetworkSettings {
-    latency: Duration::from_micros(200),
-    jitter: Duration::from_micros(100),
-    loss_per_mille: 10,
-    duplicate_per_mille: 0,
-    reorder_per_mille: 0,
-    line_mbit: 1000,
-    line_queue_bytes: 1 << 20,
-};
-
 /// PM: memberlist's model beside the real one.
 pub(super) fn model(bench: &mut Bench) -> Result<()> {
     for (n, real) in REAL {
@@ -61,13 +48,13 @@ pub(super) fn crash(bench: &mut Bench) -> Result<()> {
             300 => bench.seeds(40, 4),
             _ => bench.seeds(20, 2),
         };
-        let text =
-            format!("title P1p, n = {n}\nnodes {n}\n{OUR_NETWORK}run 3s\nat 0s crash some 1\n");
+        let text = format!("title P1p, n = {n}\nnodes {n}\n{NETWORK}run 3s\nat 0s crash some 1\n");
+        let network = scenario(&text)?.settings.network;
         let (ours, never) = agreement(&bench.outcomes(&text, seeds)?);
         let ours_note = format!("{seeds} seeds; {never} runs of ours without agreement");
         let theirs = [
-            deaths(n, seeds, |seed| crash::memberlist(NETWORK, seed, n))?,
-            deaths(n, seeds, |seed| crash::foca(NETWORK, seed, n))?,
+            deaths(n, seeds, |seed| crash::memberlist(network, seed, n))?,
+            deaths(n, seeds, |seed| crash::foca(network, seed, n))?,
         ];
         let half = percentile(&ours, 50);
         for (who, (times, note)) in WHO.iter().skip(1).zip(&theirs) {
