@@ -108,6 +108,7 @@ impl Member {
             keypair: joined.keypair,
             map_keys: joined.anchors.map_keys.clone(),
             seed: getrandom::u64().unwrap_or_default(),
+            interner: None,
         };
         let mesh = Mesh::new(mesh_config, joined.map, clock::now())?;
         let cluster = config.cluster_uid;

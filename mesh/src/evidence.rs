@@ -5,7 +5,7 @@
 
 mod budget;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::Hasher;
 
 use serde::{Deserialize, Serialize};
@@ -13,9 +13,10 @@ use siphasher::sip::SipHasher13;
 use thiserror::Error;
 
 use crate::graph::Graph;
-use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Signature};
+use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Signature, Uid};
+use crate::intern::Interner;
 use crate::limits;
-use crate::map::{Map, Member};
+use crate::map::Map;
 
 pub use budget::Budget;
 
@@ -87,6 +88,29 @@ impl EvidenceError {
     }
 }
 
+/// What a statement is checked against.
+#[derive(Clone, Copy, Debug)]
+pub struct Grounds<'a> {
+    /// The map in force.
+    pub map: &'a Map,
+    /// Its graph.
+    pub graph: &'a Graph,
+    /// Keys of the operator.
+    pub operator: &'a [PublicKey],
+    /// What other machines of this process have verified, where there are any.
+    pub interner: Option<&'a Interner>,
+}
+
+impl Grounds<'_> {
+    fn verify(self, key: &PublicKey, parts: &[&[u8]], signature: &Signature) -> bool {
+        let verify = || key.verify(DOMAIN, parts, signature);
+        match self.interner {
+            Some(interner) => interner.verified(key, parts, signature, verify),
+            None => verify(),
+        }
+    }
+}
+
 impl Evidence {
     /// Signs a statement.
     #[must_use]
@@ -114,13 +138,14 @@ impl Evidence {
     ///
     /// # Errors
     /// Names the first check that fails.
-    pub fn check(
-        &self,
-        map: &Map,
-        graph: &Graph,
-        operator: &[PublicKey],
-    ) -> Result<(), EvidenceError> {
-        if !map.lists(self.subject) {
+    pub fn check(&self, grounds: Grounds<'_>) -> Result<(), EvidenceError> {
+        let Grounds {
+            map,
+            graph,
+            operator,
+            ..
+        } = grounds;
+        if !graph.lists(map, self.subject) {
             return Err(EvidenceError::UnknownSubject);
         }
         let body = self.body();
@@ -131,15 +156,15 @@ impl Evidence {
             }
             let signed = operator
                 .iter()
-                .any(|key| key.verify(DOMAIN, &parts, &self.signature));
+                .any(|key| grounds.verify(key, &parts, &self.signature));
             return if signed {
                 Ok(())
             } else {
                 Err(EvidenceError::BadSignature)
             };
         }
-        let signer = map
-            .member(self.signer.uid)
+        let signer = graph
+            .member(map, self.signer.uid)
             .filter(|member| member.id() == self.signer);
         let signer = signer.ok_or(EvidenceError::UnknownSigner)?;
         let edge_exists = match self.claim {
@@ -149,7 +174,7 @@ impl Evidence {
         if !edge_exists {
             return Err(EvidenceError::NoSuchEdge);
         }
-        if signer.key.verify(DOMAIN, &parts, &self.signature) {
+        if grounds.verify(&signer.key, &parts, &self.signature) {
             Ok(())
         } else {
             Err(EvidenceError::BadSignature)
@@ -196,6 +221,8 @@ pub struct SummaryEntry {
 #[derive(Clone, Debug, Default)]
 pub struct EvidenceStore {
     newest: BTreeMap<Edge, Evidence>,
+    /// Subjects, and how many report them.
+    reported: BTreeMap<Uid, usize>,
     digest: u64,
     /// Grows with every change.
     revision: u64,
@@ -227,29 +254,53 @@ impl EvidenceStore {
         }
         self.revision += 1;
         self.digest ^= fingerprint(&evidence);
+        if evidence.claim == Claim::Suspect {
+            *self.reported.entry(edge.1.uid).or_default() += 1;
+        }
         if let Some(older) = self.newest.insert(edge, evidence) {
             self.digest ^= fingerprint(&older);
+            self.forget_report(&older);
         }
         Ok(true)
     }
 
+    fn forget_report(&mut self, older: &Evidence) {
+        let subject = older.subject.uid;
+        if older.claim == Claim::Suspect
+            && let Some(reports) = self.reported.get_mut(&subject)
+        {
+            *reports -= 1;
+            if *reports == 0 {
+                self.reported.remove(&subject);
+            }
+        }
+    }
+
     /// Drops what no longer speaks of an edge between listed members.
     pub fn retain_for(&mut self, map: &Map, graph: &Graph) {
-        let listed: BTreeSet<MemberId> = map.members.iter().map(Member::id).collect();
         self.newest.retain(|(signer, subject), evidence| {
             let edge_exists = if *signer == MemberId::OPERATOR {
                 graph.operator_observes(subject.uid)
             } else {
-                listed.contains(signer)
+                graph.lists(map, *signer)
                     && (evidence.claim == Claim::Leave || graph.observes(signer.uid, subject.uid))
             };
-            edge_exists && listed.contains(subject)
+            edge_exists && graph.lists(map, *subject)
         });
         self.revision += 1;
         self.digest = self
             .newest
             .values()
             .fold(0, |digest, evidence| digest ^ fingerprint(evidence));
+        self.reported.clear();
+        for (_, subject) in self
+            .newest
+            .values()
+            .filter(|held| held.claim == Claim::Suspect)
+            .map(Evidence::edge)
+        {
+            *self.reported.entry(subject.uid).or_default() += 1;
+        }
     }
 
     /// Equal stores have equal digests, in whatever order they were filled.
@@ -267,6 +318,18 @@ impl EvidenceStore {
     /// Edges whose newest statement is a report.
     pub fn reports(&self) -> impl Iterator<Item = Edge> + '_ {
         self.with(Claim::Suspect)
+    }
+
+    /// Whether anybody reports that member.
+    #[must_use]
+    pub fn is_reported(&self, uid: Uid) -> bool {
+        self.reported.contains_key(&uid)
+    }
+
+    /// How many members are reported.
+    #[must_use]
+    pub fn reported(&self) -> usize {
+        self.reported.len()
     }
 
     /// Members that said they leave.

@@ -3,113 +3,185 @@
 //!
 //! The members are sorted by hash on K rings; a member's observers are its predecessors on them,
 //! walking on past duplicates. In a cell of at most K + 1 members everybody observes everybody.
+//! It also finds members in its map by their UID: a map lists them by name, and is not searched for each
+//! statement of each member.
 //! Source: Suresh et al., "Stable and Consistent Membership at Scale with Rapid", USENIX ATC 2018,
 //! section 4.1 (a K-regular expander).
 
-use std::collections::BTreeMap;
 use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
 
-use crate::identity::Uid;
+use crate::identity::{MemberId, Uid};
 use crate::limits;
-use crate::map::Map;
+use crate::map::{Map, Member};
 
 /// Who observes whom in one epoch.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
-    /// Member -> its observers, in the order of the rings.
-    observers: BTreeMap<Uid, Vec<Uid>>,
-    /// Member -> its subjects, sorted.
-    subjects: BTreeMap<Uid, Vec<Uid>>,
+    /// Listed members, sorted; those listed as failed too.
+    uids: Vec<Uid>,
+    /// By place, as in `uids`.
+    nodes: Vec<Node>,
     /// Members in the order of each ring.
     rings: Vec<Vec<Uid>>,
+    /// How many take part.
+    active: usize,
+}
+
+/// A listed member. Others are named by UID, and by their places beside it.
+#[derive(Clone, Debug, Default)]
+struct Node {
+    /// Where it stands in the map.
+    in_map: usize,
+    takes_part: bool,
+    /// In the order of the rings.
+    observers: Vec<Uid>,
+    observers_at: Vec<usize>,
+    /// Sorted.
+    subjects: Vec<Uid>,
+    subjects_at: Vec<usize>,
 }
 
 impl Graph {
     /// The graph of a map. Members listed as failed take no part.
     #[must_use]
     pub fn of(map: &Map) -> Self {
-        let members: Vec<Uid> = map.active().map(|member| member.uid).collect();
-        let rings: Vec<Vec<Uid>> = (0..u64::from(map.protocol.observers))
-            .map(|ring| ring_order(ring, &members))
+        let mut listed: Vec<(Uid, usize)> = (0..)
+            .zip(&map.members)
+            .map(|(in_map, member)| (member.uid, in_map))
             .collect();
+        listed.sort_unstable();
+        let takes_part = |in_map: usize| map.members.get(in_map).is_some_and(|m| !m.failed);
+        let node = |(_, in_map): &(Uid, usize)| Node {
+            in_map: *in_map,
+            takes_part: takes_part(*in_map),
+            ..Node::default()
+        };
+        let members: Vec<Uid> = map.active().map(|member| member.uid).collect();
+        let mut graph = Self {
+            nodes: listed.iter().map(node).collect(),
+            uids: listed.into_iter().map(|(uid, _)| uid).collect(),
+            rings: (0..u64::from(map.protocol.observers))
+                .map(|ring| ring_order(ring, &members))
+                .collect(),
+            active: members.len(),
+        };
         let observers_each =
             usize::from(map.protocol.observers).min(members.len().saturating_sub(1));
-        let mut graph = Self {
-            rings,
-            ..Self::default()
-        };
-        for uid in &members {
-            graph
-                .observers
-                .insert(*uid, Vec::with_capacity(observers_each));
-            graph
-                .subjects
-                .insert(*uid, Vec::with_capacity(observers_each));
+        for ring in 0..observers_each {
+            graph.add_predecessors(ring);
         }
-        let rings = std::mem::take(&mut graph.rings);
-        for ring in rings.iter().take(observers_each) {
-            for (position, uid) in ring.iter().enumerate() {
-                graph.add_predecessor(ring, position, *uid);
-            }
-        }
-        graph.rings = rings;
-        for (subject, observers) in &graph.observers {
-            for observer in observers {
-                if let Some(subjects) = graph.subjects.get_mut(observer) {
-                    subjects.push(*subject);
-                }
-            }
-        }
+        graph.add_subjects();
         graph
     }
 
-    /// The nearest predecessor on the ring that does not observe the member yet.
-    fn add_predecessor(&mut self, ring: &[Uid], position: usize, uid: Uid) {
-        let Some(observers) = self.observers.get_mut(&uid) else {
-            return;
-        };
-        let backwards = ring
-            .iter()
-            .take(position)
-            .rev()
-            .chain(ring.iter().skip(position + 1).rev());
-        if let Some(observer) = backwards
-            .into_iter()
-            .find(|candidate| !observers.contains(candidate))
-        {
-            observers.push(*observer);
+    /// Each member is observed by its nearest predecessor on the ring that does not do so yet.
+    fn add_predecessors(&mut self, ring: usize) {
+        let places = |uid: &Uid| self.place(*uid).map(|place| (*uid, place));
+        let ring: Vec<(Uid, usize)> = self.ring(ring).iter().filter_map(places).collect();
+        for (position, (_, place)) in ring.iter().enumerate() {
+            let Some(node) = self.nodes.get_mut(*place) else {
+                continue;
+            };
+            let before = ring.iter().take(position).rev();
+            let mut backwards = before.chain(ring.iter().skip(position + 1).rev());
+            let new = backwards.find(|(_, at)| !node.observers_at.contains(at));
+            if let Some((observer, at)) = new {
+                node.observers.push(*observer);
+                node.observers_at.push(*at);
+            }
         }
+    }
+
+    /// In the order of UIDs.
+    fn add_subjects(&mut self) {
+        for (place, subject) in (0..).zip(self.uids.clone()) {
+            for observer in self.observers_at(place).to_vec() {
+                if let Some(node) = self.nodes.get_mut(observer) {
+                    node.subjects.push(subject);
+                    node.subjects_at.push(place);
+                }
+            }
+        }
+    }
+
+    /// Where a listed member stands among all, in the order of their UIDs.
+    #[must_use]
+    pub fn place(&self, uid: Uid) -> Option<usize> {
+        self.uids.binary_search(&uid).ok()
+    }
+
+    /// How many are listed, so how many places there are.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.uids.len()
+    }
+
+    /// Who stands at a place.
+    #[must_use]
+    pub fn at(&self, place: usize) -> Option<Uid> {
+        self.uids.get(place).copied()
+    }
+
+    fn node(&self, uid: Uid) -> Option<&Node> {
+        self.nodes.get(self.place(uid)?)
+    }
+
+    /// A member of the map that this is the graph of; nobody in any other map.
+    #[must_use]
+    pub fn member<'a>(&self, map: &'a Map, uid: Uid) -> Option<&'a Member> {
+        let member = map.members.get(self.node(uid)?.in_map);
+        member.filter(|member| member.uid == uid)
+    }
+
+    /// Whether the map that this is the graph of lists exactly this process.
+    #[must_use]
+    pub fn lists(&self, map: &Map, id: MemberId) -> bool {
+        self.member(map, id.uid)
+            .is_some_and(|member| member.id() == id)
     }
 
     /// How many members take part.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.observers.len()
+        self.active
     }
 
     /// Whether nobody takes part.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.observers.is_empty()
+        self.active == 0
     }
 
     /// Members that take part, sorted.
     pub fn members(&self) -> impl Iterator<Item = Uid> + '_ {
-        self.observers.keys().copied()
+        let all = self.uids.iter().zip(&self.nodes);
+        all.filter(|(_, node)| node.takes_part).map(|(uid, _)| *uid)
     }
 
     /// Who observes that member.
     #[must_use]
     pub fn observers(&self, uid: Uid) -> &[Uid] {
-        self.observers.get(&uid).map_or(&[], Vec::as_slice)
+        self.node(uid).map_or(&[], |node| &node.observers)
     }
 
     /// Whom that member observes.
     #[must_use]
     pub fn subjects(&self, uid: Uid) -> &[Uid] {
-        self.subjects.get(&uid).map_or(&[], Vec::as_slice)
+        self.node(uid).map_or(&[], |node| &node.subjects)
+    }
+
+    /// Places of those who observe the member at that place.
+    #[must_use]
+    pub fn observers_at(&self, place: usize) -> &[usize] {
+        self.nodes.get(place).map_or(&[], |node| &node.observers_at)
+    }
+
+    /// Places of those whom the member at that place observes.
+    #[must_use]
+    pub fn subjects_at(&self, place: usize) -> &[usize] {
+        self.nodes.get(place).map_or(&[], |node| &node.subjects_at)
     }
 
     /// Whether there is that edge.
@@ -127,7 +199,7 @@ impl Graph {
     /// Whether the operator may observe that member: it takes part, in a small cell.
     #[must_use]
     pub fn operator_observes(&self, subject: Uid) -> bool {
-        self.operator_may_observe() && self.observers.contains_key(&subject)
+        self.operator_may_observe() && self.node(subject).is_some_and(|node| node.takes_part)
     }
 
     /// Members in the order of one ring, lowest hash first.

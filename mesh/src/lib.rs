@@ -14,6 +14,7 @@ pub mod counters;
 pub mod edge;
 pub mod evidence;
 pub mod graph;
+pub mod intern;
 pub mod limits;
 pub mod machine;
 pub mod member;

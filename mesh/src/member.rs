@@ -26,10 +26,11 @@ use crate::edge::Edge;
 use crate::evidence::{Budget, Edge as Link, EvidenceStore};
 use crate::graph::Graph;
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
+use crate::intern::Interner;
 use crate::join_address::JoinAddress;
 use crate::limits;
-use crate::machine::{ConnectionId, Event, Input, Machine, Output};
-use crate::map::Map;
+use crate::machine::{Event, Input, Machine, Output};
+use crate::map::{Map, Member};
 use crate::signed::SignedMap;
 use crate::time::Instant;
 use crate::verdict::{Announced, Caution, Judged, Verdict};
@@ -37,7 +38,9 @@ use crate::verdict::{Announced, Caution, Judged, Verdict};
 use deafness::Deafness;
 use doubt::Doubt;
 use peers::Peers;
+use spread::Repair;
 use spread::neighbours::Neighbours;
+use spread::outbox::Outbox;
 use spread::pull::Pull;
 use spread::reports::Reports;
 
@@ -54,6 +57,18 @@ pub struct MeshConfig {
     pub map_keys: Vec<PublicKey>,
     /// Seed of all randomness.
     pub seed: u64,
+    /// What it shares with the other machines of this process; an agent has no others.
+    pub interner: Option<Interner>,
+}
+
+impl MeshConfig {
+    fn with_graph(&self, map: SignedMap) -> (SignedMap, Arc<Graph>) {
+        if let Some(interner) = &self.interner {
+            return interner.intern(map);
+        }
+        let graph = Graph::of(map.map());
+        (map, Arc::new(graph))
+    }
 }
 
 /// Why a member cannot start.
@@ -101,10 +116,11 @@ pub struct Mesh {
     older: VecDeque<SignedMap>,
     /// A map of another cell that lists this process: the split that explains it is still to come.
     early: Option<SignedMap>,
-    graph: Graph,
+    graph: Arc<Graph>,
     neighbours: Neighbours,
     pull: Pull,
     reports: Reports,
+    outbox: Outbox,
     deposed: bool,
     conflict: bool,
     leaving: bool,
@@ -116,8 +132,7 @@ pub struct Mesh {
     evidence: EvidenceStore,
     budget: Budget,
     evidence_sequence: u64,
-    /// A peer whose evidence differed, its digest, and when to compare again.
-    repair_due: Option<(ConnectionId, u64, Instant)>,
+    repair: Option<Repair>,
     verdict: Verdict,
     judged: Judged,
     caution: Caution,
@@ -153,7 +168,7 @@ impl Mesh {
     /// When the map does not list this process's pod with its key.
     pub fn new(config: MeshConfig, first: SignedMap, now: Instant) -> Result<Self, MeshError> {
         let me = Self::find(first.map(), &config).ok_or(MeshError::NotListed(first.map().epoch))?;
-        let graph = Graph::of(first.map());
+        let (first, graph) = config.with_graph(first);
         let mut mesh = Self {
             rng: Pcg64Mcg::seed_from_u64(config.seed),
             outputs: VecDeque::new(),
@@ -162,6 +177,7 @@ impl Mesh {
             neighbours: Neighbours::of(first.map(), &graph, me.uid),
             pull: Pull::default(),
             reports: Reports::default(),
+            outbox: Outbox::default(),
             graph,
             signed: first,
             older: VecDeque::new(),
@@ -175,7 +191,7 @@ impl Mesh {
             evidence: EvidenceStore::default(),
             budget: Budget::default(),
             evidence_sequence: 0,
-            repair_due: None,
+            repair: None,
             verdict: Verdict::default(),
             judged: Judged::default(),
             caution: Caution::default(),
@@ -337,6 +353,11 @@ impl Mesh {
         self.signed.map()
     }
 
+    /// A member of the map in force.
+    fn listed(&self, uid: Uid) -> Option<&Member> {
+        self.graph.member(self.signed.map(), uid)
+    }
+
     fn interval(&self) -> Duration {
         Duration::from_millis(self.map().protocol.heartbeat_interval_ms.into())
     }
@@ -428,7 +449,11 @@ impl Machine for Mesh {
 
     fn next_deadline(&self) -> Option<Instant> {
         let edges = self.edges.values().filter_map(Edge::deadline).min();
-        let others = [self.deafness.deadline(), self.spread_deadline()];
+        let others = [
+            self.deafness.deadline(),
+            self.spread_deadline(),
+            self.judged.deadline(),
+        ];
         let nearest = edges.into_iter().chain(others.into_iter().flatten()).min();
         Some(nearest.map_or(self.next_beat, |due| due.min(self.next_beat)))
     }

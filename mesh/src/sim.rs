@@ -34,6 +34,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::identity::{Keypair, MemberId, PublicKey, Uid};
+use crate::intern::Interner;
 use crate::machine::Event;
 use crate::map::{Map, MapError, Protocol};
 use crate::member::{Health, Mesh};
@@ -199,6 +200,7 @@ pub struct Simulation {
     nodes: Vec<Node>,
     by_uid: BTreeMap<Uid, NodeId>,
     operator: Operator,
+    interner: Interner,
     connections: Connections,
     /// Messages that found a full queue.
     queue_full: u64,
@@ -259,6 +261,7 @@ impl Simulation {
             nodes,
             by_uid,
             operator: Operator::new(map_key, first),
+            interner: Interner::default(),
             connections: Connections::default(),
             queue_full: 0,
             passed_states: BTreeSet::new(),

@@ -11,7 +11,7 @@
 //! ```
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::evidence::{Edge, EvidenceStore};
@@ -49,8 +49,12 @@ pub struct Reports {
 pub fn verdict(map: &Map, graph: &Graph, reports: &Reports) -> Verdict {
     let mut sieve = Sieve::new(graph, reports);
     sieve.peel(map.protocol.verdict_percent);
-    let id = |uid: &Uid| map.member(*uid).map(crate::map::Member::id);
-    let failed: BTreeSet<MemberId> = sieve.found.keys().filter_map(id).collect();
+    let id = |(place, _)| {
+        graph
+            .member(map, graph.at(place)?)
+            .map(crate::map::Member::id)
+    };
+    let failed: BTreeSet<MemberId> = sieve.all_found().filter_map(id).collect();
     let degraded = reports
         .edges
         .iter()
@@ -71,12 +75,15 @@ pub fn verdict(map: &Map, graph: &Graph, reports: &Reports) -> Verdict {
     }
 }
 
-/// The verdict on all that a judge holds, made anew only when that has changed: a storm of inputs must not
-/// cost a verdict each.
+/// The verdict on all that a judge holds, made anew only when that has changed, and then not at once if the last
+/// one cost much: a storm of inputs must not cost a verdict each.
 #[derive(Clone, Debug, Default)]
 pub struct Judged {
     grounds: Option<Grounds>,
     verdict: Verdict,
+    rests_until: Instant,
+    /// Somebody wanted to judge meanwhile.
+    wanted: bool,
 }
 
 /// Revision of the evidence, version of the map, whether the operator observes.
@@ -89,9 +96,22 @@ impl Judged {
         self.grounds != Some((evidence.revision(), map.version(), operator))
     }
 
+    /// Whether it is too soon after a verdict on many reports; then there is a deadline.
+    pub fn rests(&mut self, now: Instant) -> bool {
+        self.wanted = now < self.rests_until;
+        self.wanted
+    }
+
+    /// When to judge again, if somebody wanted to before.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.wanted.then_some(self.rests_until)
+    }
+
     /// The verdict on the evidence in force.
     pub fn on(
         &mut self,
+        now: Instant,
         map: &Map,
         graph: &Graph,
         evidence: &EvidenceStore,
@@ -104,6 +124,8 @@ impl Judged {
                 operator,
             };
             self.verdict = verdict(map, graph, &reports);
+            let reports = u32::try_from(reports.edges.len()).unwrap_or(u32::MAX);
+            self.rests_until = now + limits::REST_FOR_EACH_REPORT * reports;
             self.grounds = Some((evidence.revision(), map.version(), operator));
         }
         &self.verdict
@@ -164,8 +186,11 @@ impl Announced {
 }
 
 /// A reported member, as long as it is in F.
+#[derive(Clone, Copy, Default)]
 struct Suspected {
-    reporters: BTreeSet<Uid>,
+    /// Which of its observers report it: a bit for each, as the graph numbers them.
+    reporters: u32,
+    by_operator: bool,
     /// Of its observers outside F: how many report it, and how many there are.
     reported: usize,
     observed: usize,
@@ -190,54 +215,92 @@ impl Suspected {
     }
 }
 
+/// Members by their places in the graph.
 struct Sieve<'a> {
     graph: &'a Graph,
     /// F: who is reported and not yet peeled off.
-    found: BTreeMap<Uid, Suspected>,
-    leaving: &'a BTreeSet<Uid>,
+    found: Vec<Option<Suspected>>,
+    leaving: Vec<bool>,
     operator: bool,
 }
 
 impl<'a> Sieve<'a> {
-    fn new(graph: &'a Graph, reports: &'a Reports) -> Self {
+    fn new(graph: &'a Graph, reports: &Reports) -> Self {
         let operator = reports.operator && graph.operator_may_observe();
-        let mut reporters: BTreeMap<Uid, BTreeSet<Uid>> = BTreeMap::new();
-        for (observer, subject) in &reports.edges {
-            let exists = if *observer == MemberId::OPERATOR {
-                // A listed member that is failed already takes no part: nobody reports it.
-                operator && graph.operator_observes(subject.uid)
-            } else {
-                graph.observes(observer.uid, subject.uid)
-            };
-            if exists && !reports.leaving.contains(&subject.uid) {
-                reporters
-                    .entry(subject.uid)
-                    .or_default()
-                    .insert(observer.uid);
-            }
+        let places = graph.places();
+        let mut leaving = vec![false; places];
+        for uid in &reports.leaving {
+            set(&mut leaving, graph.place(*uid), true);
         }
-        let outside = |uid: &Uid| !reporters.contains_key(uid) && !reports.leaving.contains(uid);
-        let suspected = |subject: &Uid, by: &BTreeSet<Uid>| {
-            let observers = graph.observers(*subject);
-            let outside = || observers.iter().filter(|observer| outside(observer));
-            Suspected {
-                reporters: by.clone(),
-                reported: outside().filter(|observer| by.contains(observer)).count()
-                    + usize::from(operator && by.contains(&Uid::NIL)),
-                observed: outside().count() + usize::from(operator),
-                all: observers.len() + usize::from(operator),
-            }
-        };
-        let found = reporters
-            .iter()
-            .map(|(subject, by)| (*subject, suspected(subject, by)))
-            .collect();
-        Self {
+        let mut sieve = Self {
             graph,
-            found,
-            leaving: &reports.leaving,
+            found: (0..places).map(|_| None).collect(),
+            leaving,
             operator,
+        };
+        for (observer, subject) in &reports.edges {
+            sieve.take_in(*observer, *subject);
         }
+        sieve.count_observers();
+        sieve
+    }
+
+    /// A report, if there is such an edge and its subject stays.
+    fn take_in(&mut self, observer: MemberId, subject: MemberId) {
+        let Some(place) = self.graph.place(subject.uid) else {
+            return;
+        };
+        let by_operator = observer == MemberId::OPERATOR;
+        let reporter = self.graph.observers(subject.uid);
+        let reporter = reporter.iter().position(|uid| *uid == observer.uid);
+        let edge_exists = if by_operator {
+            // A listed member that is failed already takes no part: nobody reports it.
+            self.operator && self.graph.operator_observes(subject.uid)
+        } else {
+            reporter.is_some()
+        };
+        if !edge_exists || self.is_leaving(place) {
+            return;
+        }
+        if let Some(found) = self.found.get_mut(place) {
+            let suspected = found.get_or_insert_default();
+            suspected.by_operator |= by_operator;
+            suspected.reporters |= reporter.map_or(0, bit);
+        }
+    }
+
+    /// When all reports are in: those outside F count.
+    fn count_observers(&mut self) {
+        let outside: Vec<bool> = (0..self.found.len())
+            .map(|place| !self.is_found(place) && !self.is_leaving(place))
+            .collect();
+        let outside = |place: &usize| outside.get(*place) == Some(&true);
+        for (place, suspected) in (0..).zip(&mut self.found) {
+            let Some(suspected) = suspected else { continue };
+            let observers = self.graph.observers_at(place);
+            let operator = usize::from(self.operator);
+            suspected.reported = usize::from(self.operator && suspected.by_operator);
+            suspected.observed = operator;
+            for (number, _) in (0..).zip(observers).filter(|(_, at)| outside(at)) {
+                suspected.observed += 1;
+                suspected.reported += usize::from(suspected.reporters & bit(number) != 0);
+            }
+            suspected.all = observers.len() + operator;
+        }
+    }
+
+    fn is_found(&self, place: usize) -> bool {
+        self.found.get(place).is_some_and(Option::is_some)
+    }
+
+    fn is_leaving(&self, place: usize) -> bool {
+        self.leaving.get(place) == Some(&true)
+    }
+
+    /// Who is in F, by place.
+    fn all_found(&self) -> impl Iterator<Item = (usize, &Suspected)> {
+        let places = (0..).zip(&self.found);
+        places.filter_map(|(place, found)| Some((place, found.as_ref()?)))
     }
 
     /// Drops the weak until nobody is, at each share in turn.
@@ -249,8 +312,8 @@ impl<'a> Sieve<'a> {
                 if weakest.is_empty() {
                     break;
                 }
-                for uid in weakest {
-                    self.drop_from_found(uid);
+                for place in weakest {
+                    self.drop_from_found(place);
                 }
             }
             share = if share == percent {
@@ -262,11 +325,11 @@ impl<'a> Sieve<'a> {
     }
 
     /// Of the weak members those with the smallest share of reports.
-    fn weakest(&self, share: usize) -> Vec<Uid> {
-        let mut weakest: Vec<Uid> = Vec::new();
+    fn weakest(&self, share: usize) -> Vec<usize> {
+        let mut weakest: Vec<usize> = Vec::new();
         let mut least: Option<&Suspected> = None;
-        let weak = self.found.iter().filter(|(_, it)| it.is_weak(share));
-        for (uid, suspected) in weak {
+        let weak = self.all_found().filter(|(_, it)| it.is_weak(share));
+        for (place, suspected) in weak {
             match least.map(|least| suspected.cmp_share(least)) {
                 Some(Ordering::Greater) => continue,
                 Some(Ordering::Equal) => {}
@@ -275,20 +338,23 @@ impl<'a> Sieve<'a> {
                     least = Some(suspected);
                 }
             }
-            weakest.push(*uid);
+            weakest.push(place);
         }
         weakest
     }
 
     /// Whoever is peeled off counts as an observer again.
-    fn drop_from_found(&mut self, uid: Uid) {
-        if self.found.remove(&uid).is_none() || self.leaving.contains(&uid) {
+    fn drop_from_found(&mut self, place: usize) {
+        let dropped = self.found.get_mut(place).and_then(Option::take);
+        if dropped.is_none() || self.is_leaving(place) {
             return;
         }
-        for subject in self.graph.subjects(uid) {
-            if let Some(subject) = self.found.get_mut(subject) {
+        for at in self.graph.subjects_at(place) {
+            let mut observers = self.graph.observers_at(*at).iter();
+            let number = observers.position(|observer| *observer == place);
+            if let (Some(Some(subject)), Some(number)) = (self.found.get_mut(*at), number) {
                 subject.observed += 1;
-                subject.reported += usize::from(subject.reporters.contains(&uid));
+                subject.reported += usize::from(subject.reporters & bit(number) != 0);
             }
         }
     }
@@ -296,21 +362,36 @@ impl<'a> Sieve<'a> {
     /// Whether the members outside F are enough to say so.
     fn may_claim(&self) -> bool {
         let members = self.graph.len();
-        let outside = members.saturating_sub(self.found.len());
+        let outside = members.saturating_sub(self.all_found().count());
         match (outside * 2).cmp(&members) {
             Ordering::Greater => true,
             Ordering::Less => false,
             Ordering::Equal if members == 2 => self
-                .found
-                .values()
-                .all(|it| self.operator && it.reporters.contains(&Uid::NIL)),
+                .all_found()
+                .all(|(_, it)| self.operator && it.by_operator),
             Ordering::Equal => {
                 let voters = self.graph.voters();
-                let living = |voter: &&Uid| !self.found.contains_key(*voter);
+                let living = |voter: &&Uid| {
+                    let place = self.graph.place(**voter);
+                    !place.is_some_and(|place| self.is_found(place))
+                };
                 let alive = voters.iter().filter(living).count();
                 alive * 2 > voters.len()
             }
         }
+    }
+}
+
+/// Observers are [`limits::OBSERVERS_MAX`] at most.
+fn bit(observer: usize) -> u32 {
+    u32::try_from(observer).map_or(0, |number| 1_u32.checked_shl(number).unwrap_or(0))
+}
+
+const _: () = assert!(limits::OBSERVERS_MAX as u32 <= u32::BITS);
+
+fn set<T>(all: &mut [T], place: Option<usize>, value: T) {
+    if let Some(target) = place.and_then(|place| all.get_mut(place)) {
+        *target = value;
     }
 }
 

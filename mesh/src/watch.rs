@@ -26,7 +26,7 @@ use crate::limits;
 use crate::machine::{
     CloseReason, ConnectionId, Disconnect, Event, Input, Machine, Output, PeerIdentity,
 };
-use crate::map::Map;
+use crate::map::{Map, Member};
 use crate::signed::SignedMap;
 use crate::time::Instant;
 use crate::verdict::{Announced, Caution, Judged};
@@ -34,6 +34,7 @@ use crate::wire::Frame;
 
 use census::Census;
 use handing_out::Ways;
+use judging::Patience;
 use second_look::SecondLook;
 
 /// What a watch is made of.
@@ -61,6 +62,7 @@ pub struct Watch {
     announced: Announced,
     judged: Judged,
     caution: Caution,
+    patience: Patience,
     left: BTreeSet<MemberId>,
     conflict: bool,
 
@@ -123,6 +125,7 @@ impl Watch {
             announced: Announced::default(),
             judged: Judged::default(),
             caution: Caution::default(),
+            patience: Patience::default(),
             left: BTreeSet::new(),
             conflict: false,
             peers: BTreeMap::new(),
@@ -163,17 +166,16 @@ impl Watch {
         self.older.truncate(limits::OLDER_MAPS_MAX);
         self.graph = Graph::of(self.signed.map());
         self.evidence.retain_for(self.signed.map(), &self.graph);
-        self.budget.retain_for(self.signed.map());
+        self.budget.retain_for(self.signed.map(), &self.graph);
         self.announced.clear();
         self.conflict = false;
-        self.left.retain(|member| self.signed.map().lists(*member));
+        let (map, graph) = (self.signed.map(), &self.graph);
+        self.left.retain(|member| graph.lists(map, *member));
         self.census.retain_for(self.signed.map());
         self.counters.maps_applied += 1;
         let same = |uid: &Uid| {
-            self.signed
-                .map()
-                .member(*uid)
-                .is_some_and(|m| listed.contains(&m.id()))
+            let member = self.graph.member(self.signed.map(), *uid);
+            member.is_some_and(|member| listed.contains(&member.id()))
         };
         self.edges.retain(|uid, _| same(uid));
         let epoch = self.map().epoch;
@@ -199,7 +201,7 @@ impl Watch {
     pub fn reach(&self) -> usize {
         self.peers
             .keys()
-            .filter(|uid| self.map().member(**uid).is_some())
+            .filter(|uid| self.listed(**uid).is_some())
             .count()
     }
 
@@ -224,6 +226,11 @@ impl Watch {
 
     fn map(&self) -> &Map {
         self.signed.map()
+    }
+
+    /// A member of the map in force.
+    fn listed(&self, uid: Uid) -> Option<&Member> {
+        self.graph.member(self.signed.map(), uid)
     }
 
     fn interval(&self) -> Duration {
@@ -270,7 +277,7 @@ impl Watch {
             if self.peers.contains_key(uid) || resting {
                 continue;
             }
-            let Some(member) = self.map().member(*uid) else {
+            let Some(member) = self.listed(*uid) else {
                 continue;
             };
             let dial = Output::Dial {
@@ -326,8 +333,9 @@ impl Watch {
                 next_pause,
             },
         );
+        let (map, graph) = (self.signed.map(), &self.graph);
         self.dials
-            .retain(|uid, _| self.signed.map().member(*uid).is_some());
+            .retain(|uid, _| graph.member(map, *uid).is_some());
     }
 
     fn on_connected(&mut self, now: Instant, connection: ConnectionId, identity: PeerIdentity) {
@@ -457,7 +465,8 @@ impl Machine for Watch {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let edges = self.edges.values().filter_map(Edge::deadline).min();
-        Some(edges.map_or(self.next_tick, |edge| edge.min(self.next_tick)))
+        let edges = self.edges.values().filter_map(Edge::deadline);
+        let nearest = edges.chain(self.judges_at()).min();
+        Some(nearest.map_or(self.next_tick, |due| due.min(self.next_tick)))
     }
 }

@@ -1,8 +1,10 @@
 //! One run.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use slotmesh_mesh::counters::Counters;
 use slotmesh_mesh::sim::Simulation;
 use slotmesh_mesh::sim::scenario::{self, Outcome, Scenario};
 
@@ -69,8 +71,41 @@ pub fn print(scenario: &Scenario, outcome: &Outcome, simulation: &Simulation) {
         "traffic         {} B/s a member, {} B/s the busiest",
         outcome.traffic_mean, outcome.traffic_most
     );
+    print_counters(simulation);
     let names: Vec<&str> = outcome.reached.0.iter().map(|state| state.name()).collect();
     println!("came by         {}", names.join(", "));
+}
+
+/// What a member that lives at the end did since it started: the mean over all.
+fn print_counters(simulation: &Simulation) {
+    let meshes = || {
+        simulation
+            .node_ids()
+            .filter_map(|node| simulation.mesh(node))
+    };
+    let members = meshes().count().max(1) as f64;
+    let mean = |what: fn(&Counters) -> u64| {
+        meshes().map(|mesh| what(mesh.counters())).sum::<u64>() as f64 / members
+    };
+    println!(
+        "each member     {:.1} statements signed, {:.0} received ({:.0} with copies), {:.1} summaries, {:.1} verdicts, \
+         {:.1} messages dropped",
+        mean(|counted| counted.evidence_signed),
+        mean(|counted| counted.evidence_received),
+        mean(|counted| counted.evidence_copies),
+        mean(|counted| counted.summaries_sent),
+        mean(|counted| counted.verdicts),
+        mean(|counted| counted.send_drops),
+    );
+    let mut refused: BTreeMap<&str, u64> = BTreeMap::new();
+    for mesh in meshes() {
+        for (cause, count) in &mesh.counters().refused {
+            *refused.entry(cause).or_default() += count;
+        }
+    }
+    if !refused.is_empty() {
+        println!("refused by all  {refused:?}");
+    }
 }
 
 /// Prints what was broken; says whether nothing was.

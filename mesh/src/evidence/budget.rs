@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::evidence::{Evidence, EvidenceError, EvidenceStore};
+use crate::evidence::{Evidence, EvidenceError, EvidenceStore, Grounds};
 use crate::graph::Graph;
-use crate::identity::{MemberId, PublicKey};
+use crate::identity::MemberId;
 use crate::limits;
 use crate::map::Map;
 use crate::time::Instant;
@@ -49,17 +49,16 @@ impl Budget {
         now: Instant,
         item: &Evidence,
         held: &EvidenceStore,
-        (map, graph): (&Map, &Graph),
-        operator: &[PublicKey],
+        grounds: Grounds<'_>,
     ) -> Result<bool, EvidenceError> {
         if !held.is_news(item) {
             return Ok(false);
         }
-        let interval = Duration::from_millis(map.protocol.heartbeat_interval_ms.into());
+        let interval = Duration::from_millis(grounds.map.protocol.heartbeat_interval_ms.into());
         if !self.has_room(now, item.signer, interval) {
             return Err(EvidenceError::Budget);
         }
-        item.check(map, graph, operator)?;
+        item.check(grounds)?;
         self.spend(now, item.signer);
         Ok(true)
     }
@@ -70,9 +69,9 @@ impl Budget {
     }
 
     /// Forgets who is no longer listed.
-    pub fn retain_for(&mut self, map: &Map) {
+    pub fn retain_for(&mut self, map: &Map, graph: &Graph) {
         self.spent
-            .retain(|signer, _| *signer == MemberId::OPERATOR || map.lists(*signer));
+            .retain(|signer, _| *signer == MemberId::OPERATOR || graph.lists(map, *signer));
     }
 }
 

@@ -17,17 +17,26 @@ fn suspect(map: &Map, observer: u16, subject: u16, sequence: u64) -> Evidence {
     )
 }
 
+fn grounds<'a>(map: &'a Map, graph: &'a Graph, operator: &'a [PublicKey]) -> Grounds<'a> {
+    Grounds {
+        map,
+        graph,
+        operator,
+        interner: None,
+    }
+}
+
 #[test]
 fn only_sound_evidence_passes() {
     let map = map(4);
     let graph = Graph::of(&map);
     let good = suspect(&map, 0, 1, 1);
-    assert_eq!(good.check(&map, &graph, &[]), Ok(()));
+    assert_eq!(good.check(grounds(&map, &graph, &[])), Ok(()));
 
     let mut other_cell = map.clone();
     other_cell.cell = "other".into();
     assert_eq!(
-        good.check(&other_cell, &graph, &[]),
+        good.check(grounds(&other_cell, &graph, &[])),
         Err(EvidenceError::BadSignature)
     );
     let replayed = Evidence {
@@ -35,7 +44,7 @@ fn only_sound_evidence_passes() {
         ..good
     };
     assert_eq!(
-        replayed.check(&map, &graph, &[]),
+        replayed.check(grounds(&map, &graph, &[])),
         Err(EvidenceError::BadSignature)
     );
     let forged = Evidence {
@@ -43,7 +52,7 @@ fn only_sound_evidence_passes() {
         ..good
     };
     assert_eq!(
-        forged.check(&map, &graph, &[]),
+        forged.check(grounds(&map, &graph, &[])),
         Err(EvidenceError::BadSignature)
     );
     let about_itself = Evidence {
@@ -51,14 +60,14 @@ fn only_sound_evidence_passes() {
         ..good
     };
     assert_eq!(
-        about_itself.check(&map, &graph, &[]),
+        about_itself.check(grounds(&map, &graph, &[])),
         Err(EvidenceError::NoSuchEdge)
     );
 
     let mut restarted = map.clone();
     restarted.members[1].incarnation = 99;
     assert_eq!(
-        good.check(&restarted, &graph, &[]),
+        good.check(grounds(&restarted, &graph, &[])),
         Err(EvidenceError::UnknownSubject)
     );
     restarted.members.remove(0);
@@ -67,7 +76,7 @@ fn only_sound_evidence_passes() {
         ..good
     };
     assert_eq!(
-        of_the_removed.check(&restarted, &graph, &[]),
+        of_the_removed.check(grounds(&restarted, &Graph::of(&restarted), &[])),
         Err(EvidenceError::UnknownSigner)
     );
 }
@@ -86,7 +95,7 @@ fn the_operator_reports_in_small_cells_only() {
             &operator,
         );
         assert_eq!(
-            report.check(&map, &Graph::of(&map), &[operator.public()]),
+            report.check(grounds(&map, &Graph::of(&map), &[operator.public()])),
             expected
         );
     }
@@ -149,7 +158,7 @@ fn nobody_reports_who_is_listed_as_failed() {
     map.members[1].failed = true;
     let graph = Graph::of(&map);
     assert_eq!(
-        report.check(&map, &graph, &[operator.public()]),
+        report.check(grounds(&map, &graph, &[operator.public()])),
         Err(EvidenceError::NoSuchEdge)
     );
     store.retain_for(&map, &graph);

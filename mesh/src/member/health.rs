@@ -252,7 +252,7 @@ impl Mesh {
 
     /// Signs a statement about a subject and tells the others.
     pub(super) fn state_claim(&mut self, now: Instant, subject: Uid, claim: Claim) {
-        let Some(subject) = self.map().member(subject).map(crate::map::Member::id) else {
+        let Some(subject) = self.listed(subject).map(crate::map::Member::id) else {
             return;
         };
         self.evidence_sequence += 1;
@@ -269,7 +269,7 @@ impl Mesh {
             return self.refuse(error.category());
         }
         self.announce(&evidence);
-        self.spread_evidence(now, vec![evidence], None);
+        self.spread_evidence(now, &[evidence], None);
     }
 
     pub(super) fn announce(&mut self, evidence: &Evidence) {
@@ -343,7 +343,12 @@ impl Mesh {
         if is_calm && !self.judged.is_outdated(map, &self.evidence, operator) {
             return;
         }
-        let judged = self.judged.on(map, &self.graph, &self.evidence, operator);
+        if self.judged.rests(now) {
+            return;
+        }
+        let judged = self
+            .judged
+            .on(now, map, &self.graph, &self.evidence, operator);
         self.verdict.clone_from(judged);
         self.caution.restrain(now, map, &mut self.verdict);
         if !self.may_speak(now, &self.verdict.failed) {

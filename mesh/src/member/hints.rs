@@ -20,7 +20,7 @@ use super::peers::Kind;
 
 impl Mesh {
     pub(super) fn knock(&mut self, uid: Uid) {
-        if let Some(address) = self.map().member(uid).map(|member| member.address) {
+        if let Some(address) = self.listed(uid).map(|member| member.address) {
             self.outputs.push_back(Output::Knock { uid, address });
         }
     }

@@ -221,7 +221,8 @@ impl Mesh {
                 self.register(connection, id);
             }
         }
-        let listed = |uid: &Uid| self.signed.map().member(*uid).is_some();
+        let (map, graph) = (self.signed.map(), &self.graph);
+        let listed = |uid: &Uid| graph.member(map, *uid).is_some();
         self.peers.dials.retain(|uid, _| listed(uid));
         self.close_strangers_beyond_limit();
     }
@@ -271,7 +272,7 @@ impl Mesh {
             if !dials || self.peers.of(uid).is_some() || !self.peers.may_dial(now, uid) {
                 continue;
             }
-            let Some(member) = self.signed.map().member(uid) else {
+            let Some(member) = self.listed(uid) else {
                 continue;
             };
             let dial = Output::Dial {
@@ -320,11 +321,7 @@ impl Mesh {
     }
 
     fn member_with(&self, uid: Uid, key: PublicKey) -> Option<MemberId> {
-        let member = self
-            .signed
-            .map()
-            .member(uid)
-            .filter(|member| member.key == key)?;
+        let member = self.listed(uid).filter(|member| member.key == key)?;
         (uid != self.me.uid).then(|| member.id())
     }
 

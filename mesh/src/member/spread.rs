@@ -1,4 +1,4 @@
-//! What travels on streams: evidence is pushed on arrival to a few ring neighbours and dropped when known,
+//! What travels on streams: evidence is pushed on arrival ([`outbox`]) to a few ring neighbours and dropped when known,
 //! maps are announced and asked for (`spread/maps.rs`); both are repaired through what beats tell (digest and
 //! epoch), and only the difference is sent.
 //!
@@ -8,13 +8,15 @@
 
 mod maps;
 pub(super) mod neighbours;
+pub(super) mod outbox;
 pub(super) mod pull;
 pub(super) mod reports;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::edge::Edge;
-use crate::evidence::{Claim, Evidence, SummaryEntry};
+use crate::evidence::{Claim, Evidence, Grounds, SummaryEntry};
 use crate::identity::{Epoch, Uid};
 use crate::limits;
 use crate::machine::{ConnectionId, Output};
@@ -23,6 +25,17 @@ use crate::wire::Frame;
 
 use super::Mesh;
 use super::peers::Kind;
+
+/// A peer whose evidence differed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Repair {
+    peer: ConnectionId,
+    /// Of what it holds, by its newest beat.
+    digest: u64,
+    since: Instant,
+    /// When to compare again.
+    due: Instant,
+}
 
 impl Mesh {
     /// The first words on a connection.
@@ -102,9 +115,13 @@ impl Mesh {
         let mut news = Vec::new();
         self.counters.evidence_copies += evidence.len() as u64;
         for item in evidence {
-            let grounds = (&**self.signed.map(), &self.graph);
-            let keys = &self.config.map_keys;
-            let vetted = self.budget.vet(now, &item, &self.evidence, grounds, keys);
+            let grounds = Grounds {
+                map: self.signed.map(),
+                graph: &self.graph,
+                operator: &self.config.map_keys,
+                interner: self.config.interner.as_ref(),
+            };
+            let vetted = self.budget.vet(now, &item, &self.evidence, grounds);
             match vetted.and_then(|news| Ok(news && self.evidence.insert(item)?)) {
                 Ok(true) => news.push(item),
                 Ok(false) => {}
@@ -123,7 +140,7 @@ impl Mesh {
                 }
             }
         }
-        self.spread_evidence(now, news, Some(from));
+        self.spread_evidence(now, &news, Some(from));
     }
 
     /// Whom to tell news: on each of a few rings the next member that is well, and whoever comes before
@@ -133,12 +150,13 @@ impl Mesh {
     /// Two rings bring each rumour to a member twice at most. Where more than one member seems dead there are
     /// more of them, because then those that are told are not sure to tell others.
     pub(super) fn listeners(&self, now: Instant) -> BTreeSet<ConnectionId> {
-        let reported: BTreeSet<Uid> = self.evidence.reports().map(|(_, id)| id.uid).collect();
-        let is_silent = |edge: &Edge| !edge.is_well(now);
-        let silent = self.edges.iter().filter(|(_, edge)| is_silent(edge));
-        let mut unwell = reported;
-        unwell.extend(silent.map(|(uid, _)| *uid));
-        let rings = if unwell.len() > 1 || self.graph.len() <= limits::FEW_MEMBERS {
+        let is_silent =
+            |(uid, edge): &(&Uid, &Edge)| !edge.is_well(now) && !self.evidence.is_reported(**uid);
+        let silent = self.edges.iter().filter(is_silent);
+        let silent: BTreeSet<Uid> = silent.map(|(uid, _)| *uid).collect();
+        let is_unwell = |uid: &Uid| self.evidence.is_reported(*uid) || silent.contains(uid);
+        let unwell = self.evidence.reported() + silent.len();
+        let rings = if unwell > 1 || self.graph.len() <= limits::FEW_MEMBERS {
             limits::FANOUT_MANY_DEAD
         } else {
             limits::FANOUT
@@ -150,7 +168,7 @@ impl Mesh {
                     continue;
                 };
                 listeners.insert(connection);
-                if !unwell.contains(&uid) && well.insert(uid) {
+                if !is_unwell(&uid) && well.insert(uid) {
                     break;
                 }
             }
@@ -162,22 +180,27 @@ impl Mesh {
     pub(super) fn spread_evidence(
         &mut self,
         now: Instant,
-        news: Vec<Evidence>,
+        news: &[Evidence],
         from: Option<ConnectionId>,
     ) {
+        self.outbox.hold(now, news, from);
+        self.send_news(now);
+    }
+
+    fn send_news(&mut self, now: Instant) {
+        let news = self.outbox.take_due(now, self.evidence.reported());
         if news.is_empty() {
             return;
         }
         let mut targets = self.listeners(now);
         targets.extend(self.peers.operators());
-        for connection in targets
-            .into_iter()
-            .filter(|connection| Some(*connection) != from)
-        {
+        for connection in targets {
             // Whoever said it knows it.
-            let signer = |item: &Evidence| self.peers.of(item.signer.uid) == Some(connection);
-            let unknown = news.iter().copied().filter(|item| !signer(item));
-            let unknown: Vec<Evidence> = unknown.collect();
+            let knows = |item: &Evidence, from: Option<ConnectionId>| {
+                from == Some(connection) || self.peers.of(item.signer.uid) == Some(connection)
+            };
+            let unknown = news.iter().filter(|(item, from)| !knows(item, *from));
+            let unknown: Vec<Evidence> = unknown.map(|(item, _)| *item).collect();
             self.send_evidence(connection, &unknown);
         }
     }
@@ -192,31 +215,63 @@ impl Mesh {
     pub(super) fn repair(&mut self, now: Instant, peer: ConnectionId, epoch: Epoch, digest: u64) {
         self.repair_map(now, peer, epoch);
         let differs = epoch == self.map().epoch && digest != self.evidence.digest();
-        if differs && self.repair_due.is_none() {
-            self.repair_due = Some((peer, digest, now + limits::RUMOUR_TIME));
+        match &mut self.repair {
+            Some(repair) if repair.peer == peer && differs => repair.digest = digest,
+            Some(repair) if repair.peer == peer => self.repair = None,
+            None if differs => {
+                self.repair = Some(Repair {
+                    peer,
+                    digest,
+                    since: now,
+                    due: now + self.rumour_time(),
+                });
+            }
+            Some(_) | None => {}
         }
     }
 
-    /// While a rumour is under way evidence differs everywhere. Only what differs a moment later was missed.
+    /// Time for a rumour to reach all.
+    fn rumour_time(&self) -> Duration {
+        limits::RUMOUR_TIME + outbox::pause(self.evidence.reported()) * limits::RUMOUR_HOPS
+    }
+
+    /// While rumours are under way evidence differs everywhere, and a summary of all of it is large. Only what differs
+    /// when nothing new has come for a moment was missed; or what has differed for long.
     fn repair_evidence(&mut self, now: Instant) {
-        if let Some((peer, digest, _)) = self.repair_due.take_if(|(_, _, due)| *due <= now)
-            && digest != self.evidence.digest()
-        {
-            self.send_summary(now, peer, false);
+        let Some(repair) = self.repair.filter(|repair| repair.due <= now) else {
+            return;
+        };
+        self.repair = None;
+        if repair.digest == self.evidence.digest() {
+            return;
+        }
+        let settled = self.outbox.last_news() + self.rumour_time();
+        let latest = repair.since + limits::REPAIR_PATIENCE;
+        if now < settled && now < latest {
+            let due = settled.min(latest);
+            self.repair = Some(Repair { due, ..repair });
+        } else {
+            self.send_summary(now, repair.peer, false);
         }
     }
 
     /// What waited for its time.
     pub(super) fn run_spread_timers(&mut self, now: Instant) {
         self.ask_for_map(now);
+        self.send_news(now);
         self.repair_evidence(now);
         self.tell_reports(now);
     }
 
     /// When [`Mesh::run_spread_timers`] has something to do.
     pub(super) fn spread_deadline(&self) -> Option<Instant> {
-        let repair = self.repair_due.map(|(_, _, due)| due);
-        let deadlines = [self.pull.deadline(), self.reports.deadline(), repair];
+        let repair = self.repair.map(|repair| repair.due);
+        let deadlines = [
+            self.pull.deadline(),
+            self.reports.deadline(),
+            self.outbox.deadline(),
+            repair,
+        ];
         deadlines.into_iter().flatten().min()
     }
 

@@ -18,8 +18,12 @@ use crate::time::Instant;
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A lost part of a message is sent again after that time; the pause doubles.
 const RESEND_PAUSE: Duration = Duration::from_millis(30);
-/// The longest such pause: an acknowledged beat shows that what was sent before it is lost.
+/// The longest such pause to a peer that is heard: an acknowledged beat shows that what was sent before it is lost.
 const RESEND_PAUSE_MAX: Duration = Duration::from_millis(200);
+/// Packets under way before any is acknowledged: QUIC's initial window, 12,000 bytes in quinn (RFC 9002 7.2).
+const FIRST_PACKETS: usize = 10;
+/// Packets that are sent again to a peer that acknowledges nothing (RFC 9002 6.2.4).
+const PROBE_PACKETS: usize = 2;
 /// Messages under way at once on one connection, in one direction.
 const STREAMS: usize = 4;
 /// Bytes of one message that are under way before the receiver has read some, as QUIC's flow control has it
@@ -92,13 +96,15 @@ pub(super) struct Message {
     attempts: u32,
     /// Packets of it that did not arrive yet.
     missing: usize,
+    /// Packets that may be under way: more after each turn that arrives, fewer after each that is lost.
+    allowed: usize,
 }
 
 impl Message {
     fn again(&self) -> Self {
         Self {
-            attempts: self.attempts + 1,
             missing: packets(&self.bytes),
+            allowed: PROBE_PACKETS,
             ..self.clone()
         }
     }
@@ -274,6 +280,7 @@ impl Simulation {
                 missing: packets(&bytes),
                 bytes,
                 attempts: 0,
+                allowed: FIRST_PACKETS,
             });
         }
     }
@@ -290,9 +297,17 @@ impl Simulation {
         };
         if !self.is_frozen(here) {
             let (now, bytes) = (self.now, message.bytes.len());
-            let turn = self.window(message.from).min(message.missing);
+            let window = self.window(message.from).min(message.allowed);
+            let turn = window.min(message.missing);
             let (lost, last) = self.network.carry_packets(now, here, there, bytes, turn);
+            // Where no process is nothing is acknowledged.
+            let lost = if self.is_running(there) { lost } else { turn };
             message.missing -= turn - lost;
+            message.allowed = match lost {
+                0 => 2 * message.allowed,
+                lost if lost == turn => PROBE_PACKETS,
+                _ => (message.allowed / 2).max(PROBE_PACKETS),
+            };
             if lost == 0 && message.missing > 0 && !self.is_frozen(there) {
                 // Room for more is told when this has been read.
                 let read = self.idle_at(there).unwrap_or(last).max(last);
@@ -309,7 +324,19 @@ impl Simulation {
                 return self.schedule.push(at, Happening::Message(message));
             }
         }
+        self.transmit_again(message);
+    }
+
+    /// After a pause that doubles; a peer that is heard has acknowledged what is not lost.
+    fn transmit_again(&mut self, mut message: Message) {
         let pause = resend_pause(message.attempts);
+        let heard = self.end(message.from).map(|end| end.last_heard);
+        let is_heard = heard.is_some_and(|at| self.now.saturating_since(at) <= pause);
+        let pause = if is_heard {
+            pause.min(RESEND_PAUSE_MAX)
+        } else {
+            pause
+        };
         message.attempts += 1;
         self.schedule
             .push(self.now + pause, Happening::Transmit(message));
@@ -319,9 +346,7 @@ impl Simulation {
     pub(super) fn message_arrives(&mut self, message: Message) {
         let goal = message.from.other();
         if !self.reaches_process(goal) {
-            let again = message.again();
-            let at = self.now + resend_pause(again.attempts);
-            return self.schedule.push(at, Happening::Transmit(again));
+            return self.transmit_again(message.again());
         }
         let Some(process) = self.end(goal).map(|end| end.process) else {
             return;
@@ -331,8 +356,7 @@ impl Simulation {
             // A message that finds no room is not acknowledged, and sent again.
             let again = message.again();
             if !self.wait(process.node, frozen, Happening::Message(message)) {
-                let at = self.now + resend_pause(again.attempts);
-                self.schedule.push(at, Happening::Transmit(again));
+                self.transmit_again(again);
             }
             return;
         }
@@ -358,7 +382,8 @@ impl Simulation {
         let (at, attempts) = if self.network.passes(there, here) {
             (self.now + self.network.latency(), None)
         } else {
-            (self.now + resend_pause(attempts), Some(attempts + 1))
+            let pause = resend_pause(attempts).min(RESEND_PAUSE_MAX);
+            (self.now + pause, Some(attempts + 1))
         };
         let what = Happening::Acknowledged { from, attempts };
         self.schedule.push(at, what);
@@ -473,5 +498,5 @@ impl Simulation {
 }
 
 fn resend_pause(attempts: u32) -> Duration {
-    (RESEND_PAUSE * 2_u32.saturating_pow(attempts.min(8))).min(RESEND_PAUSE_MAX)
+    RESEND_PAUSE * 2_u32.saturating_pow(attempts.min(8))
 }

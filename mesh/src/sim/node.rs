@@ -199,6 +199,7 @@ impl Simulation {
         let (now, cluster) = (self.now, self.cluster);
         let shown = self.clock_at(node);
         let map_keys = vec![self.operator.key.public()];
+        let interner = self.interner.clone();
         let Some(place) = self.node_mut(node) else {
             return;
         };
@@ -209,6 +210,7 @@ impl Simulation {
             keypair: keypair.clone(),
             map_keys,
             seed,
+            interner: Some(interner),
         };
         // A map that does not list it is not this process's: it goes on asking.
         let Ok(mesh) = Mesh::new(config, map, shown) else {

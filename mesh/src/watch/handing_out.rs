@@ -106,7 +106,7 @@ impl Watch {
             return self.graph.members().collect();
         }
         let ring = self.graph.ring(0);
-        let zone = |uid: &Uid| self.map().member(*uid).map(|member| member.zone.as_str());
+        let zone = |uid: &Uid| self.listed(*uid).map(|member| member.zone.as_str());
         let mut zones = BTreeSet::new();
         let in_new_zone = ring.iter().filter(|uid| zones.insert(zone(uid)));
         let preferred: Vec<Uid> = in_new_zone.copied().collect();

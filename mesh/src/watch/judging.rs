@@ -1,20 +1,57 @@
 //! The operator's verdict: evidence comes in, is checked as members check it, and is judged by the same
 //! function.
 
-use crate::evidence::{Claim, Evidence};
+use crate::evidence::{Claim, Evidence, Grounds};
+use crate::limits;
 use crate::machine::Event;
 use crate::time::Instant;
 
 use super::Watch;
 
+/// When many die at once their reports come one after the other. Judged in between, those reported by a few would be
+/// peeled off, count as living observers that see nothing wrong, and peel off others: of hundreds of dead a few would be
+/// found, and the map without those would put everybody back to the beginning, since it changes who observes whom. So
+/// while more members are reported than are found, and reports are still coming, a verdict waits.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    last_report: Instant,
+    since: Option<Instant>,
+    /// When it has waited long enough, while it waits.
+    until: Option<Instant>,
+}
+
+impl Patience {
+    fn waits(&mut self, now: Instant, found: usize, reported: usize) -> bool {
+        self.until = None;
+        if reported <= 2 * found {
+            self.since = None;
+            return false;
+        }
+        let since = *self.since.get_or_insert(now);
+        let quiet = self.last_report + limits::REPORTS_QUIET;
+        let until = quiet.min(since + limits::REPORTS_PATIENCE);
+        self.until = (now < until).then_some(until);
+        self.until.is_some()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.until
+    }
+}
+
 impl Watch {
     pub(super) fn on_evidence(&mut self, now: Instant, evidence: Vec<Evidence>) {
         let keys = self.keys();
         for item in evidence {
-            let grounds = (&**self.signed.map(), &self.graph);
-            let vetted = self.budget.vet(now, &item, &self.evidence, grounds, &keys);
+            let grounds = Grounds {
+                map: self.signed.map(),
+                graph: &self.graph,
+                operator: &keys,
+                interner: None,
+            };
+            let vetted = self.budget.vet(now, &item, &self.evidence, grounds);
             match vetted {
-                Ok(true) => self.take_in(item),
+                Ok(true) => self.take_in(now, item),
                 Ok(false) => {}
                 Err(error) => self.counters.refuse(error.category()),
             }
@@ -22,10 +59,13 @@ impl Watch {
         self.judge(now);
     }
 
-    pub(super) fn take_in(&mut self, item: Evidence) {
+    pub(super) fn take_in(&mut self, now: Instant, item: Evidence) {
         match self.evidence.insert(item) {
             Ok(false) => return,
-            Ok(true) => self.counters.evidence_received += 1,
+            Ok(true) => {
+                self.counters.evidence_received += 1;
+                self.patience.last_report = now;
+            }
             Err(error) => return self.counters.refuse(error.category()),
         }
         let (observer, subject) = item.edge();
@@ -40,13 +80,28 @@ impl Watch {
         }
     }
 
+    /// When to judge though nothing has come.
+    pub(super) fn judges_at(&self) -> Option<Instant> {
+        let dues = [self.judged.deadline(), self.patience.deadline()];
+        dues.into_iter().flatten().min()
+    }
+
     pub(super) fn judge(&mut self, now: Instant) {
+        if self.judged.rests(now) {
+            return;
+        }
         let operator = self.graph.operator_may_observe();
         let map = self.signed.map();
-        let judged = self.judged.on(map, &self.graph, &self.evidence, operator);
+        let judged = self
+            .judged
+            .on(now, map, &self.graph, &self.evidence, operator);
         let mut verdict = judged.clone();
         self.caution.restrain(now, map, &mut verdict);
         self.second_look.set(now, &verdict.unclaimed);
+        let found = verdict.failed.len() + verdict.unclaimed.len();
+        if self.patience.waits(now, found, self.evidence.reported()) {
+            return;
+        }
         let epoch = self.map().epoch;
         if let Some(event) = self.announced.update(epoch, &verdict.failed) {
             self.counters.verdicts += u64::from(matches!(event, Event::Verdict { .. }));
@@ -54,3 +109,6 @@ impl Watch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,6 +61,9 @@ impl Watch {
             .filter(|(_, edge)| edge.deadline().is_some_and(|deadline| deadline <= now))
             .map(|(uid, _)| *uid)
             .collect();
+        if self.judges_at().is_some_and(|due| due <= now) {
+            self.judge(now);
+        }
         for uid in due {
             match self.edges.get_mut(&uid).and_then(|edge| edge.on_timer(now)) {
                 Some(Action::Probe) => self.probe(uid),
@@ -148,7 +151,7 @@ impl Watch {
     }
 
     fn state_claim(&mut self, now: Instant, subject: Uid, claim: Claim) {
-        let Some(subject) = self.map().member(subject).map(crate::map::Member::id) else {
+        let Some(subject) = self.listed(subject).map(crate::map::Member::id) else {
             return;
         };
         self.sequence += 1;
@@ -161,7 +164,7 @@ impl Watch {
             &self.config.keypair,
         );
         self.counters.evidence_signed += 1;
-        self.take_in(evidence);
+        self.take_in(now, evidence);
         for peer in self.peers.values() {
             let frame = Frame::Evidence(vec![evidence]);
             self.outputs.push_back(Output::Frame {

@@ -222,6 +222,7 @@ fn member(first: SignedMap, now: Instant) -> Mesh {
         keypair: keypair(0),
         map_keys: vec![keypair(OPERATOR).public()],
         seed: 7,
+        interner: None,
     };
     Mesh::new(config, first, now).unwrap()
 }

@@ -113,6 +113,7 @@ fn start(cell: &mut Cell) -> Vec<Running> {
                 keypair: keypair(n),
                 map_keys: vec![keypair(250).public()],
                 seed: u64::from(n),
+                interner: None,
             };
             let mesh = Mesh::new(config, signed.clone(), clock::now()).unwrap();
             run(mesh, place)

@@ -56,9 +56,9 @@ fn what_was_spent_is_forgotten_with_the_signer() {
     let [signer, _] = members();
     let mut budget = Budget::default();
     take(&mut budget, at(0), signer);
-    budget.retain_for(&map(2));
+    budget.retain_for(&map(2), &Graph::of(&map(2)));
     assert_eq!(budget.spent.len(), 1);
-    budget.retain_for(&map(0));
+    budget.retain_for(&map(0), &Graph::of(&map(0)));
     assert!(budget.spent.is_empty());
 }
 
@@ -66,7 +66,12 @@ fn what_was_spent_is_forgotten_with_the_signer() {
 #[test]
 fn nobody_spends_what_is_anothers() -> Result<(), EvidenceError> {
     let (map, [signer, subject]) = (map(2), members());
-    let grounds = (&map, &Graph::of(&map));
+    let grounds = Grounds {
+        map: &map,
+        graph: &Graph::of(&map),
+        operator: &[],
+        interner: None,
+    };
     let (mut budget, held) = (Budget::default(), EvidenceStore::default());
     let signed = |sequence, key| {
         let key = keypair(key);
@@ -74,9 +79,9 @@ fn nobody_spends_what_is_anothers() -> Result<(), EvidenceError> {
     };
     for sequence in 1..=2 * u64::from(limits::STATEMENTS_BURST) {
         let forged = signed(sequence, 1);
-        let vetted = budget.vet(at(0), &forged, &held, grounds, &[]);
+        let vetted = budget.vet(at(0), &forged, &held, grounds);
         assert_eq!(vetted, Err(EvidenceError::BadSignature));
     }
-    assert!(budget.vet(at(0), &signed(1, 0), &held, grounds, &[])?);
+    assert!(budget.vet(at(0), &signed(1, 0), &held, grounds)?);
     Ok(())
 }

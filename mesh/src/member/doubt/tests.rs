@@ -41,6 +41,7 @@ impl Subject {
             keypair: keypair(0),
             map_keys: vec![operator().public()],
             seed: 1,
+            interner: None,
         };
         let mut subject = Self {
             mesh: Mesh::new(config, first, at(0)).unwrap(),

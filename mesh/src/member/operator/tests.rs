@@ -24,6 +24,7 @@ fn member(n: u16) -> Mesh {
         keypair: keypair(n),
         map_keys: vec![key_of_maps().public()],
         seed: 1,
+        interner: None,
     };
     let first = SignedMap::sign(map, &key_of_maps()).unwrap();
     Mesh::new(config, first, Instant::ZERO).unwrap()

@@ -51,6 +51,7 @@ fn member() -> Mesh {
         keypair: keypair(2),
         map_keys: vec![operator().public()],
         seed: 1,
+        interner: None,
     };
     let now = Instant::from_micros(1);
     let mut mesh = Mesh::new(config, signed(map(8)), now).unwrap();
@@ -186,6 +187,7 @@ fn who_is_listed_as_failed_is_no_member_and_joins_again() {
         keypair: keypair(2),
         map_keys: vec![operator().public()],
         seed: 1,
+        interner: None,
     };
     assert!(Mesh::new(config, next, Instant::from_micros(1)).is_err());
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use crate::graph::Graph;
 use crate::identity::Epoch;
 use crate::limits;
 use crate::machine::{ConnectionId, Event, Output};
@@ -130,10 +129,11 @@ impl Mesh {
             .iter()
             .map(crate::map::Member::id)
             .collect();
+        let (map, graph) = self.config.with_graph(map);
         let older = std::mem::replace(&mut self.signed, map);
         self.older.push_front(older);
         self.older.truncate(limits::OLDER_MAPS_MAX);
-        self.graph = Graph::of(self.signed.map());
+        self.graph = graph;
         self.neighbours = Neighbours::of(self.signed.map(), &self.graph, self.me.uid);
         self.pull.settle(self.signed.map().version());
         self.counters.maps_applied += 1;
@@ -143,13 +143,11 @@ impl Mesh {
         }
         // A process that restarted is another subject: its edge starts afresh.
         self.edges.retain(|uid, _| {
-            self.signed
-                .map()
-                .member(*uid)
-                .is_some_and(|member| listed_before.contains(&member.id()))
+            let listed = self.graph.member(self.signed.map(), *uid);
+            listed.is_some_and(|member| listed_before.contains(&member.id()))
         });
         self.evidence.retain_for(self.signed.map(), &self.graph);
-        self.budget.retain_for(self.signed.map());
+        self.budget.retain_for(self.signed.map(), &self.graph);
         self.old_observers = (old_observers, now + limits::OLD_EDGE_LINGER);
         self.announced.clear();
     }
@@ -252,7 +250,7 @@ impl Mesh {
 
     fn count_received(&mut self, from: ConnectionId) {
         self.counters.maps_received += 1;
-        let zone = |uid| self.map().member(uid).map(|member| &member.zone);
+        let zone = |uid| self.listed(uid).map(|member| &member.zone);
         if let Some(Kind::Member(id)) = self.peers.get(from).map(|peer| peer.kind)
             && zone(id.uid) != zone(self.me.uid)
         {

@@ -5,7 +5,7 @@
 //! and waits a little before it asks there. One without any asks at once. Where zones are unknown, all
 //! members are in the same one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::graph::Graph;
 use crate::identity::Uid;
@@ -24,8 +24,7 @@ pub(crate) struct Neighbours {
 
 impl Neighbours {
     pub(crate) fn of(map: &Map, graph: &Graph, me: Uid) -> Self {
-        let zones: BTreeMap<Uid, &str> = map.active().map(|m| (m.uid, m.zone.as_str())).collect();
-        let zone = |uid: &Uid| zones.get(uid).copied();
+        let zone = |uid: &Uid| graph.member(map, *uid).map(|member| member.zone.as_str());
         let mine = zone(&me);
         let all = each_once(graph, me);
         let (near, far): (Vec<Uid>, Vec<Uid>) = all.into_iter().partition(|uid| zone(uid) == mine);

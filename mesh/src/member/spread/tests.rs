@@ -45,6 +45,7 @@ fn member() -> Mesh {
         keypair: keypair(2),
         map_keys: vec![operator().public()],
         seed: 1,
+        interner: None,
     };
     let mut mesh = Mesh::new(config, of_epoch(100), at(0)).unwrap();
     for (connection, n) in [(ONE, 1), (THREE, 3)] {
