@@ -5,7 +5,8 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::*;
-use slotmesh_map::fixture::map;
+use crate::evidence::{Claim, Evidence};
+use slotmesh_map::fixture::{keypair, map};
 
 fn ids(map: &Map) -> Vec<MemberId> {
     map.members.iter().map(crate::map::Member::id).collect()
@@ -51,6 +52,31 @@ fn what_is_left_of_a_cut_is_not_claimed() {
     assert_eq!(judge(200, &[5, 6, 7]), (0, 3));
     assert_eq!(judge(5_099, &[7]), (0, 1));
     assert_eq!(judge(5_100, &[7]), (1, 0));
+}
+
+#[test]
+fn a_judge_rests_for_each_report_that_it_judged() {
+    let map = map(8);
+    let graph = Graph::of(&map);
+    let mut evidence = EvidenceStore::default();
+    let mut report = |observer: u16, subject: usize| {
+        let (signer, subject) = (ids(&map)[usize::from(observer)], ids(&map)[subject]);
+        let item = Evidence::sign(&map, signer, subject, Claim::Suspect, 1, &keypair(observer));
+        evidence.insert(item).unwrap();
+        evidence.clone()
+    };
+    let mut judged = Judged::default();
+    let now = Instant::from_micros(5);
+    assert!(!judged.rests(now));
+    assert_eq!(judged.deadline(), None);
+    let _ = report(0, 6);
+    let two = report(1, 6);
+    let _ = judged.on(now, &map, &graph, &two, false);
+    let due = now + limits::REST_FOR_EACH_REPORT * 2;
+    assert_eq!(judged.deadline(), None, "nobody wants to judge");
+    assert!(judged.rests(now));
+    assert_eq!(judged.deadline(), Some(due));
+    assert!(!judged.rests(due));
 }
 
 fn failed_of(count: u16, dead: &[usize], operator: bool) -> Vec<usize> {
