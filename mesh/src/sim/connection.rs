@@ -24,7 +24,7 @@ const RESEND_PAUSE_MAX: Duration = Duration::from_millis(200);
 const STREAMS: usize = 4;
 /// Bytes of one message that are under way before the receiver has read some, as QUIC's flow control has it
 /// (DESIGN 13): a message of 1 MiB takes 16 turns.
-const STREAM_WINDOW: usize = 64 << 10;
+pub(super) const STREAM_WINDOW: usize = 64 << 10;
 /// The same for all messages of one connection.
 const WINDOW: usize = 128 << 10;
 /// Inputs that wait for a process that is frozen; its socket holds no more.
@@ -472,6 +472,6 @@ impl Simulation {
     }
 }
 
-fn resend_pause(attempts: u32) -> Duration {
+pub(super) fn resend_pause(attempts: u32) -> Duration {
     (RESEND_PAUSE * 2_u32.saturating_pow(attempts.min(8))).min(RESEND_PAUSE_MAX)
 }

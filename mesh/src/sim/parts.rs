@@ -4,10 +4,13 @@
 //! Only what such a world needs is open here; the parts themselves stay closed.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
+use super::connection::{STREAM_WINDOW, resend_pause};
+use super::handshake::{HANDSHAKE_PAUSE, HANDSHAKE_TIMEOUT};
 use super::network::{Network, NetworkSettings, PACKET_PAYLOAD, Traffic};
 use super::schedule::Schedule;
 use super::{Fault, NodeId};
@@ -15,6 +18,12 @@ use crate::time::Instant;
 
 /// Bytes around a UDP payload: IPv4 20, UDP 8.
 pub const UDP_OVERHEAD: usize = 28;
+/// Packets under way on a new connection before any was acknowledged (RFC 9002 7.2).
+const FIRST_FLIGHT: usize = 10;
+/// The least that a loss leaves of it (the same).
+const FLIGHT_MIN: usize = 2;
+/// A message that is not there after that time is given up.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The network between nodes 1 to n.
 #[derive(Debug)]
@@ -60,6 +69,51 @@ impl Wire {
     ) -> (usize, Instant) {
         self.network
             .carry_packets(now, from, to, PACKET_PAYLOAD, missing)
+    }
+
+    /// Connects as members do, trying again where packets are lost: when the connection is up at the dialer.
+    pub fn dial(&mut self, now: Instant, from: NodeId, to: NodeId) -> Option<Instant> {
+        let (mut at, mut pause) = (now, HANDSHAKE_PAUSE);
+        while at.saturating_since(now) < HANDSHAKE_TIMEOUT {
+            if let Some(up) = self.handshake(at, from, to) {
+                return Some(up);
+            }
+            at = at + pause;
+            pause *= 2;
+        }
+        None
+    }
+
+    /// Sends the first long message of a connection: when the last of it is there. What is lost is sent again,
+    /// and no more is under way than a stream may hold, as between members; and because the connection is new,
+    /// few packets at first, then twice as many in each turn, half after a loss.
+    pub fn first_message(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        to: NodeId,
+        bytes: usize,
+    ) -> Option<Instant> {
+        let (mut at, mut there) = (now, now);
+        let (mut missing, mut flight, mut attempts) = (packets_of(bytes), FIRST_FLIGHT, 0);
+        while at.saturating_since(now) < MESSAGE_TIMEOUT {
+            let turn = missing.min(flight).min(STREAM_WINDOW / PACKET_PAYLOAD);
+            let (lost, last) = self.network.carry_packets(at, from, to, bytes, turn);
+            missing -= turn - lost;
+            there = there.max(last);
+            if missing == 0 {
+                return Some(there);
+            }
+            if lost == 0 {
+                (flight, attempts) = (flight * 2, 0);
+                at = last + self.network.latency();
+            } else {
+                flight = (flight / 2).max(FLIGHT_MIN);
+                at = at + resend_pause(attempts);
+                attempts += 1;
+            }
+        }
+        None
     }
 
     /// Lets a link or a line go wrong, or right again; false for a fault that is not the network's.
