@@ -22,6 +22,8 @@ pub const UDP_OVERHEAD: usize = 28;
 const FIRST_FLIGHT: usize = 10;
 /// The least that a loss leaves of it (the same).
 const FLIGHT_MIN: usize = 2;
+/// A packet is lost when so many that were sent after it are acknowledged (RFC 9002 6.1.1).
+const SEEN_BY: usize = 3;
 /// A message that is not there after that time is given up.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -84,9 +86,10 @@ impl Wire {
         None
     }
 
-    /// Sends the first long message of a connection: when the last of it is there. What is lost is sent again,
-    /// and no more is under way than a stream may hold, as between members; and because the connection is new,
-    /// few packets at first, then twice as many in each turn, half after a loss.
+    /// Sends the first long message of a connection: when the last of it is there. No more is under way than a
+    /// stream may hold, as between members; and because the connection is new, few packets at first, twice as
+    /// many in each turn, and half after a loss. What later packets of a turn show as lost is sent again as soon
+    /// as they are acknowledged, as QUIC does it; the end of a turn has none, and waits as members' messages do.
     pub fn first_message(
         &mut self,
         now: Instant,
@@ -97,23 +100,56 @@ impl Wire {
         let (mut at, mut there) = (now, now);
         let (mut missing, mut flight, mut attempts) = (packets_of(bytes), FIRST_FLIGHT, 0);
         while at.saturating_since(now) < MESSAGE_TIMEOUT {
-            let turn = missing.min(flight).min(STREAM_WINDOW / PACKET_PAYLOAD);
-            let (lost, last) = self.network.carry_packets(at, from, to, bytes, turn);
-            missing -= turn - lost;
-            there = there.max(last);
+            let packets = missing.min(flight).min(STREAM_WINDOW / PACKET_PAYLOAD);
+            let turn = self.turn(at, from, to, bytes, packets);
+            missing -= packets - turn.lost;
+            there = there.max(turn.last);
             if missing == 0 {
                 return Some(there);
             }
-            if lost == 0 {
-                (flight, attempts) = (flight * 2, 0);
-                at = last + self.network.latency();
+            flight = match turn.lost {
+                0 => flight * 2,
+                _ => (flight / 2).max(FLIGHT_MIN),
+            };
+            if turn.lost == 0 || turn.after_last_loss >= SEEN_BY {
+                at = turn.last + self.network.latency();
             } else {
-                flight = (flight / 2).max(FLIGHT_MIN);
                 at = at + resend_pause(attempts);
-                attempts += 1;
             }
+            // Whoever hears of something starts with the short pause again.
+            attempts = if turn.lost == packets {
+                attempts + 1
+            } else {
+                0
+            };
         }
         None
+    }
+
+    fn turn(
+        &mut self,
+        at: Instant,
+        from: NodeId,
+        to: NodeId,
+        bytes: usize,
+        packets: usize,
+    ) -> Turn {
+        let mut turn = Turn {
+            lost: 0,
+            after_last_loss: 0,
+            last: at,
+        };
+        for _ in 0..packets {
+            let (lost, last) = self.network.carry_packets(at, from, to, bytes, 1);
+            turn.last = turn.last.max(last);
+            turn.lost += lost;
+            turn.after_last_loss = if lost == 0 {
+                turn.after_last_loss + 1
+            } else {
+                0
+            };
+        }
+        turn
     }
 
     /// Lets a link or a line go wrong, or right again; false for a fault that is not the network's.
@@ -144,6 +180,15 @@ impl Wire {
     pub fn generator(&mut self) -> Pcg64Mcg {
         Pcg64Mcg::seed_from_u64(self.network.random())
     }
+}
+
+/// What became of packets that were sent together.
+struct Turn {
+    lost: usize,
+    /// Those that came through after the last of the lost.
+    after_last_loss: usize,
+    /// When the last of the others is there.
+    last: Instant,
 }
 
 /// Packets that a message on a stream takes.

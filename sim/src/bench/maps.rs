@@ -137,7 +137,7 @@ fn request_bytes() -> usize {
 ///
 /// ```text
 ///   joiner   ── handshake ─▶ ◀─ up ── request ─▶                          read, verified, graph made
-///   operator                              (reviews, waits: not here) ── whole map, in 3 or 4 flights ─▶
+///   operator                              (reviews, waits: not here) ── whole map, in 3 flights or more ─▶
 /// ```
 ///
 /// As in a real join the map is pushed on the stream of the request: nothing but acknowledgements of its
