@@ -13,9 +13,11 @@
 //! ```
 //!
 //! The router drops with rules of routing (`ip rule ... blackhole`), which every kernel has that can
-//! route by policy: no packet filter is needed, nobody gets an error, and directions are apart.
+//! route by policy: no packet filter is needed, nobody gets an error, and directions are apart. Only loss
+//! by chance needs `iptables`.
 
 mod fabric;
+mod loss;
 mod namespace;
 
 use std::fmt::Write;
@@ -27,6 +29,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getgid, getuid};
 
 pub use fabric::{Fabric, OPERATORS};
+pub use loss::{Forwarded, can_lose};
 pub use namespace::Namespace;
 
 /// Argument that makes of a program with [`crate::process::launch_if_asked`] the one that tries a way.

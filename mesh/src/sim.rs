@@ -15,6 +15,7 @@
 mod clock;
 mod connection;
 mod fault;
+mod flight;
 mod handshake;
 mod hostile;
 pub mod invariants;

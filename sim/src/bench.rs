@@ -4,6 +4,7 @@
 //! `mesh-sim bench --only ROW` repeats it bit by bit.
 
 mod edge_model;
+mod maps;
 mod peers;
 mod rows;
 mod traffic;
@@ -31,7 +32,7 @@ struct Bench {
 
 type Measure = fn(&mut Bench) -> Result<()>;
 
-const ROWS: [(&str, Measure); 13] = [
+const ROWS: [(&str, Measure); 14] = [
     ("P1", rows::crash),
     ("P1p", peers::crash),
     ("PM", peers::model),
@@ -40,6 +41,7 @@ const ROWS: [(&str, Measure); 13] = [
     ("P3", rows::rapid),
     ("P3m", rows::mass_death),
     ("P4", rows::map_change),
+    ("P4b", maps::sizes),
     ("P4z", rows::zones),
     ("P5", traffic::at_rest),
     ("P6", rows::half_dies),

@@ -2,6 +2,8 @@
 
 mod agents;
 mod crowd;
+mod homes;
+mod lossy;
 mod machine;
 mod memberlist;
 mod operator;
@@ -43,14 +45,17 @@ Parts, and how long they take on 2 cores:
   memberlist     100 memberlists, SIGSTOP of one, 20 times; kill -9, 10 times            about 10 min
   memberlist-30  30 memberlists, 30 times each: what a model of it is calibrated by      about 15 min
   redis          Redis's bus and as many agents, n = 25, 50, 100                         about 25 min
+  lossy          30 agents, 10 % of all packets lost, four busy threads, 10 min          about 12 min
   ratios         from the rows of the other parts                                        at once
 
 Agents are the release binary as it is, with full QUIC and mutual TLS; a stand-in of the operator admits
 them and publishes one map that stays. Each member of each kind is a process on an address of its own in
-127.0.0.0/8, and all are timed by the time stamps of their own lines. memberlist is built with this
+127.0.0.0/8, for `lossy` in a network namespace of its own (which needs root or user namespaces, iproute2 and
+iptables), and all are timed by the time stamps of their own lines. memberlist is built with this
 machine's Go, Redis is the redis-server on PATH or Debian's, fetched once into the cache. Nothing else
 should run on the machine meanwhile: rows say how busy it was. They are written to target/report/mesh.json
-after each part, with every single figure. A run with fewer trials says so in its rows and claims no aim.
+after each part, with every single figure. A run with fewer trials says so in its rows and claims no aim; so does
+one of `lossy` with fewer minutes.
 
   slotmesh-e2e bench mesh                                  everything
   slotmesh-e2e bench mesh --only agents --trials 3         try one part, quickly
@@ -64,6 +69,9 @@ pub struct Arguments {
     /// Failures of each crowd; fewer than usual claim no aim.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     trials: Option<u32>,
+    /// Minutes under loss, for the part `lossy`; fewer than 10 claim no aim.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    minutes: Option<u32>,
 }
 
 /// A part of the table.
@@ -76,6 +84,8 @@ pub enum Part {
     #[value(name = "memberlist-30")]
     Memberlist30,
     Redis,
+    /// After all that needs the machine's own network, which this part leaves.
+    Lossy,
     Ratios,
 }
 
@@ -107,6 +117,7 @@ impl Table for Arguments {
                 self.memberlist(report, 30, Fault::Kill, 30).await
             }
             Part::Redis => redis::measure(report, self.trials).await,
+            Part::Lossy => lossy::measure(report, self.minutes).await,
             Part::Ratios => ratios::add(report, &Report::read(Self::NAME)?),
         }
     }

@@ -19,7 +19,7 @@ const FIRST_RULE: u32 = 100;
 /// A router in a namespace of its own. Dropping it takes all links with it.
 #[derive(Debug)]
 pub struct Fabric {
-    router: Namespace,
+    pub(super) router: Namespace,
     state: Mutex<State>,
 }
 

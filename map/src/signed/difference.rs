@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Most maps follow a death or a move, in which only slots change hands: then no UID, key or name travels
-//! (measured, one death of 250: 5.9 KB with members in full; the example `wire_size` prints today's figure).
+//! (measured, one death of 250: 5.9 KB with members in full; row P4b of `mesh-sim bench` is today's figure).
 //! What is left out is as in the base.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -7,6 +7,7 @@ mod ending;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::flight::Flight;
 use super::network::PACKET_PAYLOAD;
 use super::parts::packets_of;
 use super::{Happening, NodeId, OPERATOR, ProcessId, Simulation};
@@ -20,15 +21,11 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 const RESEND_PAUSE: Duration = Duration::from_millis(30);
 /// The longest such pause to a peer that is heard: an acknowledged beat shows that what was sent before it is lost.
 const RESEND_PAUSE_MAX: Duration = Duration::from_millis(200);
-/// Packets under way before any is acknowledged: QUIC's initial window, 12,000 bytes in quinn (RFC 9002 7.2).
-const FIRST_PACKETS: usize = 10;
-/// Packets that are sent again to a peer that acknowledges nothing (RFC 9002 6.2.4).
-const PROBE_PACKETS: usize = 2;
 /// Messages under way at once on one connection, in one direction.
 const STREAMS: usize = 4;
 /// Bytes of one message that are under way before the receiver has read some, as QUIC's flow control has it
 /// (DESIGN 13): a message of 1 MiB takes 16 turns.
-const STREAM_WINDOW: usize = 64 << 10;
+pub(super) const STREAM_WINDOW: usize = 64 << 10;
 /// The same for all messages of one connection.
 const WINDOW: usize = 128 << 10;
 /// Inputs that wait for a process that is frozen; its socket holds no more.
@@ -96,15 +93,14 @@ pub(super) struct Message {
     attempts: u32,
     /// Packets of it that did not arrive yet.
     missing: usize,
-    /// Packets that may be under way: more after each turn that arrives, fewer after each that is lost.
-    allowed: usize,
+    flight: Flight,
 }
 
 impl Message {
     fn again(&self) -> Self {
         Self {
             missing: packets(&self.bytes),
-            allowed: PROBE_PACKETS,
+            flight: Flight::PROBE,
             ..self.clone()
         }
     }
@@ -280,7 +276,7 @@ impl Simulation {
                 missing: packets(&bytes),
                 bytes,
                 attempts: 0,
-                allowed: FIRST_PACKETS,
+                flight: Flight::FIRST,
             });
         }
     }
@@ -297,24 +293,23 @@ impl Simulation {
         };
         if !self.is_frozen(here) {
             let (now, bytes) = (self.now, message.bytes.len());
-            let window = self.window(message.from).min(message.allowed);
-            let turn = window.min(message.missing);
-            let (lost, last) = self.network.carry_packets(now, here, there, bytes, turn);
-            // Where no process is nothing is acknowledged.
-            let lost = if self.is_running(there) { lost } else { turn };
-            message.missing -= turn - lost;
-            message.allowed = match lost {
-                0 => 2 * message.allowed,
-                lost if lost == turn => PROBE_PACKETS,
-                _ => (message.allowed / 2).max(PROBE_PACKETS),
-            };
-            if lost == 0 && message.missing > 0 && !self.is_frozen(there) {
+            let window = self.window(message.from).min(message.flight.packets());
+            let packets = window.min(message.missing);
+            let network = &mut self.network;
+            let mut turn = network.carry_turn(now, here, there, bytes, packets);
+            if !self.is_running(there) {
+                turn = turn.unanswered();
+            }
+            message.missing -= packets - turn.lost;
+            message.flight = message.flight.after(turn);
+            if turn.is_told() && message.missing > 0 && !self.is_frozen(there) {
                 // Room for more is told when this has been read.
-                let read = self.idle_at(there).unwrap_or(last).max(last);
+                let read = self.idle_at(there).unwrap_or(turn.last).max(turn.last);
                 message.attempts = 0;
                 let at = read + self.network.latency();
                 return self.schedule.push(at, Happening::Transmit(message));
             }
+            let last = turn.last;
             if message.missing == 0 {
                 let other = self.end(message.from.other()).map(|end| end.state);
                 let at = match other {
@@ -497,6 +492,6 @@ impl Simulation {
     }
 }
 
-fn resend_pause(attempts: u32) -> Duration {
+pub(super) fn resend_pause(attempts: u32) -> Duration {
     RESEND_PAUSE * 2_u32.saturating_pow(attempts.min(8))
 }

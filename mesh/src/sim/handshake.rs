@@ -12,7 +12,7 @@ use crate::time::Instant;
 /// Time for a handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The first packet of a handshake is sent again after that time; the pause doubles.
-const HANDSHAKE_PAUSE: Duration = Duration::from_millis(90);
+pub(super) const HANDSHAKE_PAUSE: Duration = Duration::from_millis(90);
 
 /// A handshake under way.
 #[derive(Clone, Copy, Debug)]

@@ -4,10 +4,14 @@
 //! Only what such a world needs is open here; the parts themselves stay closed.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
+use super::connection::{STREAM_WINDOW, resend_pause};
+use super::flight::Flight;
+use super::handshake::{HANDSHAKE_PAUSE, HANDSHAKE_TIMEOUT};
 use super::network::{Network, NetworkSettings, PACKET_PAYLOAD, Traffic};
 use super::schedule::Schedule;
 use super::{Fault, NodeId};
@@ -15,6 +19,8 @@ use crate::time::Instant;
 
 /// Bytes around a UDP payload: IPv4 20, UDP 8.
 pub const UDP_OVERHEAD: usize = 28;
+/// A message that is not there after that time is given up.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The network between nodes 1 to n.
 #[derive(Debug)]
@@ -60,6 +66,51 @@ impl Wire {
     ) -> (usize, Instant) {
         self.network
             .carry_packets(now, from, to, PACKET_PAYLOAD, missing)
+    }
+
+    /// Connects as members do, trying again where packets are lost: when the connection is up at the dialer.
+    pub fn dial(&mut self, now: Instant, from: NodeId, to: NodeId) -> Option<Instant> {
+        let (mut at, mut pause) = (now, HANDSHAKE_PAUSE);
+        while at.saturating_since(now) < HANDSHAKE_TIMEOUT {
+            if let Some(up) = self.handshake(at, from, to) {
+                return Some(up);
+            }
+            at = at + pause;
+            pause *= 2;
+        }
+        None
+    }
+
+    /// Sends the first long message of a connection, in turns as members do (`flight.rs`): when the last of it is there.
+    pub fn first_message(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        to: NodeId,
+        bytes: usize,
+    ) -> Option<Instant> {
+        let (mut at, mut there) = (now, now);
+        let (mut missing, mut flight, mut attempts) = (packets_of(bytes), Flight::FIRST, 0);
+        while at.saturating_since(now) < MESSAGE_TIMEOUT {
+            let packets = missing
+                .min(flight.packets())
+                .min(STREAM_WINDOW / PACKET_PAYLOAD);
+            let turn = self.network.carry_turn(at, from, to, bytes, packets);
+            missing -= packets - turn.lost;
+            there = there.max(turn.last);
+            if missing == 0 {
+                return Some(there);
+            }
+            flight = flight.after(turn);
+            at = if turn.is_told() {
+                turn.last + self.network.latency()
+            } else {
+                at + resend_pause(attempts)
+            };
+            // Whoever hears of something starts with the short pause again.
+            attempts = if turn.is_silent() { attempts + 1 } else { 0 };
+        }
+        None
     }
 
     /// Lets a link or a line go wrong, or right again; false for a fault that is not the network's.

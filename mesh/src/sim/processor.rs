@@ -101,7 +101,8 @@ pub(super) fn cost_of(input: &Input) -> u64 {
 }
 
 /// What it costs to send or to receive a message of so many bytes.
-pub(super) fn cost_of_frame(bytes: usize) -> u64 {
+#[must_use]
+pub fn cost_of_frame(bytes: usize) -> u64 {
     FRAME_MICROS + bytes as u64 * KIB_MICROS / 1024
 }
 

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use slotmesh_mesh::identity::Uid;
 
-use super::crowd::{Crowd, Kind, Line, Said, address};
+use super::crowd::{Crowd, Kind, Line, Said};
+use super::homes::Homes;
 use super::operator::{Operator, Place, TOKEN};
 use crate::http::{self, Asker};
 use crate::process::Program;
@@ -28,22 +29,31 @@ pub(super) struct Agents {
     binary: PathBuf,
     trust: PathBuf,
     cluster: Uid,
-    count: usize,
+    homes: Homes,
     asker: Asker,
     _operator: Operator,
 }
 
-/// So many agents, all of them members.
+/// So many agents on loopback, all of them members.
 ///
 /// # Errors
 /// When one cannot be started.
 pub(super) fn start(count: usize, run: &RunFolder) -> Result<Crowd<Agents>> {
+    start_at(Homes::on_loopback(count), run)
+}
+
+/// An agent in each home, all of them members.
+///
+/// # Errors
+/// When one cannot be started.
+pub(super) fn start_at(homes: Homes, run: &RunFolder) -> Result<Crowd<Agents>> {
+    let count = homes.len();
     let trust = run.path().join("trust");
     std::fs::create_dir_all(&trust)?;
     let cluster = Uid::from_bytes([200; 16]);
     let mut places = BTreeMap::new();
     for index in 0..count {
-        let address = address::<Agents>(index);
+        let address = homes.address(index);
         let place = Place {
             name: name(index),
             mesh: SocketAddr::from((address, MESH_PORT)),
@@ -51,12 +61,12 @@ pub(super) fn start(count: usize, run: &RunFolder) -> Result<Crowd<Agents>> {
         };
         places.insert(uid(index), place);
     }
-    let operator = Operator::start(cluster, &trust, places)?;
+    let operator = Operator::start(cluster, &trust, homes.operator(), places)?;
     let kind = Agents {
         binary: stage::binary("slotmesh-agent")?,
         trust,
         cluster,
-        count,
+        homes,
         asker: Asker::default(),
         _operator: operator,
     };
@@ -85,8 +95,8 @@ fn index_of(member: &str) -> Option<usize> {
 impl Agents {
     /// What every agent counts.
     pub(super) async fn metrics(&self) -> Result<Vec<BTreeMap<String, f64>>> {
-        let all = (0..self.count).map(async |index| {
-            let address = address::<Self>(index);
+        let all = (0..self.homes.len()).map(async |index| {
+            let address = self.homes.address(index);
             http::metrics(&format!("http://{address}:{METRICS_PORT}/metrics")).await
         });
         try_join_all(all).await
@@ -94,12 +104,15 @@ impl Agents {
 
     /// Epoch of the map of one agent, if it holds all members for alive.
     async fn sees_all(&self, index: usize) -> Result<Option<u64>> {
-        let url = format!("http://{}:{HTTP_PORT}/v1/members", address::<Self>(index));
+        let url = format!(
+            "http://{}:{HTTP_PORT}/v1/members",
+            self.homes.address(index)
+        );
         let answer = self.asker.json(&url).await?;
         let members = answer.get("members").and_then(Value::as_array);
         let members = members.context("an answer without members")?;
         let alive = |member: &Value| member.get("state").and_then(Value::as_str) == Some("Alive");
-        let all = members.len() == self.count && members.iter().all(alive);
+        let all = members.len() == self.homes.len() && members.iter().all(alive);
         let fresh = answer.get("stale").and_then(Value::as_bool) == Some(false);
         let epoch = answer.get("epoch").and_then(Value::as_u64);
         Ok(epoch.filter(|_| all && fresh))
@@ -112,7 +125,7 @@ impl Kind for Agents {
     const NETWORK: u8 = 231;
 
     fn program(&self, index: usize) -> Program {
-        let (address, name, trust) = (address::<Self>(index), name(index), &self.trust);
+        let (address, name, trust) = (self.homes.address(index), name(index), &self.trust);
         let environment = [
             ("CLUSTER_NAME", "bench".to_owned()),
             ("CLUSTER_UID", self.cluster.to_string()),
@@ -134,7 +147,7 @@ impl Kind for Agents {
             environment: environment
                 .map(|(key, value)| (format!("SLOTMESH_{key}"), value))
                 .into(),
-            namespace: None,
+            namespace: self.homes.namespace(index),
         }
     }
 
@@ -143,7 +156,7 @@ impl Kind for Agents {
     }
 
     async fn is_settled(&self) -> Result<bool> {
-        let seen = try_join_all((0..self.count).map(|index| self.sees_all(index))).await?;
+        let seen = try_join_all((0..self.homes.len()).map(|index| self.sees_all(index))).await?;
         let first = seen.first().copied().flatten();
         Ok(first.is_some() && seen.iter().all(|epoch| *epoch == first))
     }

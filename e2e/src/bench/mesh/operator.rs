@@ -83,18 +83,23 @@ struct Desk {
 }
 
 impl Operator {
-    /// Writes what agents trust into `folder`, and opens the door for those at `places`. The first map
-    /// waits until all of them have knocked.
+    /// Writes what agents trust into `folder`, and opens the door, at an address that they reach, for those
+    /// at `places`. The first map waits until all of them have knocked.
     ///
     /// # Errors
     /// When keys, files or the port cannot be made.
-    pub(super) fn start(cluster: Uid, folder: &Path, places: BTreeMap<Uid, Place>) -> Result<Self> {
+    pub(super) fn start(
+        cluster: Uid,
+        folder: &Path,
+        at: Ipv4Addr,
+        places: BTreeMap<Uid, Place>,
+    ) -> Result<Self> {
         let authority = Authority::generate(cluster, SystemTime::now())?;
         let (keypair, map_key) = (new_key()?, new_key()?);
         let credentials = credentials(&authority, &keypair, cluster)?;
         let certificates = Arc::new(Certificates::default());
         certificates.insert(cluster, &credentials)?;
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let any = SocketAddr::from((at, 0));
         let listener = Listener::bind(any, certificates)?;
         let join_address = listener.address();
         for (name, text) in [
@@ -235,7 +240,7 @@ impl Desk {
         let cluster = self.map.cluster;
         let roots = vec![self.authority.certificate().clone()];
         let verifier = PeerVerifier::new(cluster, roots, Arc::new(|_| false));
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let any = SocketAddr::new(self.join_address.ip(), 0);
         let credentials = credentials(&self.authority, &self.keypair, cluster)?;
         let (endpoint, client) = dialing_endpoint(any, &credentials, &verifier)?;
         let config = WatchConfig {

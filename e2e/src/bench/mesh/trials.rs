@@ -66,29 +66,31 @@ pub(super) struct Outcome {
 
 /// Who may be called failed at the moment, and who was called so wrongly.
 #[derive(Debug)]
-struct Judge {
-    victim: usize,
+pub(super) struct Judge {
+    victim: Option<usize>,
     wrong: BTreeSet<(usize, usize)>,
 }
 
 impl Judge {
-    fn of(victim: usize) -> Self {
+    /// Nobody but the victim, if there is one, may be called failed.
+    pub(super) fn of(victim: Option<usize>) -> Self {
         Self {
             victim,
             wrong: BTreeSet::new(),
         }
     }
 
-    fn hear(&mut self, heard: &[(usize, Line)]) {
+    pub(super) fn hear(&mut self, heard: &[(usize, Line)]) {
         for (speaker, line) in heard {
             if let Said::Failed(whom) = &line.said {
-                let wrong = whom.iter().filter(|subject| **subject != self.victim);
+                let wrong = whom.iter().filter(|subject| Some(**subject) != self.victim);
                 self.wrong.extend(wrong.map(|subject| (*speaker, *subject)));
             }
         }
     }
 
-    fn false_verdicts(&self) -> u32 {
+    /// Pairs of a member and a healthy one that it held for failed.
+    pub(super) fn false_verdicts(&self) -> u32 {
         u32::try_from(self.wrong.len()).unwrap_or(u32::MAX)
     }
 }
@@ -104,7 +106,7 @@ pub(super) async fn run<K: Kind>(crowd: &mut Crowd<K>, plan: &Plan) -> Result<Ou
     let load = Load::now()?;
     for trial in 0..plan.trials {
         let victim = victim(plan, trial)?;
-        let mut judge = Judge::of(victim);
+        let mut judge = Judge::of(Some(victim));
         let mut times = one(crowd, plan, victim, &mut judge).await?;
         match plan.heal {
             Heal::Continue => crowd.signal(victim, Signal::SIGCONT)?,
@@ -224,10 +226,13 @@ mod tests {
 
     #[test]
     fn a_healthy_member_that_is_called_failed_counts_once_for_each_speaker() {
-        let mut judge = Judge::of(3);
+        let mut judge = Judge::of(Some(3));
         judge.hear(&[failed(1, &[3]), failed(1, &[3, 4]), failed(1, &[4])]);
         judge.hear(&[failed(2, &[4]), failed(3, &[1])]);
         assert_eq!(judge.false_verdicts(), 3);
+        let mut judge = Judge::of(None);
+        judge.hear(&[failed(1, &[3])]);
+        assert_eq!(judge.false_verdicts(), 1);
     }
 
     #[test]

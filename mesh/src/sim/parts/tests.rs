@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)]
+
 use super::*;
 
 const A: NodeId = NodeId(1);
@@ -42,4 +44,39 @@ fn choices_are_distinct_and_repeat() {
         assert!(some.iter().all(|node| (1..=10).contains(&node.0)));
     }
     assert_ne!(choose(1, 100, 3), choose(2, 100, 3));
+}
+
+/// 100 KB are 87 packets: 10, 20, 40 and the rest.
+#[test]
+fn a_new_connection_sends_little_before_it_is_answered() {
+    let mut wire = lossless();
+    let takes = |wire: &mut Wire, bytes| {
+        let there = wire.first_message(Instant::ZERO, A, B, bytes).unwrap();
+        there.saturating_since(Instant::ZERO)
+    };
+    // 0.25 to 1.25 ms each way.
+    let (least, most) = (Duration::from_micros(250), Duration::from_micros(1250));
+    let slack = Duration::from_millis(1);
+    let short = takes(&mut wire, 10 * PACKET_PAYLOAD);
+    assert!((least..most + slack).contains(&short), "{short:?}");
+    let mut wire = lossless();
+    let long = takes(&mut wire, 100_000);
+    assert!((least * 7..most * 7 + slack).contains(&long), "{long:?}");
+    assert!(long > short * 2, "{long:?} after {short:?}");
+}
+
+#[test]
+fn what_is_lost_of_a_message_comes_later_and_on_a_cut_line_never() {
+    let settings = NetworkSettings {
+        loss_per_mille: 500,
+        ..NetworkSettings::default()
+    };
+    let mut wire = Wire::new(settings, 1, 2);
+    let there = wire.first_message(Instant::ZERO, A, B, 20_000).unwrap();
+    assert!(there.saturating_since(Instant::ZERO) > Duration::from_millis(30));
+    assert!(wire.inflict(&Fault::Cut(A, B)));
+    assert_eq!(wire.first_message(there, A, B, 20_000), None);
+    assert_eq!(wire.dial(there, A, B), None);
+    assert!(wire.inflict(&Fault::HealLinks));
+    assert!(wire.dial(there, A, B).is_some());
 }
