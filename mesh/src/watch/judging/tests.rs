@@ -19,8 +19,10 @@ fn a_verdict_waits_while_reports_of_many_more_are_coming() {
 
 #[test]
 fn it_waits_for_nobody_when_most_of_the_reported_are_found() {
-    let mut patience = Patience::default();
-    patience.last_report = at(10);
+    let mut patience = Patience {
+        last_report: at(10),
+        ..Patience::default()
+    };
     assert!(!patience.waits(at(10), 1, 1));
     assert!(!patience.waits(at(10), 3, 6));
     assert!(patience.waits(at(10), 3, 7));
