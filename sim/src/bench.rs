@@ -4,6 +4,7 @@
 //! `mesh-sim bench --only ROW` repeats it bit by bit.
 
 mod edge_model;
+mod lifeguard;
 mod maps;
 mod peers;
 mod rows;
@@ -32,12 +33,13 @@ struct Bench {
 
 type Measure = fn(&mut Bench) -> Result<()>;
 
-const ROWS: [(&str, Measure); 14] = [
+const ROWS: [(&str, Measure); 15] = [
     ("P1", rows::crash),
     ("P1p", peers::crash),
     ("PM", peers::model),
     ("P2", rows::loss),
     ("P2s", rows::stalls),
+    ("P2g", lifeguard::grid),
     ("P3", rows::rapid),
     ("P3m", rows::mass_death),
     ("P4", rows::map_change),

@@ -31,7 +31,7 @@ struct Plot {
 }
 
 /// In the order of the page.
-const PLOTS: [Plot; 3] = [
+const PLOTS: [Plot; 4] = [
     Plot {
         name: "detection-cdf",
         command: "make mesh-sim ARGS=\"bench --only P1p\"",
@@ -45,6 +45,11 @@ const PLOTS: [Plot; 3] = [
     Plot {
         name: "traffic-by-n",
         command: "make mesh-sim ARGS=\"bench --only P5\"",
+        log_x: true,
+    },
+    Plot {
+        name: "lifeguard-grid",
+        command: "make mesh-sim ARGS=\"bench --only P2g\"",
         log_x: true,
     },
 ];

@@ -45,23 +45,39 @@ pub fn outcomes(
     jobs: Option<usize>,
 ) -> Result<Vec<Outcome>> {
     let count = usize::try_from(seeds)?;
+    let run = |number: usize| Ok(scenario::run(scenario, first + number as u64)?.0);
+    on_all_cores(name, "seeds", count, jobs, run, |outcome| {
+        !outcome.broken.is_empty()
+    })
+}
+
+/// Does something so many times, on all cores unless told otherwise, with progress; what came of each, in order.
+pub fn on_all_cores<T: Send>(
+    name: &str,
+    what: &str,
+    count: usize,
+    jobs: Option<usize>,
+    work: impl Fn(usize) -> Result<T> + Sync,
+    is_failed: impl Fn(&T) -> bool + Sync,
+) -> Result<Vec<T>> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = jobs.unwrap_or(cores).clamp(1, count.max(1));
     let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<Outcome>> = Mutex::new(Vec::with_capacity(count));
-    let progress = Progress::new(name, count);
+    let done: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::with_capacity(count));
+    let progress = Progress::new(name, what, count);
     let worker = || -> Result<()> {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= count {
                 return Ok(());
             }
-            let (outcome, _) = scenario::run(scenario, first + number as u64)?;
+            let result = work(number)?;
             let mut done = done
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
-            done.push(outcome);
-            progress.show(&done);
+            done.push((number, result));
+            let failed = || done.iter().filter(|(_, result)| is_failed(result)).count();
+            progress.show(done.len(), failed);
         }
     };
     std::thread::scope(|scope| {
@@ -77,8 +93,8 @@ pub fn outcomes(
     let mut done = done
         .into_inner()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
-    done.sort_by_key(|outcome| outcome.seed);
-    Ok(done)
+    done.sort_by_key(|(number, _)| *number);
+    Ok(done.into_iter().map(|(_, result)| result).collect())
 }
 
 fn summary(name: &str, scenario: &Scenario, outcomes: &[Outcome], took: Duration) -> bool {
@@ -119,6 +135,7 @@ fn summary(name: &str, scenario: &Scenario, outcomes: &[Outcome], took: Duration
 /// How far a sweep is, and when it will be done.
 struct Progress<'a> {
     name: &'a str,
+    what: &'a str,
     count: usize,
     begin: Instant,
     shown: Mutex<Instant>,
@@ -126,9 +143,10 @@ struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    fn new(name: &'a str, count: usize) -> Self {
+    fn new(name: &'a str, what: &'a str, count: usize) -> Self {
         Self {
             name,
+            what,
             count,
             begin: Instant::now(),
             shown: Mutex::new(Instant::now()),
@@ -136,7 +154,7 @@ impl<'a> Progress<'a> {
         }
     }
 
-    fn show(&self, done: &[Outcome]) {
+    fn show(&self, done: usize, failed: impl FnOnce() -> usize) {
         let mut shown = self
             .shown
             .lock()
@@ -145,22 +163,17 @@ impl<'a> Progress<'a> {
             return;
         }
         *shown = Instant::now();
-        let failed = done
-            .iter()
-            .filter(|outcome| !outcome.broken.is_empty())
-            .count();
-        let each = self.begin.elapsed().as_secs_f64() / done.len().max(1) as f64;
-        let left = each * (self.count - done.len()) as f64;
+        let failed = failed();
+        let each = self.begin.elapsed().as_secs_f64() / done.max(1) as f64;
+        let left = each * (self.count - done) as f64;
         let (begin, end) = if self.terminal {
             ("\r\x1b[K", "")
         } else {
             ("", "\n")
         };
         let line = format!(
-            "{begin}{}: {} of {} seeds, {failed} failed, about {left:.0} s left{end}",
-            self.name,
-            done.len(),
-            self.count
+            "{begin}{}: {done} of {} {}, {failed} failed, about {left:.0} s left{end}",
+            self.name, self.count, self.what
         );
         let _ = write!(std::io::stderr(), "{line}");
     }

@@ -1,0 +1,268 @@
+//! Lifeguard's grid: members that are blocked again and again, and what the others make of each other meanwhile.
+//!
+//! After the "Interval" experiment of Dadgar, Phillips and Currey, "Lifeguard: Local Health Awareness for More Accurate
+//! Failure Detection" (DSN 2018, arXiv 1707.00788, section 5): of 128 members C are blocked for D, all at once, then run
+//! for I, again and again for two minutes. The ranges are the paper's, thinned to four or five values each.
+//!
+//! Counted are false positives at healthy members about healthy members (the paper's "FP-"): pairs of two that were never
+//! blocked, of which one came to hold the other for dead. Of ours, who is removed by a map is held for dead by all.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use slotmesh_mesh::machine::Event;
+use slotmesh_mesh::sim::scenario::{self, Outcome};
+use slotmesh_mesh::sim::{Fault, NodeId, Simulation};
+use slotmesh_report::series::{Line, Series};
+
+use super::{Bench, NETWORK, scenario};
+use crate::peers::memberlist::Memberlist;
+use crate::peers::world::World;
+
+const MEMBERS: u16 = 128;
+/// Members that are blocked.
+const BLOCKED: [u16; 4] = [4, 8, 16, 32];
+/// Milliseconds for which they are.
+const BLOCKED_MS: [u64; 5] = [128, 512, 2048, 8192, 32768];
+/// Milliseconds for which they run between.
+const BETWEEN_MS: [u64; 4] = [16, 256, 1024, 16384];
+const RUN: Duration = Duration::from_secs(120);
+/// The paper's, before the first block.
+const SETTLE: Duration = Duration::from_secs(15);
+/// Below it ours must be none.
+const FEW: usize = 10;
+
+/// A point of the grid.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    blocked: u16,
+    blocked_ms: u64,
+    between_ms: u64,
+}
+
+/// False positives on both sides.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    point: Point,
+    ours: usize,
+    theirs: usize,
+}
+
+/// P2g: on every point, both sides with the same seed and the same members blocked.
+pub(super) fn grid(bench: &mut Bench) -> Result<()> {
+    let all = points();
+    let points: Vec<Point> = if bench.quick {
+        all.into_iter().step_by(13).collect()
+    } else {
+        all
+    };
+    let run = |number: usize| {
+        let point = points.get(number).copied();
+        measure(
+            point.unwrap_or(Point {
+                blocked: 1,
+                blocked_ms: 1,
+                between_ms: 1,
+            }),
+            number as u64 + 1,
+        )
+    };
+    let worse = |counted: &Counted| counted.ours * 10 > counted.theirs;
+    let counted = crate::sweep::on_all_cores("P2g", "points", points.len(), None, run, worse)?;
+    rows(bench, &counted);
+    if bench.quick {
+        println!("  no file for the plot: shortened");
+        return Ok(());
+    }
+    let folder = slotmesh_report::folder().join("series");
+    series(&counted).write(&folder, "lifeguard-grid")?;
+    Ok(())
+}
+
+fn points() -> Vec<Point> {
+    let mut points = Vec::new();
+    for blocked in BLOCKED {
+        for blocked_ms in BLOCKED_MS {
+            points.extend(BETWEEN_MS.map(|between_ms| Point {
+                blocked,
+                blocked_ms,
+                between_ms,
+            }));
+        }
+    }
+    points
+}
+
+fn rows(bench: &mut Bench, counted: &[Counted]) {
+    let sum = |side: fn(&Counted) -> usize| counted.iter().map(side).sum::<usize>();
+    let (ours, theirs) = (sum(|it| it.ours), sum(|it| it.theirs));
+    let few = counted.iter().filter(|it| it.theirs < FEW);
+    let wrong = few.clone().filter(|it| it.ours > 0).count();
+    let note = format!(
+        "{} points: C of {BLOCKED:?}, D of {BLOCKED_MS:?} ms, I of {BETWEEN_MS:?} ms; one seed each",
+        counted.len()
+    );
+    let table = &mut bench.table;
+    table.plain(
+        "P2g false positives of ours, summed over the grid",
+        ours as f64,
+        "pairs",
+    );
+    table.note(&note);
+    table.plain(
+        "P2g false positives of memberlist's model",
+        theirs as f64,
+        "pairs",
+    );
+    table.note(&note);
+    // Of none a tenth is none.
+    let share = match (ours, theirs) {
+        (0, _) => 0.0,
+        (_, 0) => 999.0,
+        _ => ours as f64 / theirs as f64,
+    };
+    table.at_most(
+        "P2g ours over memberlist's, summed over the grid",
+        share,
+        "",
+        0.1,
+    );
+    table.note(&note);
+    table.at_most(
+        format!("P2g points with any of ours, where memberlist has fewer than {FEW}"),
+        wrong as f64,
+        "",
+        0.0,
+    );
+    table.note(format!("{} such points", few.count()));
+}
+
+/// Sums by the time for which members are blocked.
+fn series(counted: &[Counted]) -> Series {
+    let line = |label: &str, side: fn(&Counted) -> usize| Line {
+        label: label.to_owned(),
+        points: BLOCKED_MS
+            .iter()
+            .map(|ms| {
+                let at = counted.iter().filter(|it| it.point.blocked_ms == *ms);
+                (*ms as f64 / 1000.0, at.map(side).sum::<usize>() as f64)
+            })
+            .collect(),
+    };
+    Series {
+        title: "Lifeguard's grid: healthy members held for dead by healthy ones, 128 members"
+            .to_owned(),
+        unit_x: "s for which 4 to 32 members are blocked, again and again".to_owned(),
+        unit_y: "pairs, summed over the grid".to_owned(),
+        command: super::again("P2g", false),
+        seeds: "one for each point".to_owned(),
+        lines: vec![
+            line("SlotMesh", |it| it.ours),
+            line("memberlist's model", |it| it.theirs),
+        ],
+    }
+}
+
+fn measure(point: Point, seed: u64) -> Result<Counted> {
+    let text = text(point);
+    let scenario = scenario(&text)?;
+    let (outcome, simulation) = scenario::run(&scenario, seed)?;
+    let ours = of_ours(&outcome, &simulation);
+    let theirs = of_memberlist(scenario.settings.network, seed, point, &outcome.faulty)?;
+    Ok(Counted {
+        point,
+        ours,
+        theirs,
+    })
+}
+
+fn text(point: Point) -> String {
+    let Point {
+        blocked,
+        blocked_ms,
+        between_ms,
+    } = point;
+    format!(
+        "title P2g\nnodes {MEMBERS}\n{NETWORK}settle {}s\nrun {}s\n\
+         at 0s for {blocked_ms}ms every {}ms times {} pause some {blocked}\n",
+        SETTLE.as_secs(),
+        RUN.as_secs(),
+        blocked_ms + between_ms,
+        times(point)
+    )
+}
+
+/// How often members are blocked: the last time ends before the run does.
+fn times(point: Point) -> u64 {
+    let run = u64::try_from(RUN.as_millis()).unwrap_or(u64::MAX);
+    (run + point.between_ms) / (point.blocked_ms + point.between_ms)
+}
+
+fn of_ours(outcome: &Outcome, simulation: &Simulation) -> usize {
+    let healthy: BTreeSet<NodeId> = simulation
+        .node_ids()
+        .filter(|node| !outcome.faulty.contains(node))
+        .collect();
+    let mut pairs = BTreeSet::new();
+    for record in simulation.events() {
+        if let Event::Verdict { failed, .. } = &record.event
+            && healthy.contains(&record.node)
+        {
+            let of = failed.iter().filter_map(|id| simulation.node_of(id.uid));
+            pairs.extend(
+                of.filter(|of| healthy.contains(of))
+                    .map(|of| (record.node, of)),
+            );
+        }
+    }
+    for (removed, _) in &outcome.removals {
+        if healthy.contains(removed) {
+            let others = healthy.iter().filter(|other| *other != removed);
+            pairs.extend(others.map(|other| (*other, *removed)));
+        }
+    }
+    pairs.len()
+}
+
+fn of_memberlist(
+    network: slotmesh_mesh::sim::NetworkSettings,
+    seed: u64,
+    point: Point,
+    blocked: &BTreeSet<NodeId>,
+) -> Result<usize> {
+    let mut world = World::new(network, seed, MEMBERS, |own, rng| {
+        Memberlist::new(own, MEMBERS, rng)
+    });
+    world.run_for(SETTLE);
+    let mut left = RUN;
+    for _ in 0..times(point) {
+        for (fault, ms) in [
+            (Fault::Pause as fn(NodeId) -> Fault, point.blocked_ms),
+            (Fault::Resume, point.between_ms),
+        ] {
+            for node in blocked {
+                world.inflict(&fault(*node));
+            }
+            let time = Duration::from_millis(ms).min(left);
+            world.run_for(time);
+            left -= time;
+        }
+    }
+    world.run_for(left);
+    ensure!(
+        world.dropped() == 0,
+        "seed {seed}: a queue of the world was full"
+    );
+    let pairs: BTreeSet<(NodeId, NodeId)> = world
+        .events()
+        .iter()
+        .filter(|event| event.dead)
+        .map(|event| (event.node, event.of))
+        .filter(|(node, of)| !blocked.contains(node) && !blocked.contains(of))
+        .collect();
+    Ok(pairs.len())
+}
+
+#[cfg(test)]
+mod tests;

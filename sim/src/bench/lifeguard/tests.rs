@@ -1,0 +1,65 @@
+use super::*;
+
+#[test]
+fn members_are_blocked_within_the_run() {
+    for point in points() {
+        let cycle = point.blocked_ms + point.between_ms;
+        let last = (times(point) - 1) * cycle + point.blocked_ms;
+        assert!(times(point) >= 1, "{point:?}");
+        assert!(last <= 120_000, "{point:?}: {last}");
+        assert!(last + cycle > 120_000, "{point:?}: once more would fit");
+        assert!(scenario(&text(point)).is_ok(), "{point:?}");
+    }
+}
+
+#[test]
+fn aims_are_about_sums_and_about_points_with_few() {
+    let point = |blocked_ms| Point {
+        blocked: 4,
+        blocked_ms,
+        between_ms: 16,
+    };
+    let counted = |ours, theirs| Counted {
+        point: point(128),
+        ours,
+        theirs,
+    };
+    let rows_of = |counted: &[Counted]| {
+        let mut bench = Bench {
+            table: slotmesh_report::Report::default(),
+            quick: false,
+        };
+        rows(&mut bench, counted);
+        let aims = bench
+            .table
+            .rows
+            .into_iter()
+            .filter(|row| !row.aim.is_empty());
+        aims.map(|row| (row.value, row.aim_met)).collect::<Vec<_>>()
+    };
+    let good = rows_of(&[counted(1, 10), counted(0, 9)]);
+    assert_eq!(good, [(1.0 / 19.0, Some(true)), (0.0, Some(true))]);
+    let bad = rows_of(&[counted(2, 10), counted(1, 9)]);
+    assert_eq!(bad, [(3.0 / 19.0, Some(false)), (1.0, Some(false))]);
+    assert_eq!(
+        rows_of(&[counted(0, 0)]),
+        [(0.0, Some(true)), (0.0, Some(true))]
+    );
+    assert_eq!(
+        rows_of(&[counted(1, 0)]).first(),
+        Some(&(999.0, Some(false)))
+    );
+}
+
+/// Who is blocked for eight seconds is found dead by the others, and that is not counted.
+#[test]
+fn the_blocked_are_not_counted() -> Result<()> {
+    let point = Point {
+        blocked: 1,
+        blocked_ms: 32_768,
+        between_ms: 16_384,
+    };
+    let counted = measure(point, 1)?;
+    assert_eq!((counted.ours, counted.theirs), (0, 0));
+    Ok(())
+}
