@@ -6,6 +6,7 @@
 mod edge_model;
 mod lifeguard;
 mod maps;
+mod mass;
 mod peers;
 mod rows;
 mod traffic;
@@ -41,12 +42,12 @@ const ROWS: [(&str, Measure); 15] = [
     ("P2s", rows::stalls),
     ("P2g", lifeguard::grid),
     ("P3", rows::rapid),
-    ("P3m", rows::mass_death),
+    ("P3m", mass::mass_death),
     ("P4", rows::map_change),
     ("P4b", maps::sizes),
     ("P4z", rows::zones),
     ("P5", traffic::at_rest),
-    ("P6", rows::half_dies),
+    ("P6", mass::half_dies),
     ("P6b", rows::joins),
     ("P10", rows::speed),
 ];
