@@ -49,8 +49,9 @@ bench-mesh: build ## measure the health mesh, live beside its peers (about 75 mi
 mesh-sim: ## build the simulator's tool; ARGS runs it, e.g. ARGS="sweep crash-100", ARGS="bench --only P1" (ARGS="--help")
 	$(SIM) $(or $(ARGS),list)
 
-soak: ## arbitrary inputs to member and watch for about half an hour (CASES=20000 sequences of each)
+soak: ## arbitrary inputs to member and watch (CASES=20000 of each), then every scenario (SEEDS=4 of each): about 1.5 hours
 	SLOTMESH_FUZZ_CASES=$(or $(CASES),20000) $(CARGO) test --release --locked -p slotmesh-mesh --test machine -- --nocapture
+	$(SIM) sweep --seeds $(or $(SEEDS),4)
 
 mutants: ## break each rule of the detector once and see that a test fails, about half an hour (ARGS="--only silence")
 	@$(CARGO) run -q --release --locked -p slotmesh-sim -- mutate $(ARGS)

@@ -151,6 +151,16 @@ impl Report {
         refused
     }
 
+    /// Takes in rows that were measured later than those of the same case, as [`Self::merge`] does.
+    pub fn merge_newer(&mut self, other: Self) -> Vec<Row> {
+        let is_newer = |row: &Row| {
+            let mut held = self.rows.iter().filter(|held| held.case == row.case);
+            held.all(|held| held.measured_at < row.measured_at)
+        };
+        let rows = other.rows.into_iter().filter(is_newer).collect();
+        self.merge(Self { rows })
+    }
+
     /// Prints the table. Rows from before `since` say when they were measured.
     pub fn print_since(&self, since: Timestamp) {
         println!(

@@ -64,3 +64,20 @@ fn a_table_survives_its_file() {
     let text = serde_json::to_vec(&report).unwrap();
     assert_eq!(serde_json::from_slice::<Report>(&text).unwrap(), report);
 }
+
+#[test]
+fn an_older_row_does_not_replace_a_newer_one() {
+    let mut kept = Report::default();
+    kept.plain("a case", 1.0, "s");
+    kept.plain("another", 1.0, "s");
+    let mut other = kept.clone();
+    for row in &mut other.rows {
+        row.value = 2.0;
+    }
+    other.rows[0].measured_at = Timestamp::UNIX_EPOCH;
+    other.rows[1].measured_at = Timestamp::MAX;
+    other.plain("a new one", 2.0, "s");
+    assert_eq!(kept.merge_newer(other), []);
+    let values: Vec<f64> = kept.rows.iter().map(|row| row.value).collect();
+    assert_eq!(values, [1.0, 2.0, 2.0]);
+}

@@ -1,10 +1,15 @@
 //! What was measured, as a page with plots: `docs/benchmarks.md` and `docs/plots/*.svg`.
 //!
 //! ```text
-//!   target/report/mesh.json ──┐
-//!   target/report/series/* ───┼─▶ page and plots: the same input gives the same bytes
-//!   sim/remarks.md ───────────┘
+//!   target/report/mesh.json, series/*   what this clone measured
+//!            │ the newer of each row
+//!            ▼
+//!   docs/benchmarks.json, plots/*.json  what is known, committed ──┐
+//!   sim/remarks.md ────────────────────────────────────────────────┴─▶ page and plots
 //! ```
+//!
+//! A whole run takes hours, and live rows a machine to itself: parts are measured at different times, and the record of
+//! them is committed beside the page. The same record gives the same bytes.
 
 mod draw;
 mod page;
@@ -16,8 +21,10 @@ use anyhow::{Context, Result, ensure};
 use slotmesh_report::series::Series;
 use slotmesh_report::{Report, clone_folder, folder};
 
-/// The table that is shown.
+/// The table that is measured.
 const TABLE: &str = "mesh";
+/// The table that is shown, beside the page.
+const RECORD: &str = "benchmarks";
 
 /// A plot of the page.
 #[derive(Clone, Copy, Debug)]
@@ -77,17 +84,23 @@ impl Folders {
 ///
 /// Everything is read and drawn before anything is written.
 pub fn plots(folders: &Folders) -> Result<bool> {
-    let table = Report::read_in(&folders.report, TABLE)?;
+    let mut table = Report::read_in(&folders.docs, RECORD)?;
+    table.merge_newer(Report::read_in(&folders.report, TABLE)?);
     ensure!(
         !table.rows.is_empty(),
         "{} has no rows: run `make bench-mesh` first, or a part of it",
         folders.report.join("mesh.json").display()
     );
     let remarks = remarks::read(&folders.remarks)?;
-    let from = folders.report.join("series");
+    let (from, kept) = (folders.report.join("series"), folders.docs.join("plots"));
     let mut drawn = Vec::new();
     for plot in PLOTS {
-        let Some(series) = Series::read(&from, plot.name)? else {
+        let measured = Series::read(&from, plot.name)?;
+        let series = match measured {
+            None => Series::read(&kept, plot.name)?,
+            measured => measured,
+        };
+        let Some(series) = series else {
             println!("no series {}: `{}` writes it", plot.name, plot.command);
             drawn.push((plot, None));
             continue;
@@ -97,11 +110,12 @@ pub fn plots(folders: &Folders) -> Result<bool> {
         drawn.push((plot, Some((series, picture))));
     }
     for (plot, done) in &drawn {
-        if let Some((_, picture)) = done {
-            let to = folders.docs.join("plots");
-            write(&to, &format!("{}.svg", plot.name), picture)?;
+        if let Some((series, picture)) = done {
+            series.write(&kept, plot.name)?;
+            write(&kept, &format!("{}.svg", plot.name), picture)?;
         }
     }
+    table.write_in(&folders.docs, RECORD)?;
     let shown = drawn
         .iter()
         .map(|(plot, done)| (*plot, done.as_ref().map(|(series, _)| series)));

@@ -1,9 +1,14 @@
 //! The rows, one function each.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use slotmesh_mesh::graph::Graph;
+use slotmesh_mesh::identity::Uid;
+use slotmesh_mesh::limits;
 use slotmesh_mesh::machine::Event;
+use slotmesh_mesh::map::Map;
 use slotmesh_mesh::sim::OPERATOR;
 use slotmesh_mesh::sim::scenario::{self, Outcome};
 
@@ -260,7 +265,36 @@ pub(super) fn zones(bench: &mut Bench) -> Result<()> {
         10.0,
     );
     bench.table.note(note);
+    let text = format!("title a cell\nnodes {n}\n{NETWORK}settle 0s\nrun 0s\n");
+    let (_, cell) = scenario::run(&scenario(&text)?, 1)?;
+    bench.table.plain(
+        "P4z the same by a zone-blind flood, computed",
+        zone_blind_flood(cell.record().map()) as f64,
+        "",
+    );
+    let rings = limits::FANOUT_MANY_DEAD;
+    bench
+        .table
+        .note(format!("each member to its successors on {rings} rings"));
     Ok(())
+}
+
+/// Copies that cross a border between zones when each member passes a map to its successors on a few rings.
+fn zone_blind_flood(map: &Map) -> usize {
+    let graph = Graph::of(map);
+    let zone = |uid: Uid| graph.member(map, uid).map(|member| &member.zone);
+    let successors = |member: Uid| {
+        let rings = 0..limits::FANOUT_MANY_DEAD;
+        let next = rings.filter_map(|ring| graph.after(member, ring).next());
+        next.collect::<BTreeSet<Uid>>()
+    };
+    let crossing = |member: Uid| {
+        let all = successors(member);
+        all.into_iter()
+            .filter(|uid| zone(*uid) != zone(member))
+            .count()
+    };
+    graph.members().map(crossing).sum()
 }
 
 /// A member leaves: when the map without it is in force at each other, bodies a member was sent, and bodies that

@@ -96,7 +96,7 @@ fn write_head(page: &mut String, rows: &[Row]) -> std::fmt::Result {
         page,
         "# Benchmarks of the mesh\n\n\
          `make bench-mesh` measures the rows, and then writes this page and its plots with `mesh-sim plots`: do not\n\
-         edit it. Simulated rows have the seeds 1 and on, so their command repeats them bit by bit; live rows are\n\
+         edit it. Rows stay, in `benchmarks.json` beside it, until they are measured anew. Simulated rows have the seeds 1 and on, so their command repeats them bit by bit; live rows are\n\
          measured on one machine, with the processes of all members on it.\n\n\
          {} rows; of their aims {met} are met, {missed} missed, and {short} were measured with less than the aim asks for.\n",
         rows.len()

@@ -117,3 +117,26 @@ fn whatever_may_be_written_can_be_drawn() {
         }
     }
 }
+
+/// What an earlier clone measured is on the page, as far as it is not measured anew.
+#[test]
+fn the_record_beside_the_page_is_kept() {
+    let (_keep, folders) = clone();
+    series()
+        .write(&folders.report.join("series"), "traffic-by-n")
+        .unwrap();
+    plots(&folders).unwrap();
+    std::fs::remove_dir_all(&folders.report).unwrap();
+    let mut table = Report::default();
+    table.plain("P4 a map", 7.25, "ms");
+    table.write_in(&folders.report, TABLE).unwrap();
+    plots(&folders).unwrap();
+    let page = read(&folders.docs, "benchmarks.md");
+    for text in [
+        "| crash | 0.5 s |",
+        "| a map | 7.25 ms |",
+        "](plots/traffic-by-n.svg)",
+    ] {
+        assert!(page.contains(text), "no {text} in {page}");
+    }
+}

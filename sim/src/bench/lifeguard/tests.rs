@@ -19,10 +19,14 @@ fn aims_are_about_sums_and_about_points_with_few() {
         blocked_ms,
         between_ms: 16,
     };
+    let by_anybody = |by_anybody| Pairs {
+        by_anybody,
+        by_healthy: 0,
+    };
     let counted = |ours, theirs| Counted {
         point: point(128),
-        ours,
-        theirs,
+        ours: by_anybody(ours),
+        theirs: by_anybody(theirs),
     };
     let rows_of = |counted: &[Counted]| {
         let mut bench = Bench {
@@ -51,15 +55,27 @@ fn aims_are_about_sums_and_about_points_with_few() {
     );
 }
 
-/// Who is blocked for eight seconds is found dead by the others, and that is not counted.
 #[test]
-fn the_blocked_are_not_counted() -> Result<()> {
+fn the_blocked_count_as_those_who_err_but_not_as_those_who_are_wronged() {
+    let [healthy, other, blocked] = [NodeId(1), NodeId(2), NodeId(3)];
+    let pairs = BTreeSet::from([(healthy, blocked), (blocked, healthy), (healthy, other)]);
+    let counted = Pairs {
+        by_anybody: 2,
+        by_healthy: 1,
+    };
+    assert_eq!(count(&pairs, &BTreeSet::from([blocked])), counted);
+}
+
+/// One member is blocked for half a minute: found dead by the others, which is not counted.
+#[test]
+fn a_point_is_measured_on_both_sides() -> Result<()> {
     let point = Point {
         blocked: 1,
         blocked_ms: 32_768,
         between_ms: 16_384,
     };
     let counted = measure(point, 1)?;
-    assert_eq!((counted.ours, counted.theirs), (0, 0));
+    assert_eq!(counted.ours, Pairs::default());
+    assert_eq!(counted.theirs.by_healthy, 0);
     Ok(())
 }
