@@ -41,6 +41,12 @@ pub const SUMMARY_ENTRY_BYTES_MAX: usize = 16 + 7 + 16 + 7 + 10;
 /// Outputs of one input: an event for each item of a frame of evidence, what that makes this member
 /// state itself, and what is sent on to each connection.
 pub const OUTPUTS_MAX: usize = 2 * EVIDENCE_PER_FRAME_MAX + 8 * CONNECTIONS_MAX;
+/// Streams of one connection that carry a frame at once, in one direction.
+pub const STREAMS: u32 = 4;
+/// Bytes of one frame that are under way before the receiver has read some; QUIC's flow control keeps to it.
+pub const STREAM_WINDOW_BYTES: u32 = 64 << 10;
+/// The same for all frames of one connection.
+pub const CONNECTION_WINDOW_BYTES: u32 = 128 << 10;
 /// Frames that wait for one peer.
 pub const FRAMES_QUEUED_MAX: usize = 64;
 /// After a verdict the next one waits so long for each report that it was made on. One costs a fraction of a microsecond a

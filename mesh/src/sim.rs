@@ -108,6 +108,9 @@ pub struct Settings {
     pub admits: bool,
     /// When more than this share of the members failed, they keep their slots and stay listed as failed.
     pub freeze_above_percent: Option<u8>,
+    /// Whether a process that was paused finds its timers first, and then what waited at its socket. Runtimes differ, and
+    /// to a failure detector this is the harder order.
+    pub timers_first: bool,
 }
 
 impl Settings {
@@ -122,6 +125,7 @@ impl Settings {
             founders: None,
             admits: true,
             freeze_above_percent: None,
+            timers_first: false,
         }
     }
 }

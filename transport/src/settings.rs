@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{AckFrequencyConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use slotmesh_mesh::limits;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// ALPN of the mesh; the number is the version of the wire format.
@@ -24,9 +25,6 @@ const IDLE_TIMEOUT_MS: u32 = 10_000;
 const INITIAL_RTT: Duration = Duration::from_millis(30);
 /// A joining agent waits in silence for its first map, longer than the idle time-out.
 const JOIN_KEEP_ALIVE: Duration = Duration::from_secs(3);
-const STREAMS: u32 = 4;
-const STREAM_WINDOW: u32 = 64 * 1024;
-const WINDOW: u32 = 128 * 1024;
 const DATAGRAMS_RECEIVE: usize = 4096;
 const DATAGRAMS_SEND: usize = 1500;
 const CRYPTO_BUFFER: usize = 8192;
@@ -76,11 +74,11 @@ fn common() -> TransportConfig {
         .initial_rtt(INITIAL_RTT)
         .allow_spin(false)
         .enable_segmentation_offload(false)
-        .max_concurrent_uni_streams(VarInt::from_u32(STREAMS))
-        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
-        .receive_window(VarInt::from_u32(WINDOW))
-        .send_window(u64::from(WINDOW))
+        .max_concurrent_uni_streams(VarInt::from_u32(limits::STREAMS))
+        .max_concurrent_bidi_streams(VarInt::from_u32(limits::STREAMS))
+        .stream_receive_window(VarInt::from_u32(limits::STREAM_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(limits::CONNECTION_WINDOW_BYTES))
+        .send_window(u64::from(limits::CONNECTION_WINDOW_BYTES))
         .datagram_receive_buffer_size(Some(DATAGRAMS_RECEIVE))
         .datagram_send_buffer_size(DATAGRAMS_SEND)
         .crypto_buffer_size(CRYPTO_BUFFER);

@@ -22,12 +22,11 @@ const RESEND_PAUSE: Duration = Duration::from_millis(30);
 /// The longest such pause to a peer that is heard: an acknowledged beat shows that what was sent before it is lost.
 const RESEND_PAUSE_MAX: Duration = Duration::from_millis(200);
 /// Messages under way at once on one connection, in one direction.
-const STREAMS: usize = 4;
-/// Bytes of one message that are under way before the receiver has read some, as QUIC's flow control has it
-/// (DESIGN 13): a message of 1 MiB takes 16 turns.
-pub(super) const STREAM_WINDOW: usize = 64 << 10;
+const STREAMS: usize = limits::STREAMS as usize;
+/// Bytes of one message that are under way before the receiver has read some: a message of 1 MiB takes 16 turns.
+pub(super) const STREAM_WINDOW: usize = limits::STREAM_WINDOW_BYTES as usize;
 /// The same for all messages of one connection.
-const WINDOW: usize = 128 << 10;
+const WINDOW: usize = limits::CONNECTION_WINDOW_BYTES as usize;
 /// Inputs that wait for a process that is frozen; its socket holds no more.
 pub const FROZEN_INPUTS_MAX: usize = 4096;
 /// A frozen process is looked at again after that time, where something waits for it to go on.

@@ -406,13 +406,17 @@ impl Simulation {
         }
     }
 
-    /// The process goes on: first with what waited at its socket, then with its timers.
+    /// The process goes on: with what waited at its socket and with its timers, in either order.
     pub(super) fn resume(&mut self, node: NodeId) {
+        let timers_first = self.settings.timers_first;
         let Some(place) = self.node_mut(node).filter(|place| place.frozen) else {
             return;
         };
         place.frozen = false;
         let inbox = std::mem::take(&mut place.inbox);
+        if timers_first && self.mesh(node).is_some() {
+            self.give(node, Input::Timer);
+        }
         for what in inbox {
             self.happen(what);
         }

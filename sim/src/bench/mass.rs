@@ -88,7 +88,7 @@ pub(super) fn half_dies(bench: &mut Bench) -> Result<()> {
             let later = (sent(&simulation, &outcome) - before) / 5.0 / outcome.survivors as f64;
             Ok(Half { outcome, later })
         };
-        let halves = crate::sweep::on_all_cores(&name, "seeds", seeds, None, run, |half| {
+        let halves = crate::sweep::on_all_cores(&name, "seeds", seeds, Some(1), run, |half| {
             !half.outcome.broken.is_empty()
         })?;
         half_rows(bench, n, &halves);

@@ -2,7 +2,7 @@
 //!
 //! A member that is paused handles nothing. What arrives waits for it, up to a limit; its kernel still takes
 //! streams. When it goes on it finds its inbox first, and then the timers that it missed: the kinder of the two
-//! orders to a member that was away. A silent member is gone for good: nothing of it answers, its kernel neither.
+//! orders to a member that was away, unless [`World::timers_first`] is asked for. A silent member is gone for good: nothing of it answers, its kernel neither.
 //!
 //! Streams cost what TCP costs where it matters for time: opening takes a round trip, and what is lost is sent
 //! again after a time that doubles (RFC 6298). Not modelled: windows, closing, and resets.
@@ -80,6 +80,7 @@ pub struct World<P: Protocol> {
     /// Messages and events that found no room.
     dropped: u64,
     digest: SipHasher13,
+    timers_first: bool,
 }
 
 impl<P: Protocol> World<P> {
@@ -107,6 +108,7 @@ impl<P: Protocol> World<P> {
             events: Vec::new(),
             dropped: 0,
             digest: SipHasher13::new_with_keys(0x7065_6572, 0x73),
+            timers_first: false,
         };
         for number in 1..=members {
             world.with(NodeId(number), |protocol, now, out| {
@@ -114,6 +116,11 @@ impl<P: Protocol> World<P> {
             });
         }
         world
+    }
+
+    /// Members that were paused find the timers that they missed first, and then their inbox.
+    pub fn timers_first(&mut self) {
+        self.timers_first = true;
     }
 
     /// Lets that much time pass.
@@ -188,6 +195,9 @@ impl<P: Protocol> World<P> {
             node.paused = false;
             waiting = std::mem::take(&mut node.inbox);
         });
+        if self.timers_first {
+            self.time_out(node);
+        }
         for (from, message) in waiting {
             self.deliver(from, node, message);
         }

@@ -78,6 +78,7 @@ fn statement(
         "zones" => scenario.settings.zones = words.number::<u16>()?.max(1),
         "settle" => scenario.settle = words.duration()?,
         "run" => scenario.run = words.duration()?,
+        "timers-first" => scenario.settings.timers_first = words.on_or_off()?,
         "admission" => scenario.settings.admits = words.on_or_off()?,
         "freeze-above" => {
             let per_mille = words.per_mille()?;
@@ -98,7 +99,7 @@ fn statement(
         _ => {
             return Err(format!(
                 "`{keyword}` is no statement; there are title, nodes, founders, zones, network, settle, run, \
-                 admission, freeze-above, at, hold, reach"
+                 admission, freeze-above, timers-first, at, hold, reach"
             ));
         }
     }
@@ -172,7 +173,14 @@ fn trouble(word: &str, words: &mut Words<'_>) -> Result<Trouble, String> {
         "lose-out" => Trouble::LoseOut(words.per_mille()?),
         "lose-both" => Trouble::LoseBoth(words.per_mille()?),
         "cut-off" => Trouble::CutOff,
-        "slow" => Trouble::Slow(words.percent()?),
+        "slow" => match words.percent()? {
+            percent if percent > 100 => Trouble::Slow(percent),
+            percent => {
+                return Err(format!(
+                    "`slow {percent}%` is no slower than usual: `slow 500%` takes five times as long"
+                ));
+            }
+        },
         "clock-rate" => Trouble::ClockRate(words.number()?),
         "clock-step" => Trouble::ClockStep(words.duration()?),
         "accuse" => Trouble::Turn(Hostility::Accuse),

@@ -94,6 +94,11 @@ fn mistakes_are_told_with_their_line() {
             "`hue` says nothing",
         ),
         (
+            "title x\nnodes 5\nrun 5s\nat 0s slow 100% 1",
+            4,
+            "no slower than usual",
+        ),
+        (
             "title x\nnodes 5\nrun 5s\nhold hands",
             4,
             "`hands` begins no promise",
