@@ -15,7 +15,7 @@ pub(super) mod reports;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::edge::Edge;
+use crate::edge::{Edge, State};
 use crate::evidence::{Claim, Evidence, Grounds, SummaryEntry};
 use crate::identity::{Epoch, Uid};
 use crate::limits;
@@ -147,6 +147,9 @@ impl Mesh {
     /// it. So each ring stays a cycle through the living however many died at once, and a member that
     /// is reported by mistake is not left in the dark.
     ///
+    /// Whom this member itself reports is told nothing: what is sent to the dead only waits, and there may be many of them.
+    /// Others tell it, and when it is heard again its beats show what it misses.
+    ///
     /// Two rings bring each rumour to a member twice at most. Where more than one member seems dead there are
     /// more of them, because then those that are told are not sure to tell others.
     pub(super) fn listeners(&self, now: Instant) -> BTreeSet<ConnectionId> {
@@ -164,7 +167,7 @@ impl Mesh {
         let (mut listeners, mut well) = (BTreeSet::new(), BTreeSet::new());
         for ring in 0..rings {
             for uid in self.graph.after(self.me.uid, ring) {
-                let Some(connection) = self.peers.of(uid) else {
+                let Some(connection) = self.peers.of(uid).filter(|_| !self.is_lost(uid)) else {
                     continue;
                 };
                 listeners.insert(connection);
@@ -174,6 +177,12 @@ impl Mesh {
             }
         }
         listeners
+    }
+
+    /// Whether it is a subject that failed here.
+    fn is_lost(&self, uid: Uid) -> bool {
+        let state = self.edges.get(&uid).map(Edge::state);
+        state == Some(State::Failed)
     }
 
     /// Tells a few neighbours, and every operator.
