@@ -2,7 +2,7 @@
 //!
 //! After the "Interval" experiment of Dadgar, Phillips and Currey, "Lifeguard: Local Health Awareness for More Accurate
 //! Failure Detection" (DSN 2018, arXiv 1707.00788, section 5): of 128 members C are blocked for D, all at once, then run
-//! for I, again and again for two minutes. The ranges are the paper's, thinned to four or five values each.
+//! for I, again and again for two minutes. The ranges are meant to be those of the paper, thinned to four or five values each.
 //!
 //! Counted are members that were never blocked and that somebody came to hold for dead: pairs of both. The paper's "FP"
 //! is about anybody who does so, its "FP-" about those who were never blocked themselves. Of ours, who is removed by a map
