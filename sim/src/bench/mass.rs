@@ -18,8 +18,9 @@ pub(super) fn mass_death(bench: &mut Bench) -> Result<()> {
             let dead = u32::from(n) * share / 100;
             let seeds = match n {
                 10 | 30 => bench.seeds(RUNS, 20),
-                100 => bench.seeds(RUNS, 4),
-                _ => bench.seeds(10, 1),
+                // A run of 100 takes a second or two of a core, one of 1000 half a minute.
+                100 => bench.seeds(200, 4),
+                _ => bench.seeds(3, 1),
             };
             let text = format!(
                 "title P3m, {dead} of {n}\nnodes {n}\n{NETWORK}run 5s\nat 0s false-reports 2%\n\

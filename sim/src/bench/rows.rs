@@ -135,7 +135,7 @@ pub(super) fn loss(bench: &mut Bench) -> Result<()> {
 
 /// P2s: members that stand still.
 pub(super) fn stalls(bench: &mut Bench) -> Result<()> {
-    let seeds = bench.seeds(10, 1);
+    let seeds = bench.seeds(2, 1);
     let minutes = if bench.quick { 5 } else { 60 };
     let times = minutes * 30 - 1;
     let text = format!(
@@ -178,7 +178,7 @@ pub(super) fn rapid(bench: &mut Bench) -> Result<()> {
     let (n, lengths) = if bench.quick {
         (100, [(1, 1), (0, 0)])
     } else {
-        (1000, [(40, 1), (1, RAPID_MINUTES)])
+        (1000, [(20, 1), (1, RAPID_MINUTES)])
     };
     for (name, fault) in [
         ("80 % of what arrives lost", "at 0s lose-in 80% some 1%"),
