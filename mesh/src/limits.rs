@@ -24,8 +24,10 @@ pub const STRANGERS_MAX: usize = 8;
 pub const OPERATOR_OBSERVES_MAX: usize = 3;
 /// Members that the operator probes itself at once, because the mesh cannot prove their death.
 pub const SECOND_LOOKS_MAX: usize = 64;
-/// Reporters that the operator listens to in larger cells.
+/// Reporters that the operator listens to in larger cells, at least ...
 pub const REPORTERS: usize = 3;
+/// ... and at most: one in each zone.
+pub const REPORTERS_MAX: usize = 8;
 /// Members of a new cell that the operator dials at once to hear that they have its map.
 pub const CENSUS_DIALS: usize = 16;
 

@@ -29,6 +29,7 @@ fn limits_are_those_of_the_code() {
         OPERATOR_OBSERVES_MAX,
         SECOND_LOOKS_MAX,
         REPORTERS,
+        REPORTERS_MAX,
         EVIDENCE_MAX,
         EVIDENCE_PER_FRAME_MAX,
         FRAMES_QUEUED_MAX,

@@ -99,22 +99,22 @@ impl Watch {
         }
     }
 
-    /// Whom to be connected to: all of a small cell; else [`limits::REPORTERS`], the lowest on ring 0 of
-    /// different zones first, then voters, then anybody who answers.
+    /// Whom to be connected to: all of a small cell; else one of each zone, the lowest on ring 0 that answers, so that a map
+    /// need not cross a border between members; and where zones are few, voters, then anybody who answers.
     pub(super) fn reporters(&self, now: Instant) -> Vec<Uid> {
         if self.graph.operator_may_observe() {
             return self.graph.members().collect();
         }
         let ring = self.graph.ring(0);
         let zone = |uid: &Uid| self.listed(*uid).map(|member| member.zone.as_str());
+        let rests = |uid: &&Uid| matches!(self.dials.get(*uid), Some(Dial::Wait { until, .. }) if *until > now);
+        let ready = || ring.iter().filter(|uid| !rests(uid));
         let mut zones = BTreeSet::new();
-        let in_new_zone = ring.iter().filter(|uid| zones.insert(zone(uid)));
-        let preferred: Vec<Uid> = in_new_zone.copied().collect();
-        let mut chosen = Vec::with_capacity(limits::REPORTERS);
-        for uid in preferred.iter().chain(self.graph.voters()).chain(ring) {
-            let resting =
-                matches!(self.dials.get(uid), Some(Dial::Wait { until, .. }) if *until > now);
-            if chosen.len() < limits::REPORTERS && !chosen.contains(uid) && !resting {
+        let in_new_zone = ready().filter(|uid| zones.insert(zone(uid)));
+        let mut chosen: Vec<Uid> = in_new_zone.take(limits::REPORTERS_MAX).copied().collect();
+        let voters = self.graph.voters().iter().filter(|uid| !rests(uid));
+        for uid in voters.chain(ready()) {
+            if chosen.len() < limits::REPORTERS && !chosen.contains(uid) {
                 chosen.push(*uid);
             }
         }

@@ -1,4 +1,51 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use slotmesh_map::fixture::{keypair, map};
+
 use super::*;
+use crate::signed::SignedMap;
+use crate::watch::WatchConfig;
+
+/// Over a cell of 24 whose members are dealt out to so many zones.
+fn watch(zones: usize) -> Watch {
+    let mut map = map(24);
+    for (number, member) in map.members.iter_mut().enumerate() {
+        member.zone = format!("zone-{}", number % zones);
+    }
+    let config = WatchConfig {
+        keypair: keypair(500),
+        first_sequence: 1,
+        take_census: false,
+    };
+    let signed = SignedMap::sign(map, &keypair(500)).unwrap();
+    Watch::new(config, signed, at(0))
+}
+
+fn zones_of(watch: &Watch, reporters: &[Uid]) -> BTreeSet<String> {
+    let zone = |uid: &Uid| watch.listed(*uid).unwrap().zone.clone();
+    reporters.iter().map(zone).collect()
+}
+
+#[test]
+fn there_is_a_reporter_in_each_zone() {
+    for (zones, reporters) in [(1, 3), (2, 3), (3, 3), (5, 5), (8, 8), (12, 8)] {
+        let watch = watch(zones);
+        let chosen = watch.reporters(at(0));
+        assert_eq!(chosen.len(), reporters, "{zones} zones");
+        assert_eq!(zones_of(&watch, &chosen).len(), zones.min(reporters));
+    }
+}
+
+#[test]
+fn another_of_its_zone_stands_in_for_a_reporter_that_does_not_answer() {
+    let mut watch = watch(5);
+    let silent = watch.reporters(at(0))[2];
+    watch.wait_before_dial(at(0), silent);
+    let chosen = watch.reporters(at(1));
+    assert!(!chosen.contains(&silent));
+    assert_eq!(chosen.len(), 5);
+    assert_eq!(zones_of(&watch, &chosen).len(), 5);
+}
 
 const fn at(ms: u64) -> Instant {
     Instant::from_micros(ms * 1000)
