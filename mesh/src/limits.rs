@@ -54,9 +54,11 @@ pub const FRAMES_QUEUED_MAX: usize = 64;
 /// After a verdict the next one waits so long for each report that it was made on. One costs a fraction of a microsecond a
 /// report, so judging takes a few percent of a core in the worst storm; after ten reports of one death it waits 0.1 ms.
 pub const REST_FOR_EACH_REPORT: Duration = Duration::from_micros(10);
-/// The operator waits with a verdict while more members are reported than found, until no report has come for so long
-/// ...
-pub const REPORTS_QUIET: Duration = Duration::from_millis(100);
+/// The operator waits with a verdict while more members than that, and more than a third of those that are found, are
+/// reported and not found.
+pub const UNFOUND_FEW: usize = 2;
+/// It waits until no report has come for so long ...
+pub const REPORTS_QUIET: Duration = Duration::from_millis(250);
 /// ... or it has waited so long.
 pub const REPORTS_PATIENCE: Duration = Duration::from_secs(1);
 /// Reported members up to which news of them are sent on at once.

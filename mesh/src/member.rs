@@ -362,6 +362,14 @@ impl Mesh {
         Duration::from_millis(self.map().protocol.heartbeat_interval_ms.into())
     }
 
+    /// Nothing is due; a judge that rests makes something due.
+    fn judge_in_passing(&mut self, now: Instant) {
+        self.judge(now);
+        if let Some(due) = self.judged.deadline() {
+            self.quiet_until = self.quiet_until.min(due);
+        }
+    }
+
     fn event(&mut self, event: Event) {
         self.outputs.push_back(Output::Event(event));
     }
@@ -417,7 +425,7 @@ impl Machine for Mesh {
             // Nearly all that comes in, and it makes nothing due but what its own edge waits for.
             Input::Datagram { connection, bytes } => {
                 if self.on_datagram(now, connection, &bytes) && now < self.quiet_until {
-                    return self.judge(now);
+                    return self.judge_in_passing(now);
                 }
             }
             Input::Connected {
@@ -433,7 +441,7 @@ impl Machine for Mesh {
             Input::Frame { connection, bytes } => self.on_frame(now, connection, &bytes),
             Input::Refused { uid } => self.on_refused(now, uid),
             Input::SendDropped { connection } => self.on_send_dropped(now, connection),
-            Input::Timer if now < self.quiet_until => return self.judge(now),
+            Input::Timer if now < self.quiet_until => return self.judge_in_passing(now),
             Input::Timer => {}
             Input::Leave => self.leave(now),
         }

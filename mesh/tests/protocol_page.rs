@@ -54,6 +54,7 @@ fn limits_are_those_of_the_code() {
         FEW_MEMBERS,
         RUMOUR_HOPS,
         NEWS_AT_ONCE,
+        UNFOUND_FEW,
         ANNOUNCED_MAX,
         LONELY_BELOW,
         CATCH_UP_NEIGHBOURS,

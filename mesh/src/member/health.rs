@@ -332,6 +332,7 @@ impl Mesh {
 
     /// Comes to the verdict and announces it when it changed.
     pub(super) fn judge(&mut self, now: Instant) {
+        let rests = self.judged.rests(now);
         if self.deposed || !self.has_caught_up(now) {
             return;
         }
@@ -343,7 +344,7 @@ impl Mesh {
         if is_calm && !self.judged.is_outdated(map, &self.evidence, operator) {
             return;
         }
-        if self.judged.rests(now) {
+        if rests {
             return;
         }
         let judged = self

@@ -77,6 +77,7 @@ fn a_judge_rests_for_each_report_that_it_judged() {
     assert!(judged.rests(now));
     assert_eq!(judged.deadline(), Some(due));
     assert!(!judged.rests(due));
+    assert_eq!(judged.deadline(), None, "whoever wanted to can");
 }
 
 fn failed_of(count: u16, dead: &[usize], operator: bool) -> Vec<usize> {

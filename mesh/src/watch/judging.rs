@@ -11,7 +11,8 @@ use super::Watch;
 /// When many die at once their reports come one after the other. Judged in between, those reported by a few would be
 /// peeled off, count as living observers that see nothing wrong, and peel off others: of hundreds of dead a few would be
 /// found, and the map without those would put everybody back to the beginning, since it changes who observes whom. So
-/// while more members are reported than are found, and reports are still coming, a verdict waits.
+/// while many are reported that are not found, and reports are still coming, a verdict waits. A few links that do not work
+/// hold up nobody's death.
 #[derive(Debug, Default)]
 pub(super) struct Patience {
     last_report: Instant,
@@ -23,7 +24,8 @@ pub(super) struct Patience {
 impl Patience {
     fn waits(&mut self, now: Instant, found: usize, reported: usize) -> bool {
         self.until = None;
-        if reported <= 2 * found {
+        let missing = reported.saturating_sub(found);
+        if missing <= limits::UNFOUND_FEW.max(found / 3) {
             self.since = None;
             return false;
         }
@@ -82,8 +84,8 @@ impl Watch {
 
     /// When to judge though nothing has come.
     pub(super) fn judges_at(&self) -> Option<Instant> {
-        let dues = [self.judged.deadline(), self.patience.deadline()];
-        dues.into_iter().flatten().min()
+        let rest = self.judged.deadline();
+        rest.or(self.patience.deadline())
     }
 
     pub(super) fn judge(&mut self, now: Instant) {
