@@ -28,6 +28,8 @@ use crate::wait;
 
 pub use audit::Write;
 
+/// Time for a component's threads to stop where they are.
+const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// Longest wait for the API server, at the start and after a restart.
 const START: Duration = Duration::from_secs(90);
 /// Another program may take a port between our choice and the component's start.
@@ -344,13 +346,18 @@ impl ControlPlane {
         Ok(path)
     }
 
-    /// Freezes a component: an outage that hangs.
+    /// Freezes a component: an outage that hangs. When this returns nothing of it runs any more.
     ///
     /// # Errors
     /// When it does not run.
-    pub fn pause(&self, component: Component) -> Result<()> {
-        self.process(component)?.signal(Signal::SIGSTOP);
-        Ok(())
+    pub async fn pause(&self, component: Component) -> Result<()> {
+        let process = self.process(component)?;
+        process.signal(Signal::SIGSTOP);
+        let what = format!("{} to stand still", process.name());
+        wait::until(&what, STOP_DEADLINE, async || {
+            Ok(process.stands_still()?.then_some(()))
+        })
+        .await
     }
 
     /// Thaws it.

@@ -102,6 +102,26 @@ impl Process {
         }
     }
 
+    /// Whether all its threads stand still, as some time after a SIGSTOP.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn stands_still(&self) -> Result<bool> {
+        let tasks = format!("/proc/{}/task", self.pid);
+        for task in std::fs::read_dir(&tasks).with_context(|| format!("cannot read {tasks}"))? {
+            let stat = std::fs::read_to_string(task?.path().join("stat")).unwrap_or_default();
+            // `number (name) state ...`; a name may hold anything. A thread that is gone says nothing.
+            let state = stat
+                .rsplit(')')
+                .next()
+                .and_then(|rest| rest.trim().chars().next());
+            if state.is_some_and(|state| state != 'T') {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Waits for its end. Cancel-safe.
     ///
     /// # Errors

@@ -51,7 +51,7 @@ pub async fn api_server_killed(plane: &mut ControlPlane) -> Result<()> {
 /// SIGSTOP of the API server: requests hang, and are answered later.
 pub async fn api_server_paused(plane: &ControlPlane) -> Result<()> {
     put(plane, "before-pause").await?;
-    plane.pause(Component::ApiServer)?;
+    plane.pause(Component::ApiServer).await?;
     let hanging = holds(plane, "before-pause");
     tokio::pin!(hanging);
     let answer = tokio::time::timeout(PATIENCE, &mut hanging).await;

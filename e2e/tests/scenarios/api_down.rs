@@ -27,7 +27,7 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
     // Their informers would back off, and make the outage longer than it is.
     let clients = [Component::ControllerManager, Component::Scheduler];
     for client in clients {
-        stage.plane.pause(client)?;
+        stage.plane.pause(client).await?;
     }
     let begun = Instant::now();
     stage.plane.kill(Component::ApiServer).await?;
