@@ -292,15 +292,11 @@ impl EvidenceStore {
             .newest
             .values()
             .fold(0, |digest, evidence| digest ^ fingerprint(evidence));
-        self.reported.clear();
-        for (_, subject) in self
-            .newest
-            .values()
-            .filter(|held| held.claim == Claim::Suspect)
-            .map(Evidence::edge)
-        {
-            *self.reported.entry(subject.uid).or_default() += 1;
+        let mut reported = BTreeMap::new();
+        for (_, subject) in self.reports() {
+            *reported.entry(subject.uid).or_default() += 1;
         }
+        self.reported = reported;
     }
 
     /// Equal stores have equal digests, in whatever order they were filled.

@@ -173,6 +173,11 @@ impl Announced {
         Some(Event::Verdict { epoch, failed })
     }
 
+    /// Drops from a verdict whom it would add to what was told.
+    pub fn keep_known(&self, failed: &mut BTreeSet<MemberId>) {
+        failed.retain(|id| self.failed.contains(id));
+    }
+
     /// A new map: nothing was said about its members yet.
     pub fn clear(&mut self) {
         self.failed.clear();

@@ -85,7 +85,9 @@ impl Folders {
 /// Everything is read and drawn before anything is written.
 pub fn plots(folders: &Folders) -> Result<bool> {
     let mut table = Report::read_in(&folders.docs, RECORD)?;
-    table.merge_newer(Report::read_in(&folders.report, TABLE)?);
+    for row in table.merge_newer(Report::read_in(&folders.report, TABLE)?) {
+        println!("not shown: {} (a whole run's row is kept)", row.case);
+    }
     ensure!(
         !table.rows.is_empty(),
         "{} has no rows: run `make bench-mesh` first, or a part of it",

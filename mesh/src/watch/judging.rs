@@ -66,7 +66,9 @@ impl Watch {
             Ok(false) => return,
             Ok(true) => {
                 self.counters.evidence_received += 1;
-                self.patience.last_report = now;
+                if item.claim == Claim::Suspect {
+                    self.patience.last_report = now;
+                }
             }
             Err(error) => return self.counters.refuse(error.category()),
         }
@@ -102,7 +104,8 @@ impl Watch {
         self.second_look.set(now, &verdict.unclaimed);
         let found = verdict.failed.len() + verdict.unclaimed.len();
         if self.patience.waits(now, found, self.evidence.reported()) {
-            return;
+            // Nobody is added meanwhile; whoever is cleared is told at once.
+            self.announced.keep_known(&mut verdict.failed);
         }
         let epoch = self.map().epoch;
         if let Some(event) = self.announced.update(epoch, &verdict.failed) {

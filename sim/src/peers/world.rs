@@ -2,7 +2,8 @@
 //!
 //! A member that is paused handles nothing. What arrives waits for it, up to a limit; its kernel still takes
 //! streams. When it goes on it finds its inbox first, and then the timers that it missed: the kinder of the two
-//! orders to a member that was away, unless [`World::timers_first`] is asked for. A silent member is gone for good: nothing of it answers, its kernel neither.
+//! orders to a member that was away, unless [`World::timers_first`] is asked for. A silent member is gone for good:
+//! nothing of it answers, its kernel neither.
 //!
 //! Streams cost what TCP costs where it matters for time: opening takes a round trip, and what is lost is sent
 //! again after a time that doubles (RFC 6298). Not modelled: windows, closing, and resets.

@@ -1,4 +1,12 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use slotmesh_map::fixture::{keypair, map};
+
 use super::*;
+use crate::identity::MemberId;
+use crate::machine::{Machine, Output};
+use crate::signed::SignedMap;
+use crate::watch::WatchConfig;
 
 const fn at(ms: u64) -> Instant {
     Instant::from_micros(ms * 1000)
@@ -45,4 +53,62 @@ fn reports_that_never_end_do_not_hold_it_back_for_ever() {
     assert!(!patience.waits(at(last), 3, 3));
     patience.last_report = at(last + 1);
     assert!(patience.waits(at(last + 1), 0, 3));
+}
+
+/// What the watch said of verdicts since it was last asked: how many it found failed, none when it withdrew.
+fn said(watch: &mut Watch) -> Vec<usize> {
+    let outputs = std::iter::from_fn(|| watch.poll_output());
+    let verdicts = outputs.filter_map(|output| match output {
+        Output::Event(Event::Verdict { failed, .. }) => Some(failed.len()),
+        Output::Event(Event::VerdictWithdrawn { .. }) => Some(0),
+        _ => None,
+    });
+    verdicts.collect()
+}
+
+/// A verdict on one stands. Then single reports of many others come, and the one is cleared: that is told at once.
+#[test]
+fn whoever_is_cleared_is_told_though_reports_are_coming() {
+    let map = map(24);
+    let ids: Vec<MemberId> = map.members.iter().map(crate::map::Member::id).collect();
+    let config = WatchConfig {
+        keypair: keypair(500),
+        first_sequence: 1,
+        take_census: false,
+    };
+    let signed = SignedMap::sign(map.clone(), &keypair(500)).unwrap();
+    let mut watch = Watch::new(config, signed, at(0));
+    let graph = watch.graph.clone();
+    let number = |uid| ids.iter().position(|id| id.uid == uid).unwrap();
+    let mut sequence = 0;
+    let mut state = |observer: usize, subject: usize, claim| {
+        sequence += 1;
+        let key = keypair(u16::try_from(observer).unwrap());
+        Evidence::sign(&map, ids[observer], ids[subject], claim, sequence, &key)
+    };
+    let observers: Vec<usize> = graph
+        .observers(ids[0].uid)
+        .iter()
+        .map(|uid| number(*uid))
+        .collect();
+    let reports = observers
+        .iter()
+        .map(|observer| state(*observer, 0, Claim::Suspect));
+    let reports: Vec<Evidence> = reports.collect();
+    watch.on_evidence(at(10), reports);
+    assert_eq!(said(&mut watch), [1]);
+    let others: Vec<usize> = (1..24).filter(|n| !observers.contains(n)).take(6).collect();
+    let single = others.iter().map(|subject| {
+        let observer = number(graph.observers(ids[*subject].uid)[0]);
+        state(observer, *subject, Claim::Suspect)
+    });
+    let single: Vec<Evidence> = single.collect();
+    watch.on_evidence(at(20), single);
+    assert_eq!(said(&mut watch), []);
+    let clears = observers
+        .iter()
+        .map(|observer| state(*observer, 0, Claim::Clear));
+    let clears: Vec<Evidence> = clears.collect();
+    watch.on_evidence(at(30), clears);
+    assert_eq!(said(&mut watch), [0]);
 }
