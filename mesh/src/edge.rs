@@ -167,6 +167,16 @@ impl Edge {
         self.state == State::Armed && now < self.silence_deadline()
     }
 
+    /// Whether the observer's statement names the subject. What the last one `said` of it stands until the edge knows better.
+    #[must_use]
+    pub fn is_to_report(&self, said: bool) -> bool {
+        match self.state {
+            State::Failed => true,
+            State::Opening { .. } => said,
+            State::Armed | State::Probing { .. } => false,
+        }
+    }
+
     /// When the subject was last heard.
     #[must_use]
     pub fn last_arrival(&self) -> Instant {

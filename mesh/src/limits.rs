@@ -31,18 +31,20 @@ pub const REPORTERS_MAX: usize = 8;
 /// Members of a new cell that the operator dials at once to hear that they have its map.
 pub const CENSUS_DIALS: usize = 16;
 
-/// Evidence kept per cell: each member can report each of its subjects, and leave.
-pub const EVIDENCE_MAX: usize = MEMBERS_MAX * (OBSERVERS_MAX as usize + 1);
-/// Items of evidence in one frame.
-pub const EVIDENCE_PER_FRAME_MAX: usize = 512;
+/// Statements kept per cell: one of each member, and the operator's.
+pub const EVIDENCE_MAX: usize = MEMBERS_MAX + 1;
+/// Subjects that one statement names: more than a member has.
+pub const TAGS_MAX: usize = 2 * OBSERVERS_MAX as usize;
+/// Statements in one frame.
+pub const EVIDENCE_PER_FRAME_MAX: usize = 128;
 /// Lines in one summary of evidence: all that a store can hold, because whoever reads a summary takes
 /// what it leaves out for missing.
 pub const SUMMARY_ENTRIES_MAX: usize = EVIDENCE_MAX;
-/// Bytes of one line: two UIDs, two incarnations of 48 bits and a sequence of 64 as varints.
-pub const SUMMARY_ENTRY_BYTES_MAX: usize = 16 + 7 + 16 + 7 + 10;
-/// Outputs of one input: an event for each item of a frame of evidence, what that makes this member
-/// state itself, and what is sent on to each connection.
-pub const OUTPUTS_MAX: usize = 2 * EVIDENCE_PER_FRAME_MAX + 8 * CONNECTIONS_MAX;
+/// Bytes of one line: a UID, an incarnation of 48 bits and a sequence of 64 as varints.
+pub const SUMMARY_ENTRY_BYTES_MAX: usize = 16 + 7 + 10;
+/// Outputs of one input: an event for each subject that a frame of evidence reports or clears, a probe where that is
+/// one's own, and what is sent on to each connection.
+pub const OUTPUTS_MAX: usize = 2 * EVIDENCE_PER_FRAME_MAX * TAGS_MAX + 8 * CONNECTIONS_MAX;
 /// Streams of one connection that carry a frame at once, in one direction.
 pub const STREAMS: u32 = 4;
 /// Bytes of one frame that are under way before the receiver has read some; QUIC's flow control keeps to it.
@@ -67,6 +69,9 @@ pub const NEWS_AT_ONCE: usize = 3;
 pub const NEWS_PAUSE_EACH: Duration = Duration::from_micros(100);
 /// But no longer than that: news are through a cell after five to seven such pauses.
 pub const NEWS_PAUSE_MAX: Duration = Duration::from_millis(40);
+/// While more than [`NEWS_AT_ONCE`] members are reported, and others of its subjects are in question, a member waits so many
+/// beats with its own next statement: so it says in one what it would say in many.
+pub const STATEMENT_PATIENCE_BEATS: u32 = 1;
 /// Members whose end is remembered for display.
 pub const DEPARTED_MAX: usize = 64;
 
@@ -131,6 +136,9 @@ pub const RUMOUR_TIME: Duration = Duration::from_millis(8);
 pub const FANOUT: usize = 2;
 /// The same where more than one member seems dead.
 pub const FANOUT_MANY_DEAD: usize = 4;
+/// A member that so many report is told nothing: what is sent to the dead only waits, and if it lives its beats show what
+/// it misses.
+pub const REPORTERS_OF_LOST: usize = 3;
 /// In a cell of no more members all rings are used: a few copies more cost nothing there.
 pub const FEW_MEMBERS: usize = 30;
 /// Neighbours that are told that there is a newer map, not counting those told because they are lonely.

@@ -11,7 +11,10 @@ mod hints;
 mod operator;
 mod peers;
 mod separation;
+#[cfg(test)]
+mod settled;
 mod spread;
+mod statement;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -43,6 +46,7 @@ use spread::neighbours::Neighbours;
 use spread::outbox::Outbox;
 use spread::pull::Pull;
 use spread::reports::Reports;
+use statement::Statement;
 
 /// What a member is made of.
 #[derive(Debug)]
@@ -131,7 +135,7 @@ pub struct Mesh {
     old_observers: (Vec<Uid>, Instant),
     evidence: EvidenceStore,
     budget: Budget,
-    evidence_sequence: u64,
+    statement: Statement,
     repair: Option<Repair>,
     verdict: Verdict,
     judged: Judged,
@@ -190,7 +194,7 @@ impl Mesh {
             old_observers: (Vec::new(), now),
             evidence: EvidenceStore::default(),
             budget: Budget::default(),
-            evidence_sequence: 0,
+            statement: Statement::default(),
             repair: None,
             verdict: Verdict::default(),
             judged: Judged::default(),
@@ -300,10 +304,10 @@ impl Mesh {
         self.evidence.digest()
     }
 
-    /// Whether no statement of anybody is in force.
+    /// Whether anybody reports a member.
     #[must_use]
-    pub fn holds_no_evidence(&self) -> bool {
-        self.evidence.is_empty()
+    pub fn holds_reports(&self) -> bool {
+        self.evidence.reported() > 0
     }
 
     /// How each member of the map looks from here.
@@ -443,9 +447,10 @@ impl Machine for Mesh {
             Input::SendDropped { connection } => self.on_send_dropped(now, connection),
             Input::Timer if now < self.quiet_until => return self.judge_in_passing(now),
             Input::Timer => {}
-            Input::Leave => self.leave(now),
+            Input::Leave => self.leave(),
         }
         self.run_timers(now);
+        self.tend_statement(now);
         self.run_spread_timers(now);
         self.judge(now);
         self.quiet_until = self.next_deadline().unwrap_or(now);
@@ -459,6 +464,7 @@ impl Machine for Mesh {
         let edges = self.edges.values().filter_map(Edge::deadline).min();
         let others = [
             self.deafness.deadline(),
+            self.statement_deadline(),
             self.spread_deadline(),
             self.judged.deadline(),
         ];

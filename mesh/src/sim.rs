@@ -460,7 +460,7 @@ fn view(node: NodeId, mesh: Option<&Mesh>, plain: Option<&[u8; 32]>) -> View {
         };
     };
     let own = mesh.signed_map().sha256();
-    let is_plain = plain == Some(own) && mesh.holds_no_evidence();
+    let is_plain = plain == Some(own) && !mesh.holds_reports();
     let members = if is_plain { Vec::new() } else { mesh.members() };
     let count = |wanted| members.iter().filter(|m| m.health == wanted).count();
     View {

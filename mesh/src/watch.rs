@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::convergence::Convergence;
 use crate::counters::Counters;
 use crate::edge::Edge;
-use crate::evidence::{Budget, Evidence, EvidenceStore};
+use crate::evidence::{Budget, EvidenceStore};
 use crate::graph::Graph;
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
 use crate::join_address::JoinAddress;
@@ -165,7 +165,7 @@ impl Watch {
         self.older.push_front(older);
         self.older.truncate(limits::OLDER_MAPS_MAX);
         self.graph = Graph::of(self.signed.map());
-        self.evidence.retain_for(self.signed.map(), &self.graph);
+        self.evidence.adapt_to(self.signed.map(), &self.graph);
         self.budget.retain_for(self.signed.map(), &self.graph);
         self.announced.clear();
         self.conflict = false;
@@ -366,14 +366,9 @@ impl Watch {
         if let Some(told) = self.join_address {
             self.send(connection, &Frame::JoinAddress(told));
         }
-        let own: Vec<Evidence> = self
-            .evidence
-            .iter()
-            .filter(|held| held.signer == MemberId::OPERATOR)
-            .copied()
-            .collect();
-        if !own.is_empty() {
-            self.send(connection, &Frame::Evidence(own));
+        if let Some(own) = self.evidence.get(MemberId::OPERATOR) {
+            let frame = Frame::Evidence(vec![own.clone()]);
+            self.send(connection, &frame);
         }
         self.probe(uid);
     }

@@ -202,13 +202,13 @@ pub enum Frame {
     },
     /// Asks for the whole map.
     MapRequest,
-    /// News.
+    /// News: statements.
     Evidence(Vec<Evidence>),
     /// What the sender holds, so that the receiver can send what is missing.
     Summary {
         /// Whether this answers a summary: it is not answered by another.
         reply: bool,
-        /// One line for each edge.
+        /// One line for each signer.
         entries: Vec<SummaryEntry>,
     },
     /// Where the operator answers joins.
@@ -248,7 +248,10 @@ impl Frame {
             }
         })?;
         let within_limits = match &frame {
-            Self::Evidence(evidence) => evidence.len() <= limits::EVIDENCE_PER_FRAME_MAX,
+            Self::Evidence(evidence) => {
+                let names_few = |item: &Evidence| item.reported.len() <= limits::TAGS_MAX;
+                evidence.len() <= limits::EVIDENCE_PER_FRAME_MAX && evidence.iter().all(names_few)
+            }
             Self::Summary { entries, .. } => entries.len() <= limits::SUMMARY_ENTRIES_MAX,
             _ => true,
         };

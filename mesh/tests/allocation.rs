@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use peak_alloc::PeakAlloc;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use slotmesh_mesh::evidence::{Claim, Evidence, SummaryEntry};
+use slotmesh_mesh::evidence::{Evidence, SummaryEntry};
 use slotmesh_mesh::identity::{Keypair, MemberId, PublicKey, Uid};
 use slotmesh_mesh::join::{JoinRequest, JoinResponse};
 use slotmesh_mesh::limits;
@@ -134,10 +134,9 @@ fn map(members: usize, owners: usize) -> Map {
 /// Messages as they should be.
 fn samples() -> Vec<(Format, Vec<u8>)> {
     let map = map(5, 2);
-    let evidence = Evidence::sign(&map, id(0), id(1), Claim::Suspect, 1, &operator());
+    let evidence = Evidence::sign(&map, id(0), &[id(1)], false, 1, &operator());
     let entry = SummaryEntry {
         signer: id(0),
-        subject: id(1),
         sequence: 1,
     };
     let entries = vec![entry; 20];

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use slotmesh_mesh::evidence::Tag;
+use slotmesh_mesh::identity::{MemberId, Uid};
 use slotmesh_mesh::limits::*;
 use slotmesh_mesh::wire::{Beat, Datagram, FLAG_DOUBT, Frame};
 
@@ -32,6 +34,9 @@ fn limits_are_those_of_the_code() {
         REPORTERS_MAX,
         EVIDENCE_MAX,
         EVIDENCE_PER_FRAME_MAX,
+        TAGS_MAX,
+        REPORTERS_OF_LOST,
+        STATEMENT_PATIENCE_BEATS,
         FRAMES_QUEUED_MAX,
         OLDER_MAPS_MAX,
         PROBES,
@@ -118,6 +123,10 @@ fn bytes_are_those_of_the_code() {
         age_us: 300,
         bytes: vec![7],
     };
+    let tag = Tag::of(MemberId {
+        uid: Uid::from_bytes(1_u128.to_be_bytes()),
+        incarnation: 300,
+    });
     let summary = Frame::Summary {
         reply: true,
         entries: Vec::new(),
@@ -129,6 +138,7 @@ fn bytes_are_those_of_the_code() {
         ("Hello, era 1, epoch 300", hello.encode()),
         ("Map, age 300 us, one byte", map.encode()),
         ("MapRequest", Frame::MapRequest.encode()),
+        ("tag of UID 00…01, incarnation 300", tag.as_bytes().to_vec()),
         ("Evidence, empty", Frame::Evidence(Vec::new()).encode()),
         ("Summary, a reply, empty", summary.encode()),
     ];

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use slotmesh_mesh::evidence::{Claim, Evidence};
+use slotmesh_mesh::evidence::Evidence;
 use slotmesh_mesh::graph::Graph;
 use slotmesh_mesh::identity::Keypair;
 use slotmesh_mesh::signed::SignedMap;
@@ -22,7 +22,7 @@ pub fn costs() -> Result<bool> {
     let map = record.map();
     let key = Keypair::from_seed([9; 32]);
     let member = map.members.first().context("an empty map")?.id();
-    let sign = || Evidence::sign(map, member, member, Claim::Suspect, 1, &key);
+    let sign = || Evidence::sign(map, member, &[member], false, 1, &key);
     let parts: [&[u8]; 1] = [b"a statement of some hundred bytes, which is what evidence has"];
     let signature = key.sign("costs", &parts);
     let public = key.public();

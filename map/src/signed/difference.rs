@@ -3,12 +3,13 @@
 //! ```text
 //!   signature │ SHA-256 of the base │ era, epoch │ slots? │ protocol? │ delegation?, directory?
 //!   removed: places of members in the base, ascending
-//!   moved:   (place of the member, place of its owner, slots gained, slots lost), nothing else changed
-//!   changed: members in full: new ones, and those of which more than slots changed
+//!   marked:  places of members that failed and stay listed, or did and are well again, ascending
+//!   moved:   (place of the member, place of its owner, slots gained, slots lost)
+//!   changed: members in full: new ones, and those of which more than slots and mark changed
 //! ```
 //!
-//! Most maps follow a death or a move, in which only slots change hands: then no UID, key or name travels
-//! (measured, one death of 250: 5.9 KB with members in full; row P4b of `mesh-sim bench` is today's figure).
+//! Most maps follow a death or a move, in which only slots change hands, or the death of many, whose slots stay: then no
+//! UID, key or name travels (measured, one death of 250: 5.9 KB with members in full; row P4b of `mesh-sim bench` is today's figure).
 //! What is left out is as in the base.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,7 @@ pub(super) struct Difference {
     slots: Option<SlotSet>,
     protocol: Option<Protocol>,
     removed: Vec<u16>,
+    marked: Vec<u16>,
     moved: Vec<Moved>,
     changed: Vec<Member>,
     delegation: Option<Vec<Delegation>>,
@@ -52,13 +54,15 @@ impl Difference {
         signature: Signature,
     ) -> Self {
         let newer: BTreeMap<Uid, &Member> = map.members.iter().map(|m| (m.uid, m)).collect();
-        let (mut removed, mut moved, mut changed) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut removed, mut marked) = (Vec::new(), Vec::new());
+        let (mut moved, mut changed) = (Vec::new(), Vec::new());
         for (place, old) in (0..).zip(&base.members) {
             match newer.get(&old.uid) {
                 None => removed.push(place),
                 Some(new) if *new == old => {}
-                Some(new) if differs_in_slots_only(old, new) => {
-                    moved.extend(moves(place, old, new))
+                Some(new) if without_slots_and_mark(old) == without_slots_and_mark(new) => {
+                    marked.extend((old.failed != new.failed).then_some(place));
+                    moved.extend(moves(place, old, new));
                 }
                 Some(new) => changed.push((*new).clone()),
             }
@@ -74,6 +78,7 @@ impl Difference {
             slots: (map.slots != base.slots).then(|| map.slots.clone()),
             protocol: (map.protocol != base.protocol).then_some(map.protocol),
             removed,
+            marked,
             moved,
             changed,
             delegation: (map.delegation != base.delegation).then(|| map.delegation.clone()),
@@ -88,6 +93,7 @@ impl Difference {
             moved.entry(moving.member).or_default().push(moving);
         }
         let removed: BTreeSet<u16> = self.removed.into_iter().collect();
+        let marked: BTreeSet<u16> = self.marked.into_iter().collect();
         let changed: BTreeSet<Uid> = self.changed.iter().map(|member| member.uid).collect();
         let mut members = Vec::with_capacity(base.members.len());
         for (place, old) in (0..).zip(&base.members) {
@@ -95,6 +101,7 @@ impl Difference {
                 continue;
             }
             let mut member = old.clone();
+            member.failed ^= marked.contains(&place);
             for moving in moved.remove(&place).unwrap_or_default() {
                 moving.carry_out(&mut member)?;
             }
@@ -128,14 +135,12 @@ impl Moved {
     }
 }
 
-fn differs_in_slots_only(old: &Member, new: &Member) -> bool {
-    let without_slots = |member: &Member| {
-        let mut member = member.clone();
-        let owners = member.owners.iter_mut();
-        owners.for_each(|owner: &mut Owner| owner.slots = SlotSet::empty());
-        member
-    };
-    without_slots(old) == without_slots(new)
+fn without_slots_and_mark(member: &Member) -> Member {
+    let mut member = member.clone();
+    member.failed = false;
+    let owners = member.owners.iter_mut();
+    owners.for_each(|owner: &mut Owner| owner.slots = SlotSet::empty());
+    member
 }
 
 fn moves(place: u16, old: &Member, new: &Member) -> Vec<Moved> {

@@ -194,11 +194,11 @@ fn golden_wire_forms() {
     ]
     .concat();
     assert_eq!(difference[..96], head);
-    // era 0, epoch 101, slots and protocol as before, removed [1], moved [(0, 0, 8192-16383, none)],
+    // era 0, epoch 101, slots and protocol as before, removed [1], nobody marked, moved [(0, 0, 8192-16383, none)],
     // nobody changed, delegation and directory as before
     assert_eq!(
         hex(&difference[96..]),
-        "006500000101010000018040ff7f00000000"
+        "00650000010100010000018040ff7f00000000"
     );
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::RngExt;
 
 use crate::edge::{Action, Edge, State};
-use crate::evidence::{Claim, Evidence};
+use crate::evidence::Change;
 use crate::identity::{MemberId, Uid};
 use crate::limits;
 use crate::machine::{ConnectionId, Event, Output};
@@ -40,6 +40,7 @@ impl Mesh {
         if now >= self.next_beat {
             self.beat(now);
             self.tend_peers(now);
+            self.recall_statement();
         }
         self.ask_observers(now);
         let due: Vec<Uid> = self
@@ -201,7 +202,7 @@ impl Mesh {
             }
             Some(Action::Knock) => self.knock(subject),
             Some(Action::Conclude) => self.conclude(now, subject),
-            Some(Action::Clear) => self.state_claim(now, subject, Claim::Clear),
+            Some(Action::Clear) => self.statement.compare(),
         }
     }
 
@@ -241,44 +242,23 @@ impl Mesh {
             return;
         }
         let well = self.is_well(now);
-        let failed = self
-            .edges
-            .get_mut(&subject)
-            .is_some_and(|edge| edge.conclude(now, well));
-        if failed {
-            self.state_claim(now, subject, Claim::Suspect);
+        if let Some(edge) = self.edges.get_mut(&subject)
+            && edge.conclude(now, well)
+        {
+            self.statement.compare();
         }
     }
 
-    /// Signs a statement about a subject and tells the others.
-    pub(super) fn state_claim(&mut self, now: Instant, subject: Uid, claim: Claim) {
-        let Some(subject) = self.listed(subject).map(crate::map::Member::id) else {
-            return;
-        };
-        self.evidence_sequence += 1;
-        let evidence = Evidence::sign(
-            self.signed.map(),
-            self.me,
-            subject,
-            claim,
-            self.evidence_sequence,
-            &self.config.keypair,
-        );
-        self.counters.evidence_signed += 1;
-        if let Err(error) = self.evidence.insert(evidence) {
-            return self.refuse(error.category());
+    pub(super) fn announce(&mut self, observer: MemberId, change: &Change) {
+        for subject in change.reported.iter().copied() {
+            self.event(Event::Suspected { observer, subject });
         }
-        self.announce(&evidence);
-        self.spread_evidence(now, &[evidence], None);
-    }
-
-    pub(super) fn announce(&mut self, evidence: &Evidence) {
-        let (observer, subject) = evidence.edge();
-        self.event(match evidence.claim {
-            Claim::Suspect => Event::Suspected { observer, subject },
-            Claim::Clear => Event::Cleared { observer, subject },
-            Claim::Leave => Event::Leaving { member: subject },
-        });
+        for subject in change.cleared.iter().copied() {
+            self.event(Event::Cleared { observer, subject });
+        }
+        if change.leaves {
+            self.event(Event::Leaving { member: observer });
+        }
     }
 
     /// Somebody else's report: look at the subject at once, if it is ours too.
@@ -290,12 +270,12 @@ impl Mesh {
         self.act(now, subject, action);
     }
 
-    pub(super) fn leave(&mut self, now: Instant) {
+    pub(super) fn leave(&mut self) {
         if self.leaving || self.deposed {
             return;
         }
         self.leaving = true;
-        self.state_claim(now, self.me.uid, Claim::Leave);
+        self.statement.compare();
     }
 
     pub(super) fn hears_operator(&self, now: Instant) -> bool {

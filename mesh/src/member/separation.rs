@@ -100,7 +100,7 @@ impl Mesh {
             to: to_cell,
         });
         if std::mem::take(&mut self.leaving) {
-            self.leave(now);
+            self.leave();
         }
     }
 }

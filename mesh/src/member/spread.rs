@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::edge::{Edge, State};
-use crate::evidence::{Claim, Evidence, Grounds, SummaryEntry};
+use crate::evidence::{Evidence, Grounds, SummaryEntry};
 use crate::identity::{Epoch, Uid};
 use crate::limits;
 use crate::machine::{ConnectionId, Output};
@@ -47,7 +47,7 @@ impl Mesh {
                 self.ask_to_catch_up(now, connection, id.uid);
             }
             Some(Kind::Operator) => {
-                let all: Vec<Evidence> = self.evidence.iter().copied().collect();
+                let all: Vec<Evidence> = self.evidence.iter().cloned().collect();
                 self.send_evidence(connection, &all);
             }
             _ => {}
@@ -112,32 +112,41 @@ impl Mesh {
     }
 
     fn on_evidence(&mut self, now: Instant, from: ConnectionId, evidence: Vec<Evidence>) {
-        let mut news = Vec::new();
+        let (mut news, mut changes) = (Vec::new(), Vec::new());
         self.counters.evidence_copies += evidence.len() as u64;
         for item in evidence {
+            let map = self.signed.map();
             let grounds = Grounds {
-                map: self.signed.map(),
+                map,
                 graph: &self.graph,
                 operator: &self.config.map_keys,
                 interner: self.config.interner.as_ref(),
             };
             let vetted = self.budget.vet(now, &item, &self.evidence, grounds);
-            match vetted.and_then(|news| Ok(news && self.evidence.insert(item)?)) {
-                Ok(true) => news.push(item),
-                Ok(false) => {}
+            let taken = match vetted {
+                Ok(true) => self.evidence.insert(item.clone(), map, &self.graph),
+                Ok(false) => Ok(None),
+                Err(error) => Err(error),
+            };
+            match taken {
+                Ok(Some(change)) => {
+                    changes.push((item.signer, change));
+                    news.push(item);
+                }
+                Ok(None) => {}
                 // Between two epochs that is usual; the digest brings it back.
                 Err(error) => self.counters.refuse(error.category()),
             }
         }
-        for item in &news {
+        for (signer, change) in changes {
             self.counters.evidence_received += 1;
-            self.announce(item);
-            match item.claim {
-                Claim::Suspect => self.look_at(now, item.subject.uid),
-                Claim::Clear => {}
-                Claim::Leave => {
-                    self.edges.remove(&item.subject.uid);
-                }
+            self.announce(signer, &change);
+            for subject in change.reported {
+                self.look_at(now, subject.uid);
+            }
+            if change.leaves {
+                self.edges.remove(&signer.uid);
+                self.statement.compare();
             }
         }
         self.spread_evidence(now, &news, Some(from));
@@ -179,10 +188,10 @@ impl Mesh {
         listeners
     }
 
-    /// Whether it is a subject that failed here.
+    /// Whether it is a subject that failed here, or several others report it.
     fn is_lost(&self, uid: Uid) -> bool {
         let state = self.edges.get(&uid).map(Edge::state);
-        state == Some(State::Failed)
+        state == Some(State::Failed) || self.evidence.reporters_of(uid) >= limits::REPORTERS_OF_LOST
     }
 
     /// Tells a few neighbours, and every operator.
@@ -209,7 +218,7 @@ impl Mesh {
                 from == Some(connection) || self.peers.of(item.signer.uid) == Some(connection)
             };
             let unknown = news.iter().filter(|(item, from)| !knows(item, *from));
-            let unknown: Vec<Evidence> = unknown.map(|(item, _)| *item).collect();
+            let unknown: Vec<Evidence> = unknown.map(|(item, _)| item.clone()).collect();
             self.send_evidence(connection, &unknown);
         }
     }

@@ -44,7 +44,7 @@ pub enum Fault {
     Replace(NodeId),
     /// The member means harm from now on.
     Turn(NodeId, Hostility),
-    /// So many of a thousand edges are reported although all is well on them.
+    /// So many of a thousand edges are reported although all is well with their subjects: no datagram passes on them.
     FalseReports(u32),
     /// The operator ends without a word; what it recorded stays.
     OperatorDown,

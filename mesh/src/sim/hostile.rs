@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::connection::EndId;
 use super::{Happening, NodeId, ProcessId, Simulation};
-use crate::evidence::{Claim, Evidence};
+use crate::evidence::Evidence;
 use crate::graph::Graph;
-use crate::identity::{MemberId, Uid};
+use crate::identity::MemberId;
 use crate::limits;
 use crate::machine::ConnectionId;
 use crate::wire::Frame;
@@ -82,11 +82,10 @@ impl Simulation {
 
     fn hostile_frames(&mut self, node: NodeId, hostility: Hostility) -> Vec<Vec<u8>> {
         match hostility {
-            Hostility::Accuse => self.accusations(node, 0),
+            Hostility::Accuse => self.accusation(node, 0).into_iter().collect(),
             Hostility::OldIncarnations => {
-                let mut frames = self.accusations(node, -1);
-                frames.extend(self.accusations(node, 1));
-                frames
+                let accused = [-1, 1].map(|incarnations| self.accusation(node, incarnations));
+                accused.into_iter().flatten().collect()
             }
             Hostility::Replay => self.heard_by(node).into(),
             Hostility::HugeFrames => vec![vec![4; limits::FRAME_BYTES_MAX]],
@@ -110,40 +109,29 @@ impl Simulation {
             .map_or_else(VecDeque::new, |place| place.heard.clone())
     }
 
-    fn accusations(&self, node: NodeId, incarnations: i64) -> Vec<Vec<u8>> {
-        let Some(mesh) = self.mesh(node) else {
-            return Vec::new();
-        };
+    /// A statement that nobody made on the grounds of what it saw: about all that the member observes, and one that it
+    /// does not, of incarnations so much younger.
+    fn accusation(&self, node: NodeId, incarnations: i64) -> Option<Vec<u8>> {
+        let (mesh, place) = (self.mesh(node)?, self.node(node)?);
         let map = mesh.signed_map().map();
         let graph = Graph::of(map);
-        let own = graph.subjects(mesh.id().uid).to_vec();
-        let stranger = graph
-            .members()
-            .find(|uid| !own.contains(uid) && *uid != mesh.id().uid);
-        own.into_iter()
-            .chain(stranger)
-            .filter_map(|uid| self.invented(node, uid, incarnations))
-            .map(|evidence| Frame::Evidence(vec![evidence]).encode())
-            .collect()
+        let own = graph.subjects(mesh.id().uid);
+        let mut others = graph.members();
+        let stranger = others.find(|uid| !own.contains(uid) && *uid != mesh.id().uid);
+        let accused = own.iter().copied().chain(stranger).filter_map(|uid| {
+            let mut id: MemberId = map.member(uid)?.id();
+            id.incarnation = id.incarnation.saturating_add_signed(incarnations);
+            Some(id)
+        });
+        let accused: Vec<MemberId> = accused.collect();
+        let sequence = INVENTED_SEQUENCE + self.now.as_micros();
+        let key = place.keypair.as_ref()?;
+        let evidence = Evidence::sign(map, mesh.id(), &accused, false, sequence, key);
+        Some(Frame::Evidence(vec![evidence]).encode())
     }
 
-    /// A statement that nobody made on the grounds of what it saw.
-    fn invented(&self, observer: NodeId, subject: Uid, incarnations: i64) -> Option<Evidence> {
-        let (mesh, place) = (self.mesh(observer)?, self.node(observer)?);
-        let map = mesh.signed_map().map();
-        let mut subject: MemberId = map.member(subject)?.id();
-        subject.incarnation = subject.incarnation.saturating_add_signed(incarnations);
-        Some(Evidence::sign(
-            map,
-            mesh.id(),
-            subject,
-            Claim::Suspect,
-            INVENTED_SEQUENCE + self.now.as_micros(),
-            place.keypair.as_ref()?,
-        ))
-    }
-
-    /// So many of a thousand edges are reported although all is well on them.
+    /// On so many of a thousand edges the observer no longer gets datagrams of its subject, and reports it although all is
+    /// well with it.
     pub(super) fn report_falsely(&mut self, per_mille: u32) {
         let Some(graph) = self
             .node_ids()
@@ -152,25 +140,13 @@ impl Simulation {
         else {
             return;
         };
-        let mut reports = Vec::new();
         for subject in graph.members() {
             for observer in graph.observers(subject) {
-                if self.network.random() % 1000 < u64::from(per_mille) {
-                    reports.push((*observer, subject));
+                if self.network.random() % 1000 < u64::from(per_mille)
+                    && let (Some(from), Some(to)) = (self.node_of(subject), self.node_of(*observer))
+                {
+                    self.network.silence(from, to);
                 }
-            }
-        }
-        for (observer, subject) in reports {
-            let Some(node) = self.node_of(observer) else {
-                continue;
-            };
-            let Some(evidence) = self.invented(node, subject, 0) else {
-                continue;
-            };
-            let frame = Frame::Evidence(vec![evidence]).encode();
-            let process = self.process_of(node);
-            for connection in self.connections_of(process) {
-                self.send_message(connection, frame.clone());
             }
         }
     }

@@ -92,6 +92,8 @@ pub(super) struct Network {
     settings: NetworkSettings,
     /// Directions in which nothing passes: (from, to).
     cuts: BTreeSet<(NodeId, NodeId)>,
+    /// Directions in which no datagram passes, and all else does.
+    silenced: BTreeSet<(NodeId, NodeId)>,
     groups: u32,
     lines: Vec<Line>,
     /// Lines that lose more than others.
@@ -104,6 +106,7 @@ impl Network {
         Self {
             settings,
             cuts: BTreeSet::new(),
+            silenced: BTreeSet::new(),
             groups: 0,
             lines: vec![Line::default(); usize::from(nodes) + 1],
             bad_lines: 0,
@@ -115,6 +118,11 @@ impl Network {
 
     pub(super) fn cut(&mut self, from: NodeId, to: NodeId) {
         self.cuts.insert((from, to));
+    }
+
+    /// No datagram passes any more, whatever heals.
+    pub(super) fn silence(&mut self, from: NodeId, to: NodeId) {
+        self.silenced.insert((from, to));
     }
 
     /// Nothing passes between these and all others.
@@ -193,6 +201,9 @@ impl Network {
         to: NodeId,
         bytes: usize,
     ) -> (Option<Instant>, Option<Instant>) {
+        if !self.silenced.is_empty() && self.silenced.contains(&(from, to)) {
+            return (None, None);
+        }
         self.carry_packet(now, from, to, bytes + PACKET_OVERHEAD)
     }
 

@@ -227,7 +227,10 @@ impl Simulation {
         let now = self.now;
         self.schedule.push(now + LOOK_INTERVAL, Happening::Look);
         self.forget_connections();
-        let reported = |node: &NodeId| self.mesh(*node).is_some_and(|m| !m.holds_no_evidence());
+        let reported = |node: &NodeId| {
+            self.mesh(*node)
+                .is_some_and(crate::member::Mesh::holds_reports)
+        };
         let reported: Vec<NodeId> = self.node_ids().filter(reported).collect();
         reported
             .into_iter()

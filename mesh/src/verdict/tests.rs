@@ -5,7 +5,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::*;
-use crate::evidence::{Claim, Evidence};
+use crate::evidence::Evidence;
 use slotmesh_map::fixture::{keypair, map};
 
 fn ids(map: &Map) -> Vec<MemberId> {
@@ -61,8 +61,8 @@ fn a_judge_rests_for_each_report_that_it_judged() {
     let mut evidence = EvidenceStore::default();
     let mut report = |observer: u16, subject: usize| {
         let (signer, subject) = (ids(&map)[usize::from(observer)], ids(&map)[subject]);
-        let item = Evidence::sign(&map, signer, subject, Claim::Suspect, 1, &keypair(observer));
-        evidence.insert(item).unwrap();
+        let item = Evidence::sign(&map, signer, &[subject], false, 1, &keypair(observer));
+        evidence.insert(item, &map, &graph).unwrap();
         evidence.clone()
     };
     let mut judged = Judged::default();

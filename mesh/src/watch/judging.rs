@@ -1,7 +1,7 @@
 //! The operator's verdict: evidence comes in, is checked as members check it, and is judged by the same
 //! function.
 
-use crate::evidence::{Claim, Evidence, Grounds};
+use crate::evidence::{Evidence, Grounds};
 use crate::limits;
 use crate::machine::Event;
 use crate::time::Instant;
@@ -53,7 +53,9 @@ impl Watch {
             };
             let vetted = self.budget.vet(now, &item, &self.evidence, grounds);
             match vetted {
-                Ok(true) => self.take_in(now, item),
+                Ok(true) => {
+                    self.take_in(now, item);
+                }
                 Ok(false) => {}
                 Err(error) => self.counters.refuse(error.category()),
             }
@@ -61,27 +63,32 @@ impl Watch {
         self.judge(now);
     }
 
-    pub(super) fn take_in(&mut self, now: Instant, item: Evidence) {
-        match self.evidence.insert(item) {
-            Ok(false) => return,
-            Ok(true) => {
-                self.counters.evidence_received += 1;
-                if item.claim == Claim::Suspect {
-                    self.patience.last_report = now;
-                }
+    /// A checked statement; returns whether it is news.
+    pub(super) fn take_in(&mut self, now: Instant, item: Evidence) -> bool {
+        let observer = item.signer;
+        let map = self.signed.map();
+        let change = match self.evidence.insert(item, map, &self.graph) {
+            Ok(Some(change)) => change,
+            Ok(None) => return false,
+            Err(error) => {
+                self.counters.refuse(error.category());
+                return false;
             }
-            Err(error) => return self.counters.refuse(error.category()),
+        };
+        self.counters.evidence_received += 1;
+        if !change.reported.is_empty() {
+            self.patience.last_report = now;
         }
-        let (observer, subject) = item.edge();
-        match item.claim {
-            Claim::Suspect => self.event(Event::Suspected { observer, subject }),
-            Claim::Clear => self.event(Event::Cleared { observer, subject }),
-            Claim::Leave => {
-                if self.left.insert(subject) {
-                    self.event(Event::Leaving { member: subject });
-                }
-            }
+        for subject in change.reported {
+            self.event(Event::Suspected { observer, subject });
         }
+        for subject in change.cleared {
+            self.event(Event::Cleared { observer, subject });
+        }
+        if change.leaves && self.left.insert(observer) {
+            self.event(Event::Leaving { member: observer });
+        }
+        true
     }
 
     /// When to judge though nothing has come.

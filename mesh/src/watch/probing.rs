@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use crate::edge::{Action, Edge};
-use crate::evidence::{Claim, Evidence};
+use crate::evidence::Evidence;
 use crate::identity::{MemberId, Uid};
 use crate::limits;
 use crate::machine::{CloseReason, ConnectionId, Output};
+use crate::map::Member;
 use crate::time::Instant;
 use crate::wire::{Datagram, Frame};
 
@@ -71,6 +72,7 @@ impl Watch {
                 Some(Action::Clear | Action::Knock) | None => {}
             }
         }
+        self.tend_statement(now);
     }
 
     /// Reporters may all die at once, and then nobody is left to report it: another one takes the place
@@ -121,9 +123,9 @@ impl Watch {
             edge.on_beat(now, nonce, false)
         });
         match action {
-            Some(Action::Clear) => self.state_claim(now, uid, Claim::Clear),
             Some(Action::Conclude) => self.conclude(now, uid),
-            Some(Action::Probe | Action::Knock) | None => {}
+            // What is clear is told at the end of the turn.
+            Some(Action::Clear | Action::Probe | Action::Knock) | None => {}
         }
     }
 
@@ -145,33 +147,46 @@ impl Watch {
         let Some(edge) = self.edges.get_mut(&uid) else {
             return;
         };
-        if edge.conclude(now, hears_another) {
-            self.state_claim(now, uid, Claim::Suspect);
-        }
+        edge.conclude(now, hears_another);
     }
 
-    fn state_claim(&mut self, now: Instant, subject: Uid, claim: Claim) {
-        let Some(subject) = self.listed(subject).map(crate::map::Member::id) else {
+    /// Signs anew what the operator observes, if that has changed.
+    ///
+    /// What was said of a member stands until its edge knows better, also where an earlier operator said it.
+    fn tend_statement(&mut self, now: Instant) {
+        let said = self.evidence.reported_by(MemberId::OPERATOR);
+        let was_said = |uid: Uid| said.iter().any(|id| id.uid == uid);
+        let edges = self.edges.iter();
+        let edges = edges.filter(|(uid, edge)| edge.is_to_report(was_said(**uid)));
+        let reported = edges.filter_map(|(uid, _)| self.listed(*uid).map(Member::id));
+        let reported: Vec<MemberId> = reported.collect();
+        if reported == said {
             return;
-        };
+        }
         self.sequence += 1;
         let evidence = Evidence::sign(
             self.signed.map(),
             MemberId::OPERATOR,
-            subject,
-            claim,
+            &reported,
+            false,
             self.sequence,
             &self.config.keypair,
         );
         self.counters.evidence_signed += 1;
-        self.take_in(now, evidence);
+        if !self.take_in(now, evidence.clone()) {
+            // A newer operator has said more.
+            return;
+        }
+        let bytes = Frame::Evidence(vec![evidence]).encode();
         for peer in self.peers.values() {
-            let frame = Frame::Evidence(vec![evidence]);
             self.outputs.push_back(Output::Frame {
                 connection: peer.connection,
-                bytes: frame.encode(),
+                bytes: bytes.clone(),
             });
         }
         self.judge(now);
     }
 }
+
+#[cfg(test)]
+mod tests;

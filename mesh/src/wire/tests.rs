@@ -3,13 +3,12 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::evidence::Claim;
 use slotmesh_map::fixture::{keypair, map};
 
 fn evidence() -> Evidence {
     let map = map(2);
     let (a, b) = (map.members[0].id(), map.members[1].id());
-    Evidence::sign(&map, a, b, Claim::Suspect, 7, &keypair(0))
+    Evidence::sign(&map, a, &[b], false, 7, &keypair(0))
 }
 
 /// One frame of each kind.
@@ -17,7 +16,6 @@ fn samples() -> [Frame; 8] {
     let held = evidence();
     let entry = SummaryEntry {
         signer: held.signer,
-        subject: held.subject,
         sequence: held.sequence,
     };
     [
@@ -74,16 +72,15 @@ fn the_first_byte_is_the_kind() {
 #[test]
 fn golden_evidence_frame() {
     let held = evidence();
-    let bytes = Frame::Evidence(vec![held]).encode();
+    let bytes = Frame::Evidence(vec![held.clone()]).encode();
     let uid = |n: u8| [&[0, n][..], &[9; 14][..]].concat();
     let expected = [
         &[4, 1][..], // kind, one item
         &uid(0),
-        &[100], // signer
-        &uid(1),
-        &[100],    // subject
-        &[0],      // Suspect
-        &[100, 7], // epoch, sequence
+        &[100],                       // signer
+        &[100, 7],                    // epoch, sequence
+        &[0],                         // does not leave
+        &[1, 0x9e, 0xeb, 0x0c, 0xa7], // one tag
         held.signature.as_bytes(),
     ];
     assert_eq!(bytes, expected.concat());
@@ -159,7 +156,6 @@ fn golden_frames() {
 fn frames_round_trip() {
     let entry = SummaryEntry {
         signer: evidence().signer,
-        subject: evidence().subject,
         sequence: 9,
     };
     for frame in [

@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use slotmesh_map::fixture::{keypair, uid};
 use slotmesh_mesh::convergence::Counts;
-use slotmesh_mesh::evidence::{Claim, Evidence, SummaryEntry};
+use slotmesh_mesh::evidence::{Evidence, SummaryEntry};
 use slotmesh_mesh::identity::{Keypair, MemberId};
 use slotmesh_mesh::machine::{ConnectionId, Disconnect, Event, Input, PeerIdentity};
 use slotmesh_mesh::map::Map;
@@ -257,21 +257,19 @@ impl Actor {
     fn entry(&mut self, map: &Map) -> SummaryEntry {
         SummaryEntry {
             signer: self.someone(map),
-            subject: self.someone(map),
             sequence: self.rng.random_range(0..30),
         }
     }
 
     fn evidence(&mut self, map: &Map) -> Evidence {
-        let (signer, subject) = (self.someone(map), self.someone(map));
-        let claim = match self.rng.random_range(0..20) {
-            0 => Claim::Leave,
-            1..=5 => Claim::Clear,
-            _ => Claim::Suspect,
-        };
+        let signer = self.someone(map);
+        let reported: Vec<MemberId> = (0..self.rng.random_range(0..4))
+            .map(|_| self.someone(map))
+            .collect();
+        let leaves = self.rng.random_ratio(1, 20);
         let sequence = self.rng.random_range(0..30);
         let key = self.key_of(signer);
-        Evidence::sign(map, signer, subject, claim, sequence, &key)
+        Evidence::sign(map, signer, &reported, leaves, sequence, &key)
     }
 
     /// Mostly the signer's own.

@@ -35,6 +35,24 @@ fn a_move_names_neither_uid_nor_key() {
 }
 
 #[test]
+fn who_fails_and_stays_listed_travels_as_a_place() {
+    let base = map(5);
+    let mut next = base.clone();
+    next.epoch += 1;
+    next.members[1].failed = true;
+    next.members[4].failed = true;
+    let given = next.members[4].owners[0].slots.take_lowest(3);
+    let heir = &mut next.members[3].owners[0].slots;
+    *heir = heir.union(&given);
+    let there = between(&base, &next);
+    assert_eq!((&there.marked, &there.changed), (&vec![1, 4], &vec![]));
+    assert_eq!(there.apply_to(&base), Ok(next.clone()));
+    let back = between(&next, &base);
+    assert_eq!((&back.marked, &back.changed), (&vec![1, 4], &vec![]));
+    assert_eq!(back.apply_to(&next), Ok(base));
+}
+
+#[test]
 fn places_that_do_not_exist_are_refused() {
     let base = map(3);
     for (member, owner) in [(3, 0), (0, 1), (u16::MAX, 0)] {
@@ -53,7 +71,8 @@ fn places_that_do_not_exist_are_refused() {
     }
     let mut difference = between(&base, &base);
     difference.removed.push(99);
-    assert_eq!(difference.apply_to(&base), Ok(base), "nobody is removed");
+    difference.marked.push(99);
+    assert_eq!(difference.apply_to(&base), Ok(base), "that is nobody");
 }
 
 /// One change of a map; what comes out need not be sound.
@@ -67,7 +86,7 @@ fn change(map: &mut Map, (kind, place, slot): (u8, usize, u16)) {
             let gone: SlotSet = [(slot.number(), u16::MAX)].into_iter().collect();
             member.owners[0].slots.remove(&gone);
         }
-        (3, Some(member)) => member.failed = true,
+        (3, Some(member)) => member.failed ^= true,
         (4, Some(member)) => member.owners[0].capacity += 1,
         (5, Some(found)) => {
             let mut second = member(900, "").owners.remove(0);

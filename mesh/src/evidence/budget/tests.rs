@@ -1,7 +1,6 @@
 use slotmesh_map::fixture::{keypair, map};
 
 use super::*;
-use crate::evidence::Claim;
 
 const BEAT: Duration = Duration::from_millis(200);
 
@@ -75,7 +74,7 @@ fn nobody_spends_what_is_anothers() -> Result<(), EvidenceError> {
     let (mut budget, held) = (Budget::default(), EvidenceStore::default());
     let signed = |sequence, key| {
         let key = keypair(key);
-        Evidence::sign(&map, signer, subject, Claim::Suspect, sequence, &key)
+        Evidence::sign(&map, signer, &[subject], false, sequence, &key)
     };
     for sequence in 1..=2 * u64::from(limits::STATEMENTS_BURST) {
         let forged = signed(sequence, 1);

@@ -4,126 +4,11 @@
 
 use slotmesh_map::fixture::{keypair, map, uid};
 
-use crate::evidence::{Claim, Evidence};
-use crate::identity::Keypair;
-use crate::machine::{ConnectionId, Event, Input, Machine, Output, PeerIdentity};
-use crate::member::{Mesh, MeshConfig};
+use crate::evidence::Evidence;
+use crate::machine::{Event, Input, Output};
+use crate::member::settled::{BEAT_MS, MEMBERS, SETTLED_MS, Subject, at, connection, operator};
 use crate::signed::SignedMap;
-use crate::time::Instant;
-use crate::wire::{Beat, Datagram, Frame};
-
-const MEMBERS: u16 = 8;
-const BEAT_MS: u64 = 200;
-/// All connections are up and every edge is armed by then.
-const SETTLED_MS: u64 = 4000;
-
-const fn at(ms: u64) -> Instant {
-    Instant::from_micros(ms * 1000)
-}
-
-fn operator() -> Keypair {
-    keypair(u16::MAX)
-}
-
-/// Member 0 of eight, and what it said since it was last asked.
-struct Subject {
-    mesh: Mesh,
-    said: Vec<Output>,
-}
-
-impl Subject {
-    /// Connected to all others, whose beats it has heard until [`SETTLED_MS`].
-    fn settled() -> Self {
-        let first = SignedMap::sign(map(MEMBERS), &operator()).unwrap();
-        let config = MeshConfig {
-            cluster: first.map().cluster,
-            uid: uid(0),
-            keypair: keypair(0),
-            map_keys: vec![operator().public()],
-            seed: 1,
-            interner: None,
-        };
-        let mut subject = Self {
-            mesh: Mesh::new(config, first, at(0)).unwrap(),
-            said: Vec::new(),
-        };
-        for other in 1..MEMBERS {
-            let connected = Input::Connected {
-                connection: connection(other),
-                peer: PeerIdentity::Agent {
-                    uid: uid(other),
-                    key: keypair(other).public(),
-                },
-                remote: "127.0.0.1:1".parse().unwrap(),
-                dialed: false,
-            };
-            subject.give(at(0), connected);
-        }
-        for ms in (0..SETTLED_MS).step_by(20) {
-            subject.pass(ms, |_| true);
-        }
-        subject.said.clear();
-        subject
-    }
-
-    fn give(&mut self, now: Instant, input: Input) {
-        self.mesh.handle(now, input);
-        self.said
-            .extend(std::iter::from_fn(|| self.mesh.poll_output()));
-    }
-
-    /// Its timers run, and at each whole beat those beat that do.
-    fn pass(&mut self, ms: u64, beats: impl Fn(u16) -> bool) {
-        if self.mesh.next_deadline().is_some_and(|due| due <= at(ms)) {
-            self.give(at(ms), Input::Timer);
-        }
-        if ms.is_multiple_of(BEAT_MS) {
-            for other in (1..MEMBERS).filter(|other| beats(*other)) {
-                self.hear_beat(ms, other);
-            }
-        }
-    }
-
-    fn hear_beat(&mut self, ms: u64, from: u16) {
-        let beat = Beat {
-            flags: 0,
-            epoch: 100,
-            incarnation: 100,
-            sequence: u32::try_from(ms / BEAT_MS).unwrap() + 1,
-            digest: self.mesh.evidence_digest(),
-            timer_lag_ms: 0,
-            send_drops: 0,
-        };
-        let bytes = Datagram::Beat(beat).encode();
-        let connection = connection(from);
-        self.give(at(ms), Input::Datagram { connection, bytes });
-    }
-
-    fn doubts(&self) -> bool {
-        let on = Output::Event(Event::SelfDoubt { on: true });
-        self.said.contains(&on)
-    }
-
-    fn accuses(&self) -> bool {
-        let reports = |event: &Event| matches!(event, Event::Suspected { observer, .. } if *observer == self.mesh.id());
-        let mut events = self.said.iter();
-        events.any(|output| matches!(output, Output::Event(event) if reports(event)))
-    }
-
-    fn probes(&self) -> usize {
-        let is_probe = |output: &&Output| match output {
-            Output::Datagram { bytes, .. } => {
-                matches!(Datagram::decode(bytes), Ok(Datagram::Probe { .. }))
-            }
-            _ => false,
-        };
-        self.said.iter().filter(is_probe).count()
-    }
-}
-
-const fn connection(to: u16) -> ConnectionId {
-    ConnectionId(to as u64)
-}
+use crate::wire::Frame;
 
 #[test]
 fn drops_towards_more_than_half_of_the_peers_are_ones_own() {
@@ -203,8 +88,7 @@ fn a_verdict_over_oneself_is_not_announced() {
     let me = subject.mesh.id();
     for other in 1..MEMBERS {
         let observer = whole.map().member(uid(other)).unwrap().id();
-        let claim = Claim::Suspect;
-        let report = Evidence::sign(whole.map(), observer, me, claim, 1, &keypair(other));
+        let report = Evidence::sign(whole.map(), observer, &[me], false, 1, &keypair(other));
         let frame = Frame::Evidence(vec![report]).encode();
         let input = Input::Frame {
             connection: connection(other),

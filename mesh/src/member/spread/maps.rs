@@ -146,7 +146,8 @@ impl Mesh {
             let listed = self.graph.member(self.signed.map(), *uid);
             listed.is_some_and(|member| listed_before.contains(&member.id()))
         });
-        self.evidence.retain_for(self.signed.map(), &self.graph);
+        self.evidence.adapt_to(self.signed.map(), &self.graph);
+        self.statement.compare();
         self.budget.retain_for(self.signed.map(), &self.graph);
         self.old_observers = (old_observers, now + limits::OLD_EDGE_LINGER);
         self.announced.clear();

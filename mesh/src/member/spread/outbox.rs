@@ -8,14 +8,15 @@
 //!     └─────────────────┘ the time since the last was sent is over
 //! ```
 //!
-//! A death of one has ten reports, and none of them waits. When half of a large cell dies there are thousands, each
+//! A death of one has ten reports, and none of them waits. When half of a large cell dies there are many hundreds, each
 //! member would send each of them on in a message of its own, and the messages, not the statements, would keep all
 //! processors busy for seconds. (Shape: Nagle, RFC 896, with a pause that grows with what there is to say.)
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::evidence::{Edge, Evidence};
+use crate::evidence::Evidence;
+use crate::identity::MemberId;
 use crate::limits;
 use crate::machine::ConnectionId;
 use crate::time::Instant;
@@ -23,11 +24,11 @@ use crate::time::Instant;
 /// A statement, and from whom it came; none for one's own.
 type News = (Evidence, Option<ConnectionId>);
 
-/// News on their way. A newer statement of an edge takes the place of an older one, so there is at most one for each
-/// edge that a store can hold.
+/// News on their way. A newer statement of a signer takes the place of an older one, so there are no more than a store
+/// can hold.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    held: BTreeMap<Edge, News>,
+    held: BTreeMap<MemberId, News>,
     last_news: Instant,
     rests_until: Instant,
 }
@@ -38,7 +39,7 @@ impl Outbox {
         if !news.is_empty() {
             self.last_news = now;
         }
-        let news = news.iter().map(|item| (item.edge(), (*item, from)));
+        let news = news.iter().map(|item| (item.signer, (item.clone(), from)));
         self.held.extend(news);
     }
 

@@ -81,33 +81,32 @@ fn whoever_is_cleared_is_told_though_reports_are_coming() {
     let graph = watch.graph.clone();
     let number = |uid| ids.iter().position(|id| id.uid == uid).unwrap();
     let mut sequence = 0;
-    let mut state = |observer: usize, subject: usize, claim| {
+    let mut state = |observer: usize, subjects: &[usize]| {
         sequence += 1;
         let key = keypair(u16::try_from(observer).unwrap());
-        Evidence::sign(&map, ids[observer], ids[subject], claim, sequence, &key)
+        let subjects: Vec<MemberId> = subjects.iter().map(|n| ids[*n]).collect();
+        Evidence::sign(&map, ids[observer], &subjects, false, sequence, &key)
     };
     let observers: Vec<usize> = graph
         .observers(ids[0].uid)
         .iter()
         .map(|uid| number(*uid))
         .collect();
-    let reports = observers
-        .iter()
-        .map(|observer| state(*observer, 0, Claim::Suspect));
+    let reports = observers.iter().map(|observer| state(*observer, &[0]));
     let reports: Vec<Evidence> = reports.collect();
     watch.on_evidence(at(10), reports);
     assert_eq!(said(&mut watch), [1]);
     let others: Vec<usize> = (1..24).filter(|n| !observers.contains(n)).take(6).collect();
     let single = others.iter().map(|subject| {
         let observer = number(graph.observers(ids[*subject].uid)[0]);
-        state(observer, *subject, Claim::Suspect)
+        let also_the_first = observers.contains(&observer).then_some(0);
+        let subjects: Vec<usize> = also_the_first.into_iter().chain([*subject]).collect();
+        state(observer, &subjects)
     });
     let single: Vec<Evidence> = single.collect();
     watch.on_evidence(at(20), single);
     assert_eq!(said(&mut watch), []);
-    let clears = observers
-        .iter()
-        .map(|observer| state(*observer, 0, Claim::Clear));
+    let clears = observers.iter().map(|observer| state(*observer, &[]));
     let clears: Vec<Evidence> = clears.collect();
     watch.on_evidence(at(30), clears);
     assert_eq!(said(&mut watch), [0]);

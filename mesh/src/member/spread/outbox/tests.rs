@@ -3,13 +3,12 @@
 use slotmesh_map::fixture::{keypair, map};
 
 use super::*;
-use crate::evidence::Claim;
 
 fn statement(observer: u16, sequence: u64) -> Evidence {
     let map = map(4);
     let id = |n: u16| map.members[usize::from(n)].id();
     let (signer, key) = (id(observer), keypair(observer));
-    Evidence::sign(&map, signer, id(3), Claim::Suspect, sequence, &key)
+    Evidence::sign(&map, signer, &[id(3)], false, sequence, &key)
 }
 
 const fn at(ms: u64) -> Instant {
@@ -37,7 +36,7 @@ fn where_many_are_reported_news_wait_for_each_other() {
     outbox.hold(at(0), &[statement(0, 2)], None);
     outbox.hold(at(0), &[statement(1, 1)], Some(ConnectionId(7)));
     assert!(outbox.take_due(at(1), many).is_empty());
-    // A newer statement of the same edge.
+    // A newer statement of the same signer.
     outbox.hold(at(0), &[statement(0, 3)], None);
     assert_eq!(outbox.deadline(), Some(due));
     let sent = outbox.take_due(due, many);

@@ -1,0 +1,259 @@
+//! The evidence in force: the newest statement of each signer, and what it comes to under the map in force.
+
+use std::collections::BTreeMap;
+use std::hash::Hasher;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Edge, Evidence, EvidenceError, hasher, write_id};
+use crate::graph::Graph;
+use crate::identity::{MemberId, Uid};
+use crate::limits;
+use crate::map::Map;
+
+/// One line of a summary: which statement of a signer a store holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SummaryEntry {
+    /// Who stated it.
+    pub signer: MemberId,
+    /// Its sequence.
+    pub sequence: u64,
+}
+
+/// What a newer statement of a signer changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Whom it reports, and did not before.
+    pub reported: Vec<MemberId>,
+    /// Whom it reported before, and no longer does.
+    pub cleared: Vec<MemberId>,
+    /// Whether it says now that it leaves.
+    pub leaves: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    statement: Evidence,
+    /// [`Evidence::reports`] under the map in force.
+    reports: Vec<MemberId>,
+}
+
+/// The evidence in force: the newest statement of each signer.
+#[derive(Clone, Debug, Default)]
+pub struct EvidenceStore {
+    newest: BTreeMap<MemberId, Held>,
+    /// Subjects, and how many report them.
+    reported: BTreeMap<Uid, usize>,
+    digest: u64,
+    /// Grows with every change.
+    revision: u64,
+}
+
+impl EvidenceStore {
+    /// Whether a statement is newer than what the store holds of its signer. An honest signer states one
+    /// thing at one sequence; of two, the same one wins everywhere, so that stores agree whatever came first.
+    #[must_use]
+    pub fn is_news(&self, evidence: &Evidence) -> bool {
+        self.newest
+            .get(&evidence.signer)
+            .is_none_or(|held| rank(&held.statement) < rank(evidence))
+    }
+
+    /// Takes in a checked statement; says what it changed, if it is news.
+    ///
+    /// # Errors
+    /// When the store is full.
+    pub fn insert(
+        &mut self,
+        evidence: Evidence,
+        map: &Map,
+        graph: &Graph,
+    ) -> Result<Option<Change>, EvidenceError> {
+        if !self.is_news(&evidence) {
+            return Ok(None);
+        }
+        let signer = evidence.signer;
+        if self.newest.len() >= limits::EVIDENCE_MAX && !self.newest.contains_key(&signer) {
+            return Err(EvidenceError::Full);
+        }
+        self.revision += 1;
+        self.digest ^= fingerprint(&evidence);
+        let held = Held {
+            reports: evidence.reports(map, graph),
+            statement: evidence,
+        };
+        let (reports, leaves) = (held.reports.clone(), held.statement.leaves);
+        let older = self.newest.insert(signer, held);
+        let (said, had_left) = match older {
+            Some(older) => {
+                self.digest ^= fingerprint(&older.statement);
+                (older.reports, older.statement.leaves)
+            }
+            None => (Vec::new(), false),
+        };
+        let not_in = |all: &[MemberId], others: &[MemberId]| {
+            let all = all.iter().filter(|id| !others.contains(id));
+            all.copied().collect::<Vec<MemberId>>()
+        };
+        let change = Change {
+            reported: not_in(&reports, &said),
+            cleared: not_in(&said, &reports),
+            leaves: leaves && !had_left,
+        };
+        for subject in &change.reported {
+            *self.reported.entry(subject.uid).or_default() += 1;
+        }
+        for subject in &change.cleared {
+            self.forget_report(subject.uid);
+        }
+        Ok(Some(change))
+    }
+
+    fn forget_report(&mut self, subject: Uid) {
+        if let Some(reports) = self.reported.get_mut(&subject) {
+            *reports -= 1;
+            if *reports == 0 {
+                self.reported.remove(&subject);
+            }
+        }
+    }
+
+    /// Another map is in force: drops what was said by those that it does not list, and sees anew what the rest
+    /// comes to.
+    pub fn adapt_to(&mut self, map: &Map, graph: &Graph) {
+        self.newest.retain(|signer, _| match *signer {
+            MemberId::OPERATOR => graph.operator_may_observe(),
+            signer => graph.lists(map, signer),
+        });
+        self.revision += 1;
+        (self.digest, self.reported) = (0, BTreeMap::new());
+        for held in self.newest.values_mut() {
+            held.reports = held.statement.reports(map, graph);
+            self.digest ^= fingerprint(&held.statement);
+            for subject in &held.reports {
+                *self.reported.entry(subject.uid).or_default() += 1;
+            }
+        }
+    }
+
+    /// Equal stores have equal digests, in whatever order they were filled.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// A number that is another one after every change.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Edges that are reported.
+    pub fn reports(&self) -> impl Iterator<Item = Edge> + '_ {
+        self.newest.iter().flat_map(|(signer, held)| {
+            let subjects = held.reports.iter();
+            subjects.map(|subject| (*signer, *subject))
+        })
+    }
+
+    /// Whether anybody reports that member.
+    #[must_use]
+    pub fn is_reported(&self, uid: Uid) -> bool {
+        self.reporters_of(uid) > 0
+    }
+
+    /// How many report that member.
+    #[must_use]
+    pub fn reporters_of(&self, uid: Uid) -> usize {
+        self.reported.get(&uid).copied().unwrap_or_default()
+    }
+
+    /// How many members are reported.
+    #[must_use]
+    pub fn reported(&self) -> usize {
+        self.reported.len()
+    }
+
+    /// Members that said they leave.
+    pub fn leaving(&self) -> impl Iterator<Item = MemberId> + '_ {
+        let leaving = self.newest.values().filter(|held| held.statement.leaves);
+        leaving.map(|held| held.statement.signer)
+    }
+
+    /// Whom the newest statement of a signer reports.
+    #[must_use]
+    pub fn reported_by(&self, signer: MemberId) -> &[MemberId] {
+        self.newest
+            .get(&signer)
+            .map_or(&[], |held| held.reports.as_slice())
+    }
+
+    /// The newest statement of a signer.
+    #[must_use]
+    pub fn get(&self, signer: MemberId) -> Option<&Evidence> {
+        self.newest.get(&signer).map(|held| &held.statement)
+    }
+
+    /// Every statement in force.
+    pub fn iter(&self) -> impl Iterator<Item = &Evidence> {
+        self.newest.values().map(|held| &held.statement)
+    }
+
+    /// How many statements are in force.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.newest.len()
+    }
+
+    /// Whether nothing is stated.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.newest.is_empty()
+    }
+
+    /// What the store holds, in brief.
+    #[must_use]
+    pub fn summary(&self) -> Vec<SummaryEntry> {
+        self.iter()
+            .take(limits::SUMMARY_ENTRIES_MAX)
+            .map(|held| SummaryEntry {
+                signer: held.signer,
+                sequence: held.sequence,
+            })
+            .collect()
+    }
+
+    /// What the holder of that summary lacks; in parts, if that is more than one frame takes.
+    #[must_use]
+    pub fn missing_from(&self, summary: &[SummaryEntry]) -> Vec<Evidence> {
+        let theirs: BTreeMap<MemberId, u64> = summary
+            .iter()
+            .map(|entry| (entry.signer, entry.sequence))
+            .collect();
+        let lacks = |held: &&Evidence| {
+            let sequence = theirs.get(&held.signer);
+            sequence.is_none_or(|sequence| *sequence < held.sequence)
+        };
+        let missing = self.iter().filter(lacks).cloned();
+        missing.take(limits::EVIDENCE_PER_FRAME_MAX).collect()
+    }
+}
+
+fn rank(evidence: &Evidence) -> impl Ord + '_ {
+    (
+        evidence.sequence,
+        evidence.leaves,
+        &evidence.reported,
+        evidence.epoch,
+    )
+}
+
+fn fingerprint(evidence: &Evidence) -> u64 {
+    let mut hasher = hasher();
+    write_id(&mut hasher, evidence.signer);
+    hasher.write(&evidence.sequence.to_be_bytes());
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests;
