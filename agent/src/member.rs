@@ -384,8 +384,8 @@ impl Member {
                     "the cell was split: this agent belongs to a part now"
                 )
             }
-            // Only the operator is told of it.
-            Event::Converged(_) => {}
+            // Only the operator is told of these.
+            Event::Converged(_) | Event::VerdictAwaited { .. } => {}
             Event::NewerMapSeen { version } => tracing::debug!(?version, "newer map seen"),
             Event::JoinAddress { address } => {
                 self.door.set_leader(*address);

@@ -5,6 +5,7 @@
 //!   change ──▶ open ──── BATCH after the first change ────────────▶ due
 //!                │  a join: BATCH after the last join, CROWD at most
 //!                │  a death: BATCH after it at the latest
+//!                │  more deaths are awaited: when they are found, CROWD at most
 //! ```
 //!
 //! A death is waited for by all of its slots' users; a crowd of agents that start together is better
@@ -12,6 +13,7 @@
 
 use std::time::Duration;
 
+use crate::limits;
 use crate::time::Instant;
 
 /// Joins and deaths within that time are one epoch.
@@ -27,13 +29,16 @@ pub struct Batch(Option<Open>);
 struct Open {
     began: Instant,
     ends: Instant,
+    /// It stays open for more deaths.
+    held: Option<Instant>,
 }
 
 impl Batch {
     /// When the window closes.
     #[must_use]
     pub fn ends(self) -> Option<Instant> {
-        self.0.map(|open| open.ends)
+        self.0
+            .map(|open| open.held.map_or(open.ends, |held| held.max(open.ends)))
     }
 
     /// Something changed.
@@ -41,6 +46,7 @@ impl Batch {
         self.0.get_or_insert(Open {
             began: now,
             ends: now + BATCH,
+            held: None,
         });
     }
 
@@ -60,8 +66,26 @@ impl Batch {
         }
     }
 
+    /// Reports of more deaths are coming: those that are known wait for them, in one map.
+    pub fn hold_for_deaths(&mut self, now: Instant) {
+        if let Some(open) = &mut self.0 {
+            open.held = Some((now + limits::REPORTS_PATIENCE).min(open.began + CROWD));
+        }
+    }
+
+    /// What the evidence comes to was judged: nothing more is waited for.
+    pub fn judged(&mut self, now: Instant) {
+        self.hasten(now);
+        if let Some(open) = &mut self.0 {
+            open.held = None;
+        }
+    }
+
     /// The map is made.
     pub fn close(&mut self) {
         self.0 = None;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -205,6 +205,11 @@ pub enum Event {
         /// Epoch of the map at hand.
         epoch: Epoch,
     },
+    /// Reports of more deaths are coming than the verdict names: it is to grow, and who acts on it had better wait.
+    VerdictAwaited {
+        /// Epoch of the map at hand.
+        epoch: Epoch,
+    },
     /// An observer reports a subject.
     Suspected {
         /// Who.

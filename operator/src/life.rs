@@ -243,6 +243,14 @@ impl Life {
         self.failed = failed;
         self.note_who_is_away(now);
         self.begin_batch(now);
+        if self.batch.ends().is_some() {
+            self.batch.judged(now);
+        }
+    }
+
+    /// The mesh is about to find more: those that it has found wait for them.
+    pub fn await_deaths(&mut self, now: Instant) {
+        self.batch.hold_for_deaths(now);
     }
 
     /// The operator's own probes stay unanswered and the API says that pod or node is not well.

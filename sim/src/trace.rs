@@ -93,6 +93,7 @@ fn tell(simulation: &Simulation, record: &Record) -> Option<String> {
                 nodes(failed.iter().filter_map(|id| simulation.node_of(id.uid)))
             )
         }
+        Event::VerdictAwaited { .. } => "waits for more reports".to_owned(),
         Event::VerdictWithdrawn { .. } => "takes its verdict back".to_owned(),
         // Whoever only hears of a report would fill the screen.
         Event::Suspected { observer, subject } => {

@@ -134,12 +134,13 @@ impl Simulation {
                 self.check_verdict(OPERATOR, failed);
             }
             Event::VerdictWithdrawn { .. } => self.operator.failed.clear(),
+            Event::VerdictAwaited { .. } => return self.begin_batch(Batch::hold_for_deaths),
             Event::Leaving { member } => {
                 self.operator.leaving.insert(*member);
             }
             _ => return,
         }
-        self.begin_batch(Batch::hasten);
+        self.begin_batch(Batch::judged);
     }
 
     /// The API server says that a pod does not exist any more.

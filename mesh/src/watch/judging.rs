@@ -110,11 +110,15 @@ impl Watch {
         self.caution.restrain(now, map, &mut verdict);
         self.second_look.set(now, &verdict.unclaimed);
         let found = verdict.failed.len() + verdict.unclaimed.len();
+        let epoch = self.map().epoch;
+        let waited = self.patience.deadline().is_some();
         if self.patience.waits(now, found, self.evidence.reported()) {
             // Nobody is added meanwhile; whoever is cleared is told at once.
             self.announced.keep_known(&mut verdict.failed);
+            if !waited {
+                self.event(Event::VerdictAwaited { epoch });
+            }
         }
-        let epoch = self.map().epoch;
         if let Some(event) = self.announced.update(epoch, &verdict.failed) {
             self.counters.verdicts += u64::from(matches!(event, Event::Verdict { .. }));
             self.event(event);

@@ -26,6 +26,10 @@ impl<K: Kubernetes> Cell<K> {
                 self.life
                     .verdict(clock::now(), std::collections::BTreeSet::new());
             }
+            Event::VerdictAwaited { epoch } => {
+                tracing::info!(%cluster, epoch, "more deaths are reported: the next map waits for them");
+                self.life.await_deaths(clock::now());
+            }
             Event::Leaving { member } => {
                 tracing::info!(%cluster, member = self.name_of(member), "member leaves");
                 self.life.leave(clock::now(), member);

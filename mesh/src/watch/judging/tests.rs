@@ -55,12 +55,14 @@ fn reports_that_never_end_do_not_hold_it_back_for_ever() {
     assert!(patience.waits(at(last + 1), 0, 3));
 }
 
-/// What the watch said of verdicts since it was last asked: how many it found failed, none when it withdrew.
-fn said(watch: &mut Watch) -> Vec<usize> {
+/// What the watch said of verdicts since it was last asked: how many it found failed, 0 when it withdrew, none when it
+/// waits for more.
+fn said(watch: &mut Watch) -> Vec<Option<usize>> {
     let outputs = std::iter::from_fn(|| watch.poll_output());
     let verdicts = outputs.filter_map(|output| match output {
-        Output::Event(Event::Verdict { failed, .. }) => Some(failed.len()),
-        Output::Event(Event::VerdictWithdrawn { .. }) => Some(0),
+        Output::Event(Event::Verdict { failed, .. }) => Some(Some(failed.len())),
+        Output::Event(Event::VerdictWithdrawn { .. }) => Some(Some(0)),
+        Output::Event(Event::VerdictAwaited { .. }) => Some(None),
         _ => None,
     });
     verdicts.collect()
@@ -95,7 +97,7 @@ fn whoever_is_cleared_is_told_though_reports_are_coming() {
     let reports = observers.iter().map(|observer| state(*observer, &[0]));
     let reports: Vec<Evidence> = reports.collect();
     watch.on_evidence(at(10), reports);
-    assert_eq!(said(&mut watch), [1]);
+    assert_eq!(said(&mut watch), [Some(1)]);
     let others: Vec<usize> = (1..24).filter(|n| !observers.contains(n)).take(6).collect();
     let single = others.iter().map(|subject| {
         let observer = number(graph.observers(ids[*subject].uid)[0]);
@@ -105,9 +107,9 @@ fn whoever_is_cleared_is_told_though_reports_are_coming() {
     });
     let single: Vec<Evidence> = single.collect();
     watch.on_evidence(at(20), single);
-    assert_eq!(said(&mut watch), []);
+    assert_eq!(said(&mut watch), [None]);
     let clears = observers.iter().map(|observer| state(*observer, &[]));
     let clears: Vec<Evidence> = clears.collect();
     watch.on_evidence(at(30), clears);
-    assert_eq!(said(&mut watch), [0]);
+    assert_eq!(said(&mut watch), [Some(0)]);
 }
