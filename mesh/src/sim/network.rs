@@ -25,6 +25,8 @@ pub const ACK_BYTES: usize = 61;
 pub const PACKET_PAYLOAD: usize = 1162;
 /// What is held back to be overtaken is that much later.
 const REORDER_DELAY: Duration = Duration::from_millis(5);
+/// Times that a half of a join is sent; then the joiner begins anew.
+const JOIN_SENDS: u32 = 4;
 /// Groups that are cut off at the same time.
 const CUTS_MAX: u32 = 64;
 
@@ -191,6 +193,25 @@ impl Network {
 
     fn happens(&mut self, per_mille: u32) -> bool {
         per_mille > 0 && self.rng.random_range(0..1000) < per_mille
+    }
+
+    /// When one half of a join arrives, if it does: it goes over QUIC, so what is lost is sent again after a pause that
+    /// doubles.
+    pub(super) fn carry_of_join(
+        &mut self,
+        from: NodeId,
+        to: NodeId,
+        mut pause: Duration,
+    ) -> Option<Duration> {
+        let mut waited = Duration::ZERO;
+        for _ in 0..JOIN_SENDS {
+            if self.passes(from, to) {
+                return Some(waited + self.latency());
+            }
+            waited += pause;
+            pause *= 2;
+        }
+        None
     }
 
     /// When a datagram arrives, if it does, and whether once more.

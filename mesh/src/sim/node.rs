@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::clock::Clock;
 use super::connection::FROZEN_INPUTS_MAX;
+use super::handshake::HANDSHAKE_PAUSE;
 use super::hostile::Hostility;
 use super::processor::Processor;
 use super::{Happening, NodeId, OPERATOR, ProcessId, Simulation};
@@ -251,9 +252,11 @@ impl Simulation {
         if !asks {
             return;
         }
-        if !self.is_frozen(node) && self.network.passes(node, OPERATOR) {
-            let at = self.now + self.network.latency();
-            self.schedule.push(at, Happening::JoinRequest { node, key });
+        if !self.is_frozen(node)
+            && let Some(after) = self.network.carry_of_join(node, OPERATOR, HANDSHAKE_PAUSE)
+        {
+            let request = Happening::JoinRequest { node, key };
+            self.schedule.push(self.now + after, request);
         }
         let pause = JOIN_PAUSE + self.network.below(JOIN_PAUSE);
         self.schedule

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::connection::resend_pause;
 use super::node::name_of;
 use super::{Happening, NodeId, OPERATOR, Simulation};
 use crate::batch::Batch;
@@ -170,11 +171,10 @@ impl Simulation {
     }
 
     fn answer_join(&mut self, node: NodeId, key: PublicKey) {
-        if self.network.passes(OPERATOR, node) {
-            let at = self.now + self.network.latency();
+        if let Some(after) = self.network.carry_of_join(OPERATOR, node, resend_pause(0)) {
             let map = Box::new(self.operator.record.clone());
             self.schedule
-                .push(at, Happening::JoinAnswer { node, key, map });
+                .push(self.now + after, Happening::JoinAnswer { node, key, map });
         }
     }
 

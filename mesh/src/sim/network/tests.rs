@@ -56,3 +56,17 @@ fn groups_are_cut_off_from_all_others() {
     network.heal_all();
     assert!(open(&network, A, B));
 }
+
+/// A join that is lost is sent again: one in a hundred is late, and none in a few thousand is gone.
+#[test]
+fn what_is_lost_of_a_join_is_sent_again() {
+    let mut network = Network::new(NetworkSettings::default(), 1, 2);
+    let pause = Duration::from_millis(90);
+    let joins = (0..2000).map(|_| network.carry_of_join(A, B, pause));
+    let after: Vec<Duration> = joins.flatten().collect();
+    assert_eq!(after.len(), 2000);
+    let late = after.iter().filter(|after| **after >= pause).count();
+    assert!((10..=40).contains(&late), "{late}");
+    network.cut(A, B);
+    assert_eq!(network.carry_of_join(A, B, pause), None);
+}
