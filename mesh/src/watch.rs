@@ -95,6 +95,7 @@ struct Peer {
 #[derive(Clone, Copy, Debug)]
 enum Dial {
     Underway {
+        since: Instant,
         next_pause: Duration,
     },
     Wait {
@@ -286,7 +287,13 @@ impl Watch {
                 key: member.key,
             };
             let next_pause = self.next_pause(*uid);
-            self.dials.insert(*uid, Dial::Underway { next_pause });
+            self.dials.insert(
+                *uid,
+                Dial::Underway {
+                    since: now,
+                    next_pause,
+                },
+            );
             self.outputs.push_back(dial);
         }
         self.let_go_of_others(&wanted, reporters);
@@ -318,7 +325,7 @@ impl Watch {
 
     fn next_pause(&self, uid: Uid) -> Duration {
         match self.dials.get(&uid) {
-            Some(Dial::Underway { next_pause } | Dial::Wait { next_pause, .. }) => *next_pause,
+            Some(Dial::Underway { next_pause, .. } | Dial::Wait { next_pause, .. }) => *next_pause,
             None => limits::REDIAL_MIN,
         }
     }

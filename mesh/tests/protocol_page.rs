@@ -32,6 +32,7 @@ fn limits_are_those_of_the_code() {
         SECOND_LOOKS_MAX,
         REPORTERS,
         REPORTERS_MAX,
+        DIAL_PATIENCE,
         EVIDENCE_MAX,
         EVIDENCE_PER_FRAME_MAX,
         TAGS_MAX,

@@ -107,7 +107,14 @@ impl Watch {
         }
         let ring = self.graph.ring(0);
         let zone = |uid: &Uid| self.listed(*uid).map(|member| member.zone.as_str());
-        let rests = |uid: &&Uid| matches!(self.dials.get(*uid), Some(Dial::Wait { until, .. }) if *until > now);
+        let rests = |uid: &&Uid| match self.dials.get(*uid) {
+            Some(Dial::Wait { until, .. }) => *until > now,
+            // Those who do not answer at once may all be dead: others are dialed beside them.
+            Some(Dial::Underway { since, .. }) => {
+                now.saturating_since(*since) >= limits::DIAL_PATIENCE
+            }
+            None => false,
+        };
         let ready = || ring.iter().filter(|uid| !rests(uid));
         let mut zones = BTreeSet::new();
         let in_new_zone = ready().filter(|uid| zones.insert(zone(uid)));

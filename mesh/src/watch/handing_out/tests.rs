@@ -3,6 +3,7 @@
 use slotmesh_map::fixture::{keypair, map};
 
 use super::*;
+use crate::machine::{Input, Machine};
 use crate::signed::SignedMap;
 use crate::watch::WatchConfig;
 
@@ -45,6 +46,21 @@ fn another_of_its_zone_stands_in_for_a_reporter_that_does_not_answer() {
     assert!(!chosen.contains(&silent));
     assert_eq!(chosen.len(), 5);
     assert_eq!(zones_of(&watch, &chosen).len(), 5);
+}
+
+/// All reporters may have died: others are dialed long before the dials to them have failed.
+#[test]
+fn others_are_dialed_beside_those_that_do_not_answer_at_once() {
+    let mut watch = watch(1);
+    let first = watch.reporters(at(0));
+    assert!(first.iter().all(|uid| watch.dials.contains_key(uid)));
+    let patience = limits::DIAL_PATIENCE.as_millis() as u64;
+    assert_eq!(watch.reporters(at(patience - 1)), first);
+    watch.handle(at(patience), Input::Timer);
+    let others = watch.reporters(at(patience));
+    assert_eq!(others.len(), limits::REPORTERS);
+    assert!(others.iter().all(|uid| !first.contains(uid)));
+    assert!(others.iter().all(|uid| watch.dials.contains_key(uid)));
 }
 
 const fn at(ms: u64) -> Instant {
