@@ -18,8 +18,8 @@ pub(super) fn mass_death(bench: &mut Bench) -> Result<()> {
             let dead = u32::from(n) * share / 100;
             let seeds = match n {
                 10 | 30 => bench.seeds(RUNS, 20),
-                // A run of 100 takes a second or two of a core, one of 1000 half a minute.
-                100 => bench.seeds(200, 4),
+                // A run of 100 takes a sixth of a second of a core, one of 1000 a quarter of a minute.
+                100 => bench.seeds(RUNS, 20),
                 _ => bench.seeds(3, 1),
             };
             let text = format!(
