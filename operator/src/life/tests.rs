@@ -180,21 +180,6 @@ fn four_of_ten_are_one_change() {
     assert_eq!(proposal.moves, proposal.minimum_moves);
 }
 
-/// Three of ten were found, and the mesh says that more are reported: all of them are one map.
-#[test]
-fn those_who_were_found_wait_for_those_who_are_reported() {
-    let mut life = running(10);
-    die(&mut life, 2000, [1, 4, 6]);
-    life.await_deaths(at(2100));
-    life.verdict(at(2200), [1, 4].map(|n| id(&life, n)).into());
-    assert_eq!(life.next_deadline(), Some(at(2300)), "the verdict is made");
-    die(&mut life, 2200, [1, 4, 6]);
-    life.await_deaths(at(2250));
-    assert_eq!(life.propose(at(2400), 0, 0), Ok(None));
-    die(&mut life, 2700, [1, 4, 6, 9]);
-    assert_eq!(step(&mut life, 2700).failed.len(), 4);
-}
-
 #[test]
 fn a_process_that_restarts_keeps_its_slots() {
     for found_failed in [false, true] {

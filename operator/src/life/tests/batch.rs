@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::life::tests::{at, candidate, id, running, step};
+use crate::life::tests::{at, candidate, die, id, running, step};
 
 #[test]
 fn a_crowd_is_listed_at_once_and_a_death_does_not_wait_for_it() {
@@ -48,4 +48,19 @@ fn reading_the_same_record_again_does_not_keep_a_window_open() {
     life.reload(same, at(2301));
     assert_eq!(life.next_deadline(), Some(at(2601)));
     assert_eq!(step(&mut life, 2601).map, proposal.map);
+}
+
+/// Three of ten were found, and the mesh says that more are reported: all of them are one map.
+#[test]
+fn those_who_were_found_wait_for_those_who_are_reported() {
+    let mut life = running(10);
+    die(&mut life, 2000, [1, 4, 6]);
+    life.await_deaths(at(2100));
+    life.verdict(at(2200), [1, 4].map(|n| id(&life, n)).into());
+    assert_eq!(life.next_deadline(), Some(at(2300)), "the verdict is made");
+    die(&mut life, 2200, [1, 4, 6]);
+    life.await_deaths(at(2250));
+    assert_eq!(life.propose(at(2400), 0, 0), Ok(None));
+    die(&mut life, 2700, [1, 4, 6, 9]);
+    assert_eq!(step(&mut life, 2700).failed.len(), 4);
 }
