@@ -73,9 +73,8 @@ impl Batch {
         }
     }
 
-    /// What the evidence comes to was judged: nothing more is waited for.
-    pub fn judged(&mut self, now: Instant) {
-        self.hasten(now);
+    /// What the evidence comes to was judged: no more deaths are waited for.
+    pub fn release(&mut self) {
         if let Some(open) = &mut self.0 {
             open.held = None;
         }

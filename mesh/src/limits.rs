@@ -29,7 +29,8 @@ pub const REPORTERS: usize = 3;
 /// ... and at most: one in each zone.
 pub const REPORTERS_MAX: usize = 8;
 /// A reporter that is dialed for so long without an answer is no longer counted on: another is dialed as well. A handshake takes
-/// some milliseconds, and a third of a second when its first packet is lost twice.
+/// some milliseconds, and a third of a second when its first packet is lost twice. Dials end by themselves, so no more are under
+/// way than [`REPORTERS_MAX`] for each such time in a handshake's.
 pub const DIAL_PATIENCE: Duration = Duration::from_millis(400);
 /// Members of a new cell that the operator dials at once to hear that they have its map.
 pub const CENSUS_DIALS: usize = 16;

@@ -242,10 +242,8 @@ impl Life {
     pub fn verdict(&mut self, now: Instant, failed: BTreeSet<MemberId>) {
         self.failed = failed;
         self.note_who_is_away(now);
+        self.batch.release();
         self.begin_batch(now);
-        if self.batch.ends().is_some() {
-            self.batch.judged(now);
-        }
     }
 
     /// The mesh is about to find more: those that it has found wait for them.

@@ -9,6 +9,7 @@ use super::{Edge, Evidence, EvidenceError, hasher, write_id};
 use crate::graph::Graph;
 use crate::identity::{MemberId, Uid};
 use crate::limits;
+use crate::machine::Event;
 use crate::map::Map;
 
 /// One line of a summary: which statement of a signer a store holds.
@@ -29,6 +30,25 @@ pub struct Change {
     pub cleared: Vec<MemberId>,
     /// Whether it says now that it leaves.
     pub leaves: bool,
+}
+
+impl Change {
+    /// What there is to tell of it.
+    pub fn events(&self, observer: MemberId) -> impl Iterator<Item = Event> + '_ {
+        let suspected = move |subject: &MemberId| Event::Suspected {
+            observer,
+            subject: *subject,
+        };
+        let cleared = move |subject: &MemberId| Event::Cleared {
+            observer,
+            subject: *subject,
+        };
+        let leaving = self.leaves.then_some(Event::Leaving { member: observer });
+        let suspected = self.reported.iter().map(suspected);
+        suspected
+            .chain(self.cleared.iter().map(cleared))
+            .chain(leaving)
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -250,15 +250,8 @@ impl Mesh {
     }
 
     pub(super) fn announce(&mut self, observer: MemberId, change: &Change) {
-        for subject in change.reported.iter().copied() {
-            self.event(Event::Suspected { observer, subject });
-        }
-        for subject in change.cleared.iter().copied() {
-            self.event(Event::Cleared { observer, subject });
-        }
-        if change.leaves {
-            self.event(Event::Leaving { member: observer });
-        }
+        self.outputs
+            .extend(change.events(observer).map(Output::Event));
     }
 
     /// Somebody else's report: look at the subject at once, if it is ours too.

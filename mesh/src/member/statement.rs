@@ -15,9 +15,9 @@
 //! What was said of a subject stands until its edge knows better: an edge that is new, since the map has brought the
 //! subject back, says nothing yet.
 
-use crate::edge::State;
+use crate::edge::{State, to_report};
 use crate::evidence::Evidence;
-use crate::identity::{MemberId, Uid};
+use crate::identity::MemberId;
 use crate::limits;
 use crate::map::Member;
 use crate::time::Instant;
@@ -86,11 +86,8 @@ impl Mesh {
     /// In the order of its subjects.
     fn to_report(&self) -> Vec<MemberId> {
         let said = self.evidence.reported_by(self.me);
-        let was_said = |uid: Uid| said.iter().any(|id| id.uid == uid);
-        let edges = self.edges.iter();
-        let edges = edges.filter(|(uid, edge)| edge.is_to_report(was_said(**uid)));
-        edges
-            .filter_map(|(uid, _)| self.listed(*uid).map(Member::id))
+        to_report(&self.edges, said)
+            .filter_map(|uid| self.listed(uid).map(Member::id))
             .collect()
     }
 

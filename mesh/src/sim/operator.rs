@@ -141,7 +141,10 @@ impl Simulation {
             }
             _ => return,
         }
-        self.begin_batch(Batch::judged);
+        self.begin_batch(|batch, now| {
+            batch.release();
+            batch.hasten(now);
+        });
     }
 
     /// The API server says that a pod does not exist any more.

@@ -7,6 +7,7 @@ use super::processor::{DATAGRAM_MICROS, Done, HANDSHAKE_MICROS, cost_of, cost_of
 use super::{EVENTS_MAX, Happening, NodeId, OPERATOR, ProcessId, Record, Simulation};
 use crate::identity::{MemberId, Uid};
 use crate::machine::{Event, Input, Machine, Output};
+use crate::member::Mesh;
 use crate::time::Instant;
 
 /// Pace at which views are compared.
@@ -227,10 +228,7 @@ impl Simulation {
         let now = self.now;
         self.schedule.push(now + LOOK_INTERVAL, Happening::Look);
         self.forget_connections();
-        let reported = |node: &NodeId| {
-            self.mesh(*node)
-                .is_some_and(crate::member::Mesh::holds_reports)
-        };
+        let reported = |node: &NodeId| self.mesh(*node).is_some_and(Mesh::holds_reports);
         let reported: Vec<NodeId> = self.node_ids().filter(reported).collect();
         reported
             .into_iter()

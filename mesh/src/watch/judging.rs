@@ -3,7 +3,7 @@
 
 use crate::evidence::{Evidence, Grounds};
 use crate::limits;
-use crate::machine::Event;
+use crate::machine::{Event, Output};
 use crate::time::Instant;
 
 use super::Watch;
@@ -79,15 +79,11 @@ impl Watch {
         if !change.reported.is_empty() {
             self.patience.last_report = now;
         }
-        for subject in change.reported {
-            self.event(Event::Suspected { observer, subject });
+        if change.leaves {
+            self.left.insert(observer);
         }
-        for subject in change.cleared {
-            self.event(Event::Cleared { observer, subject });
-        }
-        if change.leaves && self.left.insert(observer) {
-            self.event(Event::Leaving { member: observer });
-        }
+        self.outputs
+            .extend(change.events(observer).map(Output::Event));
         true
     }
 
@@ -112,16 +108,20 @@ impl Watch {
         let found = verdict.failed.len() + verdict.unclaimed.len();
         let epoch = self.map().epoch;
         let waited = self.patience.deadline().is_some();
-        if self.patience.waits(now, found, self.evidence.reported()) {
+        let waits = self.patience.waits(now, found, self.evidence.reported());
+        if waits {
             // Nobody is added meanwhile; whoever is cleared is told at once.
             self.announced.keep_known(&mut verdict.failed);
-            if !waited {
-                self.event(Event::VerdictAwaited { epoch });
-            }
         }
-        if let Some(event) = self.announced.update(epoch, &verdict.failed) {
+        let told = self.announced.update(epoch, &verdict.failed);
+        // A verdict ends all waiting for it, so it is said again.
+        let awaited = waits && (!waited || told.is_some());
+        if let Some(event) = told {
             self.counters.verdicts += u64::from(matches!(event, Event::Verdict { .. }));
             self.event(event);
+        }
+        if awaited {
+            self.event(Event::VerdictAwaited { epoch });
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::edge::{Action, Edge};
+use crate::edge::{Action, Edge, to_report};
 use crate::evidence::Evidence;
 use crate::identity::{MemberId, Uid};
 use crate::limits;
@@ -155,11 +155,9 @@ impl Watch {
     /// What was said of a member stands until its edge knows better, also where an earlier operator said it.
     fn tend_statement(&mut self, now: Instant) {
         let said = self.evidence.reported_by(MemberId::OPERATOR);
-        let was_said = |uid: Uid| said.iter().any(|id| id.uid == uid);
-        let edges = self.edges.iter();
-        let edges = edges.filter(|(uid, edge)| edge.is_to_report(was_said(**uid)));
-        let reported = edges.filter_map(|(uid, _)| self.listed(*uid).map(Member::id));
-        let reported: Vec<MemberId> = reported.collect();
+        let reported: Vec<MemberId> = to_report(&self.edges, said)
+            .filter_map(|uid| self.listed(uid).map(Member::id))
+            .collect();
         if reported == said {
             return;
         }
