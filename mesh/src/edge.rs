@@ -169,6 +169,12 @@ impl Edge {
         self.state == State::Armed && now < self.silence_deadline()
     }
 
+    /// Whether the subject was heard within the last [`limits::UNHEARD_BEATS`] beats.
+    #[must_use]
+    pub fn is_heard(&self, now: Instant) -> bool {
+        now.saturating_since(self.last_arrival) <= self.interval * limits::UNHEARD_BEATS
+    }
+
     /// Whether the observer's statement names the subject. What the last one `said` of it stands until the edge knows better.
     fn is_to_report(&self, said: bool) -> bool {
         match self.state {

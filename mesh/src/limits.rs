@@ -60,6 +60,11 @@ pub const FRAMES_QUEUED_MAX: usize = 64;
 /// After a verdict the next one waits so long for each report that it was made on. One costs a fraction of a microsecond a
 /// report, so judging takes a few percent of a core in the worst storm; after ten reports of one death it waits 0.1 ms.
 pub const REST_FOR_EACH_REPORT: Duration = Duration::from_micros(10);
+/// An observer that reports none of so many of its subjects that most others report is no witness for them: it is dead and
+/// has no living observer, or it doubts itself.
+pub const MUTE_SUBJECTS: usize = 3;
+/// That holds while there are so many that report at least one of theirs for each that reports none.
+pub const WITNESSES_FOR_EACH_MUTE: usize = 10;
 /// The operator waits with a verdict while more members than that, and more than a third of those that are found, are
 /// reported and not found.
 pub const UNFOUND_FEW: usize = 2;

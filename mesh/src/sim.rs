@@ -295,11 +295,17 @@ impl Simulation {
 
     /// Lets time pass until then.
     pub fn run_until_time(&mut self, end: Instant) {
-        while let Some((at, what)) = self.schedule.pop_until(end) {
-            self.now = at;
-            self.happen(what);
-        }
+        while self.step(end).is_some() {}
         self.now = end;
+    }
+
+    /// Lets the next of all that happens until `end` happen. What was due before now, as the end of a window that
+    /// is no longer held open, happens now: time never goes back.
+    fn step(&mut self, end: Instant) -> Option<()> {
+        let (at, what) = self.schedule.pop_until(end)?;
+        self.now = self.now.max(at);
+        self.happen(what);
+        Some(())
     }
 
     /// Lets time pass until something holds, for at most `most`; says how long it took.
@@ -307,9 +313,7 @@ impl Simulation {
         let begin = self.now;
         let end = begin + most;
         while !holds(self) {
-            let (at, what) = self.schedule.pop_until(end)?;
-            self.now = at;
-            self.happen(what);
+            self.step(end)?;
         }
         Some(self.now.saturating_since(begin))
     }

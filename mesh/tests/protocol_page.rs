@@ -61,6 +61,8 @@ fn limits_are_those_of_the_code() {
         RUMOUR_HOPS,
         NEWS_AT_ONCE,
         UNFOUND_FEW,
+        MUTE_SUBJECTS,
+        WITNESSES_FOR_EACH_MUTE,
         ANNOUNCED_MAX,
         LONELY_BELOW,
         CATCH_UP_NEIGHBOURS,

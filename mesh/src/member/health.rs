@@ -196,7 +196,8 @@ impl Mesh {
             None => {}
             Some(Action::Probe) => {
                 self.probe(subject);
-                if !self.edges.values().any(|edge| edge.is_well(now)) {
+                let heard = |edge: &Edge| edge.is_well(now) && edge.is_heard(now);
+                if !self.edges.values().any(heard) {
                     self.probe_observers();
                 }
             }
@@ -285,11 +286,8 @@ impl Mesh {
     /// failed what is really a majority. So of those not found failed a member counts as living only
     /// as large a share as it hears of its own subjects, itself included.
     fn may_speak(&self, now: Instant, failed: &BTreeSet<MemberId>) -> bool {
-        let late = self.interval() * limits::UNHEARD_BEATS;
         let is_heard = |edge: &Edge| match edge.state() {
-            State::Armed | State::Probing { .. } => {
-                now.saturating_since(edge.last_arrival()) <= late
-            }
+            State::Armed | State::Probing { .. } => edge.is_heard(now),
             State::Opening { .. } => true,
             State::Failed => false,
         };

@@ -93,12 +93,11 @@ impl Mesh {
 
     /// While many members are reported: whether some subject is silent of which its edge does not know yet.
     fn others_are_in_question(&self, now: Instant) -> bool {
-        let late = self.interval() * limits::UNHEARD_BEATS;
         let mut edges = self.edges.values();
         self.evidence.reported() > limits::NEWS_AT_ONCE
             && edges.any(|edge| match edge.state() {
                 State::Probing { .. } => true,
-                State::Armed => now.saturating_since(edge.last_arrival()) > late,
+                State::Armed => !edge.is_heard(now),
                 State::Opening { .. } | State::Failed => false,
             })
     }

@@ -121,3 +121,17 @@ fn a_quick_restart_is_one_epoch_and_no_verdict() {
         assert_sound(&simulation);
     }
 }
+
+/// Half of a cell dies: some of the living observe only dead ones, or one beside them that is not heard either. Their
+/// observers answer them, so they are not in doubt, and report what they do not hear.
+#[test]
+fn whoever_observes_only_the_dead_does_not_doubt_itself() {
+    let text = "title half of it\nnodes 100\nnetwork latency 200us jitter 100us loss 1%\nrun 1s\n\
+                at 0s false-reports 2%\nat 0s crash some 49\n";
+    let scenario = scenario::parse(text).unwrap();
+    for seed in [2, 6, 19, 21] {
+        let (outcome, _) = scenario::run(&scenario, seed).unwrap();
+        let doubts = outcome.reached.0.contains(&scenario::State::SelfDoubt);
+        assert!(!doubts, "seed {seed}");
+    }
+}
