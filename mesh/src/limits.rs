@@ -101,9 +101,9 @@ pub const LOSS_BEATS: u32 = 6;
 /// subjects seems well by chance in one window of a hundred; with 6 it would in six.
 pub const HEARING_BEATS: u32 = 7;
 /// Of as many datagrams to one observer, the answers by which a member that hears no subject takes itself for well. One in
-/// five arriving, one of ten observers answers so in one trial of a thousand; at 10 % loss each way an observer does in
-/// 7 of ten.
-pub const HEARING_ANSWERS: u32 = 8;
+/// five arriving, one of ten observers answers so in one trial of twenty thousand; at 10 % loss each way an observer does in
+/// 4 of ten.
+pub const HEARING_ANSWERS: u32 = 9;
 /// A beat that is late by that part of the interval makes its observer knock: a quarter.
 pub const KNOCK_PART: u32 = 4;
 /// Beats in a row that must say that their sender is deaf; after as many on which it hears again it says no

@@ -5,7 +5,7 @@
 //!   ┌─────────┐ ───────────────────────────────────────▶ ┌───────────────────────┐
 //!   │ hearing │                                          │ asking: 10 datagrams, │
 //!   └─────────┘ ◀─────────────────────────────────────── │ 40 ms apart, to every │◀─┐
-//!        ▲        an observer answered 8 of them         │ observer              │  │ after 3 beats
+//!        ▲        an observer answered 9 of them         │ observer              │  │ after 3 beats
 //!        │                                               └───────────┬───────────┘  │
 //!        │  a subject is heard again,                 no observer    ▼              │
 //!        │  on 3 beats running                                   ┌──────┐           │
