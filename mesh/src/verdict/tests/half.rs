@@ -134,7 +134,11 @@ fn a_minority_claims_nothing_though_it_cannot_find_all_of_the_others() {
         let reported: BTreeSet<Uid> = edges.iter().map(|(_, subject)| subject.uid).collect();
         let found = judge(&map, &graph, edges);
         assert!(found.failed.is_empty(), "seed {seed}");
-        unclear += usize::from(reported.len() == 51 && found.unclaimed.len() < 50);
+        // Those whom nobody reports may speak yet.
+        if reported.len() == away.len() {
+            assert!(!found.unclaimed.is_empty(), "seed {seed}");
+            unclear += usize::from(found.unclaimed.len() < 50);
+        }
     }
     assert!(unclear > 0, "no seed in which too few are found");
 }
