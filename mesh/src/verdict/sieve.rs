@@ -149,25 +149,25 @@ impl<'a> Sieve<'a> {
 
     /// Whether the members outside F are enough to say so.
     pub(super) fn claim(&self) -> Claim {
-        let outside = |place| {
-            !self.is_found(place) && self.graph.at(place).is_some() && !is_set(&self.unclear, place)
-        };
-        let outside: Vec<bool> = (0..self.found.len()).map(outside).collect();
+        let is_away = |place| self.is_found(place) || is_set(&self.unclear, place);
+        let away: Vec<bool> = (0..self.found.len()).map(is_away).collect();
+        let outside: Vec<bool> = away.iter().map(|is| !is).collect();
         let mute = self.mute(&outside).0;
-        let witnesses = (outside.iter().zip(&mute)).map(|(outside, mute)| *outside && !mute);
-        if self.are_enough(&witnesses.collect::<Vec<bool>>()) {
+        let silent = away.iter().zip(mute).map(|(away, mute)| *away || mute);
+        if self.are_enough_without(&silent.collect::<Vec<bool>>()) {
             Claim::Stands
-        } else if self.are_enough(&outside) {
+        } else if self.are_enough_without(&away) {
             Claim::NotYet
         } else {
             Claim::TooFew
         }
     }
 
-    fn are_enough(&self, those: &[bool]) -> bool {
+    /// Of the members that take part; those listed as failed do not, and are in none of the sets.
+    fn are_enough_without(&self, those: &[bool]) -> bool {
         let members = self.graph.len();
-        let count = those.iter().filter(|is| **is).count();
-        match (count * 2).cmp(&members) {
+        let rest = members.saturating_sub(those.iter().filter(|is| **is).count());
+        match (rest * 2).cmp(&members) {
             Ordering::Greater => true,
             Ordering::Less => false,
             Ordering::Equal if members == 2 => self
@@ -175,9 +175,9 @@ impl<'a> Sieve<'a> {
                 .all(|(_, it)| self.operator && it.by_operator),
             Ordering::Equal => {
                 let voters = self.graph.voters().iter();
-                let places = voters.map(|voter| self.graph.place(*voter));
-                let among = |place: &Option<usize>| place.is_some_and(|at| is_set(those, at));
-                places.filter(among).count() * 2 > self.graph.voters().len()
+                let places = voters.filter_map(|voter| self.graph.place(*voter));
+                let living = places.filter(|place| !is_set(those, *place));
+                living.count() * 2 > self.graph.voters().len()
             }
         }
     }

@@ -260,6 +260,21 @@ fn random_edges(map: &Map, graph: &Graph, operator: bool, rng: &mut Pcg64Mcg) ->
     edges
 }
 
+/// Half of the cell is listed as failed already. Of the other five, three fall silent: the two that are left, and those
+/// listed as failed, are no majority.
+#[test]
+fn who_is_listed_as_failed_claims_nothing() {
+    let mut map = map(10);
+    let members = map.members.iter_mut().take(5);
+    members.for_each(|member| member.failed = true);
+    let graph = Graph::of(&map);
+    for (dead, claimed) in [(&[5, 6][..], 2), (&[5, 6, 7], 0)] {
+        let found = verdict(&map, &graph, &reports_of(&map, &graph, dead, false));
+        assert_eq!(found.failed.len(), claimed, "{dead:?}");
+        assert_eq!(found.failed.len() + found.unclaimed.len(), dead.len());
+    }
+}
+
 proptest! {
     #[test]
     fn order_never_matters(seed: u64, order in Just((0..24_usize).collect::<Vec<_>>()).prop_shuffle()) {
