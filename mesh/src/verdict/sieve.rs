@@ -11,7 +11,7 @@
 //!
 //! Two rules are for the death of half a cell, when a few of the dead have one living observer, or none, and a few of the
 //! living, whose subjects died, doubt themselves. Taken for observers that see nothing wrong, they have others of the dead
-//! dropped, which then see nothing wrong either: of 49 dead of 100 members 4 to 15 were found.
+//! dropped, which then see nothing wrong either: of 49 dead of 100 members 4 to 33 were found.
 //!
 //! * *Unclear*: the rule that one observer's word fails nobody comes last. Dropped at 10 %, such a dead member would
 //!   have counted as an observer from then on.
