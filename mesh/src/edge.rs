@@ -190,12 +190,13 @@ impl Edge {
         self.last_arrival
     }
 
-    /// Whether enough of the subject's beats arrive. Of a new edge nobody can tell: it counts as heard.
+    /// Whether enough of the subject's beats arrive; of a new edge nobody can tell.
     #[must_use]
-    pub fn delivers(&self, now: Instant) -> bool {
+    pub fn delivers(&self, now: Instant) -> Option<bool> {
         let silence = now.saturating_since(self.last_beat);
-        matches!(self.state, State::Opening { .. })
-            || self.window.delivers(overdue(silence, self.interval))
+        let is_open = !matches!(self.state, State::Opening { .. });
+        let delivers = || self.window.delivers(overdue(silence, self.interval));
+        is_open.then(delivers).flatten()
     }
 
     /// A beat arrived. `sequence` counts the sender's beats on this edge; a gap is a loss. `deaf` is what

@@ -210,7 +210,30 @@ fn what_was_lost_during_a_pause_of_the_observer_is_forgotten() {
     let mut edge = armed();
     edge.forget_silence(at(60_000));
     assert_eq!(edge.on_beat(at(60_010), 300, false), None);
-    assert!(edge.delivers(at(60_010)));
+    assert_eq!(edge.delivers(at(60_010)), None, "nothing is known yet");
+}
+
+#[test]
+fn of_a_new_edge_it_is_not_known_whether_it_delivers_until_enough_beats_came_or_failed_to() {
+    let mut edge = Edge::new(at(0), BEAT);
+    assert_eq!(edge.delivers(at(1_000)), None);
+    let mut hear = |beat: u32| {
+        let now = at(1_000 + 200 * u64::from(beat));
+        edge.on_beat(now, beat, false);
+        edge.delivers(now)
+    };
+    let known: Vec<_> = (0..7).map(&mut hear).collect();
+    assert_eq!(known[..6], [None; 6]);
+    assert_eq!(known[6], Some(true));
+
+    let mut edge = Edge::new(at(0), BEAT);
+    edge.on_beat(at(1_000), 0, false);
+    edge.on_beat(at(2_000), 5, false);
+    assert_eq!(
+        edge.delivers(at(2_000)),
+        Some(false),
+        "four were lost of six"
+    );
 }
 
 #[test]
@@ -232,8 +255,9 @@ fn a_sick_observer_waits_before_it_blames_loss_again() {
         concluded.len() > 2 && pauses.min() >= Some(3),
         "{concluded:?}"
     );
-    assert!(
-        !edge.delivers(at(60 * 200)),
+    assert_eq!(
+        edge.delivers(at(60 * 200)),
+        Some(false),
         "and it remembers what was lost"
     );
 }

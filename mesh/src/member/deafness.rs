@@ -64,10 +64,16 @@ impl Mesh {
         self.hears_somebody(now) || now < self.deafness.hears_until
     }
 
+    /// Whether a subject is heard; it counts so while of none it is known. The maps that come without the others
+    /// bring a deaf member new edges, and they must not speak for its hearing.
     fn hears_somebody(&self, now: Instant) -> bool {
-        self.edges.is_empty()
-            || self.edges.values().any(|edge| edge.delivers(now))
-            || (self.graph.operator_may_observe() && self.hears_operator(now))
+        let known = self.edges.values().filter_map(|edge| edge.delivers(now));
+        let (mut unknown, mut hears) = (true, false);
+        for delivers in known {
+            unknown = false;
+            hears |= delivers;
+        }
+        hears || unknown || (self.graph.operator_may_observe() && self.hears_operator(now))
     }
 
     /// Once a beat.
