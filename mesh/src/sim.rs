@@ -12,8 +12,10 @@
 //! [`invariants`] are looked at after every input. Shape: `proto/sim.rs` of iroh-gossip, the test pair
 //! of quinn-proto, the VOPR of TigerBeetle.
 
+mod acks;
 mod clock;
 mod connection;
+mod connections;
 mod fault;
 mod flight;
 mod handshake;
@@ -44,7 +46,8 @@ use crate::slot::SlotSet;
 use crate::time::Instant;
 use crate::watch::Watch;
 
-use connection::{Arrival, Connections, EndId, Message};
+use connection::{Arrival, EndId, Message};
+use connections::Connections;
 use handshake::Dial;
 use invariants::{Invariants, View, Violation};
 use network::Network;

@@ -7,6 +7,7 @@ mod ending;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::acks::Acks;
 use super::flight::Flight;
 use super::network::PACKET_PAYLOAD;
 use super::parts::packets_of;
@@ -74,6 +75,7 @@ pub(super) struct End {
     pub(super) state: State,
     pub(super) peer: PeerIdentity,
     pub(super) last_heard: Instant,
+    pub(super) acks: Acks,
     under_way: usize,
     waiting: VecDeque<Vec<u8>>,
 }
@@ -109,53 +111,6 @@ fn packets(bytes: &[u8]) -> usize {
     packets_of(bytes.len())
 }
 
-/// All connections, by number: a number is never used again.
-#[derive(Debug, Default)]
-pub(super) struct Connections {
-    /// The first number that is still kept, and all from there on.
-    first: u64,
-    all: VecDeque<Option<Box<Connection>>>,
-}
-
-impl Connections {
-    pub(super) fn insert(&mut self, connection: Connection) -> u64 {
-        self.all.push_back(Some(Box::new(connection)));
-        self.first + self.all.len() as u64 - 1
-    }
-
-    fn index(&self, number: u64) -> Option<usize> {
-        usize::try_from(number.checked_sub(self.first)?).ok()
-    }
-
-    fn get(&self, number: u64) -> Option<&Connection> {
-        self.all.get(self.index(number)?)?.as_deref()
-    }
-
-    fn get_mut(&mut self, number: u64) -> Option<&mut Connection> {
-        let index = self.index(number)?;
-        self.all.get_mut(index)?.as_deref_mut()
-    }
-
-    pub(super) fn ids(&self) -> impl Iterator<Item = u64> + '_ {
-        let numbered = (self.first..).zip(&self.all);
-        numbered
-            .filter(|(_, kept)| kept.is_some())
-            .map(|(id, _)| id)
-    }
-
-    fn retain(&mut self, keep: impl Fn(&Connection) -> bool) {
-        for place in &mut self.all {
-            if place.as_deref().is_some_and(|connection| !keep(connection)) {
-                *place = None;
-            }
-        }
-        while self.all.front().is_some_and(Option::is_none) {
-            self.all.pop_front();
-            self.first += 1;
-        }
-    }
-}
-
 /// What arrives at one end.
 #[derive(Clone, Debug)]
 pub(super) enum Arrival {
@@ -176,6 +131,7 @@ impl End {
             state,
             peer,
             last_heard,
+            acks: Acks::default(),
             under_way: 0,
             waiting: VecDeque::new(),
         }
@@ -196,7 +152,7 @@ impl Simulation {
         })
     }
 
-    fn end_mut(&mut self, id: EndId) -> Option<&mut End> {
+    pub(super) fn end_mut(&mut self, id: EndId) -> Option<&mut End> {
         let connection = self.connections.get_mut(id.connection)?;
         Some(if id.accepted {
             &mut connection.accepted
@@ -222,6 +178,7 @@ impl Simulation {
         let Some((here, there)) = self.sending_nodes(from) else {
             return;
         };
+        self.acknowledge_along(from);
         let (first, again) = self.network.carry(self.now, here, there, bytes.len());
         if let Some(at) = again {
             self.arrive(at, from.other(), Arrival::Datagram(bytes.clone()));
@@ -291,6 +248,7 @@ impl Simulation {
             return;
         };
         if !self.is_frozen(here) {
+            self.acknowledge_along(message.from);
             let (now, bytes) = (self.now, message.bytes.len());
             let window = self.window(message.from).min(message.flight.packets());
             let packets = window.min(message.missing);
@@ -355,8 +313,7 @@ impl Simulation {
             return;
         }
         self.hear(goal);
-        self.network
-            .count_ack(process.node, packets(&message.bytes));
+        self.acknowledge_packets(goal, packets(&message.bytes));
         self.acknowledge(message.from, 0);
         self.overhear(process.node, &message.bytes);
         self.give(
@@ -465,7 +422,7 @@ impl Simulation {
             }
             (Arrival::Datagram(bytes), State::Up) => {
                 self.hear(end);
-                self.network.count_ack(process.node, 1);
+                self.acknowledge_packets(end, 1);
                 self.give(process.node, Input::Datagram { connection, bytes });
             }
             (Arrival::Down(reason), State::Up) => {

@@ -14,6 +14,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::NodeId;
+use super::parts::packets_of;
 use crate::time::Instant;
 
 /// Bytes around a datagram: IPv4 and UDP 28; QUIC short header with 8-byte connection ID and 2-byte
@@ -264,7 +265,8 @@ impl Network {
         missing: usize,
     ) -> (usize, Instant) {
         let (mut lost, mut last) = (0, now);
-        let size = bytes.min(PACKET_PAYLOAD) + PACKET_OVERHEAD;
+        // All packets of a message alike: together they are as long as those of which the last is shorter.
+        let size = bytes.div_ceil(packets_of(bytes)) + PACKET_OVERHEAD;
         for _ in 0..missing {
             let arrived = match self.leave(now, from, size) {
                 Some(departed) if self.passes(from, to) => {
@@ -281,7 +283,7 @@ impl Network {
         (lost, last)
     }
 
-    /// An acknowledgement is a packet too.
+    /// An acknowledgement of its own is a packet too.
     pub(super) fn count_ack(&mut self, from: NodeId, packets: usize) {
         if let Some(line) = self.line_mut(from) {
             line.traffic.packets += packets as u64;
