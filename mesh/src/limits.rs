@@ -44,8 +44,15 @@ pub const EVIDENCE_PER_FRAME_MAX: usize = 128;
 /// Lines in one summary of evidence: all that a store can hold, because whoever reads a summary takes
 /// what it leaves out for missing.
 pub const SUMMARY_ENTRIES_MAX: usize = EVIDENCE_MAX;
-/// Bytes of one line: a UID, an incarnation of 48 bits and a sequence of 64 as varints.
-pub const SUMMARY_ENTRY_BYTES_MAX: usize = 16 + 7 + 10;
+/// Bytes of one line: a tag of six, and a sequence of 64 bits as a varint.
+pub const SUMMARY_ENTRY_BYTES_MAX: usize = 6 + 10;
+/// Statements that are asked for at once and remembered so.
+pub const WANTED_MAX: usize = EVIDENCE_MAX;
+/// Peers that are remembered for one statement, beside the one that was asked: what all of its rings offer.
+pub const OFFERERS_MAX: usize = FANOUT_MANY_DEAD;
+/// A statement that was asked for and did not come for so long is asked for of the next that offered it. A lost packet costs
+/// about 30 ms.
+pub const WANTED_PATIENCE: Duration = Duration::from_millis(50);
 /// Outputs of one input: an event for each subject that a frame of evidence reports or clears, a probe where that is
 /// one's own, and what is sent on to each connection.
 pub const OUTPUTS_MAX: usize = 2 * EVIDENCE_PER_FRAME_MAX * TAGS_MAX + 8 * CONNECTIONS_MAX;

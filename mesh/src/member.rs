@@ -26,7 +26,7 @@ use thiserror::Error;
 
 use crate::counters::Counters;
 use crate::edge::Edge;
-use crate::evidence::{Budget, Edge as Link, EvidenceStore};
+use crate::evidence::{Budget, Edge as Link, EvidenceStore, Wanted};
 use crate::graph::Graph;
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
 use crate::intern::Interner;
@@ -125,6 +125,7 @@ pub struct Mesh {
     pull: Pull,
     reports: Reports,
     outbox: Outbox,
+    wanted: Wanted,
     deposed: bool,
     conflict: bool,
     leaving: bool,
@@ -182,6 +183,7 @@ impl Mesh {
             pull: Pull::default(),
             reports: Reports::default(),
             outbox: Outbox::default(),
+            wanted: Wanted::default(),
             graph,
             signed: first,
             older: VecDeque::new(),
@@ -295,6 +297,7 @@ impl Mesh {
             outputs: self.outputs.len(),
             edges: self.edges.len(),
             offers: self.pull.len(),
+            wanted: self.wanted.len(),
         }
     }
 
@@ -417,6 +420,8 @@ pub struct Loads {
     pub edges: usize,
     /// Peers that offer a newer map.
     pub offers: usize,
+    /// Statements that were asked for.
+    pub wanted: usize,
 }
 
 impl Machine for Mesh {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::convergence::Counts;
-use crate::evidence::{Evidence, SummaryEntry};
+use crate::evidence::{Evidence, SignerTag, SummaryEntry};
 use crate::identity::Epoch;
 use crate::join_address::JoinAddress;
 use crate::limits;
@@ -204,13 +204,8 @@ pub enum Frame {
     MapRequest,
     /// News: statements.
     Evidence(Vec<Evidence>),
-    /// What the sender holds, so that the receiver can send what is missing.
-    Summary {
-        /// Whether this answers a summary: it is not answered by another.
-        reply: bool,
-        /// One line for each signer.
-        entries: Vec<SummaryEntry>,
-    },
+    /// All that the sender holds: the receiver sends what is missing, and answers with [`Frame::Wants`].
+    Summary(Vec<SummaryEntry>),
     /// Where the operator answers joins.
     JoinAddress(JoinAddress),
     /// Who applied a map, told to whoever handed it on.
@@ -222,6 +217,10 @@ pub enum Frame {
         /// The sender, and those who told it.
         counts: Counts,
     },
+    /// News that the sender holds, to be asked for.
+    Offer(Vec<SummaryEntry>),
+    /// Asks for the newest statements of these signers.
+    Wants(Vec<SignerTag>),
 }
 
 impl Frame {
@@ -252,7 +251,10 @@ impl Frame {
                 let names_few = |item: &Evidence| item.reported.len() <= limits::TAGS_MAX;
                 evidence.len() <= limits::EVIDENCE_PER_FRAME_MAX && evidence.iter().all(names_few)
             }
-            Self::Summary { entries, .. } => entries.len() <= limits::SUMMARY_ENTRIES_MAX,
+            Self::Summary(entries) | Self::Offer(entries) => {
+                entries.len() <= limits::SUMMARY_ENTRIES_MAX
+            }
+            Self::Wants(signers) => signers.len() <= limits::EVIDENCE_PER_FRAME_MAX,
             _ => true,
         };
         if rest.is_empty() && within_limits {
@@ -263,7 +265,7 @@ impl Frame {
     }
 }
 
-const LAST_FRAME_KIND: u8 = 7;
+const LAST_FRAME_KIND: u8 = 9;
 const _: () = assert!(1 + 1 + 6 + 4 + 4 + 8 + 2 + 2 <= limits::BEAT_BYTES_MAX);
 const _: () = assert!(limits::EPOCH_MAX < 1 << 48, "an epoch travels in six bytes");
 

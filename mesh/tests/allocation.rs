@@ -135,10 +135,7 @@ fn map(members: usize, owners: usize) -> Map {
 fn samples() -> Vec<(Format, Vec<u8>)> {
     let map = map(5, 2);
     let evidence = Evidence::sign(&map, id(0), &[id(1)], false, 1, &operator());
-    let entry = SummaryEntry {
-        signer: id(0),
-        sequence: 1,
-    };
+    let entry = SummaryEntry::of(&evidence);
     let entries = vec![entry; 20];
     let signed = SignedMap::sign(map, &operator()).unwrap().encode();
     let request = JoinRequest {
@@ -159,14 +156,9 @@ fn samples() -> Vec<(Format, Vec<u8>)> {
             .encode(),
         ),
         (Format::Frame, Frame::Evidence(vec![evidence; 20]).encode()),
-        (
-            Format::Frame,
-            Frame::Summary {
-                reply: true,
-                entries,
-            }
-            .encode(),
-        ),
+        (Format::Frame, Frame::Wants(vec![entry.signer; 20]).encode()),
+        (Format::Frame, Frame::Offer(entries.clone()).encode()),
+        (Format::Frame, Frame::Summary(entries).encode()),
         (Format::SignedMap, signed),
         (Format::JoinRequest, request.encode()),
         (
@@ -185,7 +177,7 @@ fn hostile() -> Vec<(Format, &'static str, Vec<u8>)> {
     ];
     let mut all = Vec::new();
     for length in lengths {
-        for kind in 0..=5 {
+        for kind in 0..=9 {
             let claim = [&[kind][..], length, &[0; 40]].concat();
             all.push((Format::Frame, "a claimed length", claim.clone()));
             all.push((Format::JoinResponse, "a claimed length", claim));

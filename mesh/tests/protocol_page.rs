@@ -36,6 +36,9 @@ fn limits_are_those_of_the_code() {
         EVIDENCE_MAX,
         EVIDENCE_PER_FRAME_MAX,
         TAGS_MAX,
+        WANTED_MAX,
+        OFFERERS_MAX,
+        WANTED_PATIENCE,
         REPORTERS_OF_LOST,
         STATEMENT_PATIENCE_BEATS,
         FRAMES_QUEUED_MAX,
@@ -130,10 +133,6 @@ fn bytes_are_those_of_the_code() {
         uid: Uid::from_bytes(1_u128.to_be_bytes()),
         incarnation: 300,
     });
-    let summary = Frame::Summary {
-        reply: true,
-        entries: Vec::new(),
-    };
     let all = [
         ("beat", beat.encode()),
         ("probe", Datagram::Probe { nonce: 5 }.encode()),
@@ -143,7 +142,9 @@ fn bytes_are_those_of_the_code() {
         ("MapRequest", Frame::MapRequest.encode()),
         ("tag of UID 00…01, incarnation 300", tag.as_bytes().to_vec()),
         ("Evidence, empty", Frame::Evidence(Vec::new()).encode()),
-        ("Summary, a reply, empty", summary.encode()),
+        ("Summary, empty", Frame::Summary(Vec::new()).encode()),
+        ("Offer, empty", Frame::Offer(Vec::new()).encode()),
+        ("Wants, empty", Frame::Wants(Vec::new()).encode()),
     ];
     for (name, bytes) in all {
         let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -223,8 +223,8 @@ fn of_a_new_edge_it_is_not_known_whether_it_delivers_until_enough_beats_came_or_
         edge.delivers(now)
     };
     let known: Vec<_> = (0..7).map(&mut hear).collect();
-    assert_eq!(known[..6], [None; 6]);
-    assert_eq!(known[6], Some(true));
+    let expected = [None, None, None, None, None, None, Some(true)];
+    assert_eq!(known, expected);
 
     let mut edge = Edge::new(at(0), BEAT);
     edge.on_beat(at(1_000), 0, false);

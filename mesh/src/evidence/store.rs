@@ -5,20 +5,31 @@ use std::hash::Hasher;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Edge, Evidence, EvidenceError, hasher, write_id};
+use super::{Edge, Evidence, EvidenceError, SignerTag, hasher, write_id};
 use crate::graph::Graph;
 use crate::identity::{MemberId, Uid};
 use crate::limits;
 use crate::machine::Event;
 use crate::map::Map;
 
-/// One line of a summary: which statement of a signer a store holds.
+/// One line of a summary or an offer: which statement of a signer a store holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SummaryEntry {
     /// Who stated it.
-    pub signer: MemberId,
+    pub signer: SignerTag,
     /// Its sequence.
     pub sequence: u64,
+}
+
+impl SummaryEntry {
+    /// The line of that statement.
+    #[must_use]
+    pub fn of(evidence: &Evidence) -> Self {
+        Self {
+            signer: SignerTag::of(evidence.signer),
+            sequence: evidence.sequence,
+        }
+    }
 }
 
 /// What a newer statement of a signer changed.
@@ -62,6 +73,8 @@ struct Held {
 #[derive(Clone, Debug, Default)]
 pub struct EvidenceStore {
     newest: BTreeMap<MemberId, Held>,
+    /// Signers by their tag.
+    signers: BTreeMap<SignerTag, MemberId>,
     /// Subjects, and how many report them.
     reported: BTreeMap<Uid, usize>,
     digest: u64,
@@ -104,6 +117,7 @@ impl EvidenceStore {
         };
         let (reports, leaves) = (held.reports.clone(), held.statement.leaves);
         let older = self.newest.insert(signer, held);
+        self.signers.insert(SignerTag::of(signer), signer);
         let (said, had_left) = match older {
             Some(older) => {
                 self.digest ^= fingerprint(&older.statement);
@@ -145,6 +159,8 @@ impl EvidenceStore {
             MemberId::OPERATOR => graph.operator_may_observe(),
             signer => graph.lists(map, signer),
         });
+        let newest = &self.newest;
+        self.signers.retain(|_, signer| newest.contains_key(signer));
         self.revision += 1;
         (self.digest, self.reported) = (0, BTreeMap::new());
         for held in self.newest.values_mut() {
@@ -236,22 +252,32 @@ impl EvidenceStore {
     pub fn summary(&self) -> Vec<SummaryEntry> {
         self.iter()
             .take(limits::SUMMARY_ENTRIES_MAX)
-            .map(|held| SummaryEntry {
-                signer: held.signer,
-                sequence: held.sequence,
-            })
+            .map(SummaryEntry::of)
             .collect()
+    }
+
+    /// Whether that is newer than what the store holds of its signer.
+    #[must_use]
+    pub fn lacks(&self, entry: &SummaryEntry) -> bool {
+        let held = self.of_signer(entry.signer);
+        held.is_none_or(|held| held.sequence < entry.sequence)
+    }
+
+    /// The newest statement of the signer with that tag.
+    #[must_use]
+    pub fn of_signer(&self, tag: SignerTag) -> Option<&Evidence> {
+        self.get(*self.signers.get(&tag)?)
     }
 
     /// What the holder of that summary lacks; in parts, if that is more than one frame takes.
     #[must_use]
     pub fn missing_from(&self, summary: &[SummaryEntry]) -> Vec<Evidence> {
-        let theirs: BTreeMap<MemberId, u64> = summary
+        let theirs: BTreeMap<SignerTag, u64> = summary
             .iter()
             .map(|entry| (entry.signer, entry.sequence))
             .collect();
         let lacks = |held: &&Evidence| {
-            let sequence = theirs.get(&held.signer);
+            let sequence = theirs.get(&SignerTag::of(held.signer));
             sequence.is_none_or(|sequence| *sequence < held.sequence)
         };
         let missing = self.iter().filter(lacks).cloned();

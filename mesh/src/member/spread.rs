@@ -1,6 +1,6 @@
-//! What travels on streams: evidence is pushed on arrival ([`outbox`]) to a few ring neighbours and dropped when known,
-//! maps are announced and asked for (`spread/maps.rs`); both are repaired through what beats tell (digest and
-//! epoch), and only the difference is sent.
+//! What travels on streams: evidence is pushed on arrival ([`outbox`]) to a few ring neighbours and dropped when known;
+//! while many members are reported that of others is offered and asked for (`spread/offers.rs`), as maps always are
+//! (`spread/maps.rs`). Both are repaired through what beats tell (digest and epoch), and only the difference is sent.
 //!
 //! Beats never wait for any of it: they are datagrams, with a queue of one. Of frames at most
 //! [`limits::FRAMES_QUEUED_MAX`] wait for one peer; when there are more the newest is dropped and counted,
@@ -8,6 +8,7 @@
 
 mod maps;
 pub(super) mod neighbours;
+mod offers;
 pub(super) mod outbox;
 pub(super) mod pull;
 pub(super) mod reports;
@@ -16,7 +17,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::edge::{Edge, State};
-use crate::evidence::{Evidence, Grounds, SummaryEntry};
+use crate::evidence::{Evidence, Grounds, SignerTag, SummaryEntry};
 use crate::identity::{Epoch, Uid};
 use crate::limits;
 use crate::machine::{ConnectionId, Output};
@@ -68,7 +69,7 @@ impl Mesh {
             return;
         }
         if self.catch_up.asked.insert(uid) {
-            self.send_summary(now, connection, false);
+            self.send_summary(now, connection);
         }
     }
 
@@ -104,9 +105,17 @@ impl Mesh {
                 self.on_applied(now, (era, epoch), counts);
             }
             (Kind::Operator, Frame::Applied { .. }) => self.refuse("OperatorsApplied"),
-            (Kind::Operator, Frame::Summary { .. }) => self.refuse("OperatorsSummary"),
-            (Kind::Member(id), Frame::Summary { reply, entries }) => {
-                self.on_summary(now, connection, id.uid, reply, &entries);
+            (Kind::Operator, Frame::Summary(_) | Frame::Offer(_)) => {
+                self.refuse("OperatorsSummary")
+            }
+            (Kind::Member(_), Frame::Summary(entries)) => {
+                self.on_summary(now, connection, &entries);
+            }
+            (Kind::Member(_), Frame::Offer(entries)) => self.on_offer(now, connection, &entries),
+            (Kind::Operator, Frame::Wants(signers)) => self.on_wants(connection, &signers),
+            (Kind::Member(id), Frame::Wants(signers)) => {
+                self.on_wants(connection, &signers);
+                self.note_caught_up(id.uid);
             }
         }
     }
@@ -115,6 +124,7 @@ impl Mesh {
         let (mut news, mut changes) = (Vec::new(), Vec::new());
         self.counters.evidence_copies += evidence.len() as u64;
         for item in evidence {
+            self.wanted.came(SignerTag::of(item.signer));
             let map = self.signed.map();
             let grounds = Grounds {
                 map,
@@ -205,11 +215,14 @@ impl Mesh {
         self.send_news(now);
     }
 
+    /// While many members of a large cell are reported only one's own statements are sent unasked: nobody has those.
     fn send_news(&mut self, now: Instant) {
         let news = self.outbox.take_due(now, self.evidence.reported());
         if news.is_empty() {
             return;
         }
+        let few = self.evidence.reported() <= limits::NEWS_AT_ONCE
+            || self.graph.len() <= limits::FEW_MEMBERS;
         let mut targets = self.listeners(now);
         targets.extend(self.peers.operators());
         for connection in targets {
@@ -217,15 +230,16 @@ impl Mesh {
             let knows = |item: &Evidence, from: Option<ConnectionId>| {
                 from == Some(connection) || self.peers.of(item.signer.uid) == Some(connection)
             };
-            let unknown = news.iter().filter(|(item, from)| !knows(item, *from));
-            let unknown: Vec<Evidence> = unknown.map(|(item, _)| item.clone()).collect();
-            self.send_evidence(connection, &unknown);
-        }
-    }
-
-    fn send_evidence(&mut self, to: ConnectionId, evidence: &[Evidence]) {
-        for part in evidence.chunks(limits::EVIDENCE_PER_FRAME_MAX) {
-            self.send(to, &Frame::Evidence(part.to_vec()));
+            let (mut told, mut offered) = (Vec::new(), Vec::new());
+            for (item, from) in &news {
+                match from {
+                    from if knows(item, *from) => {}
+                    Some(_) if !few => offered.push(SummaryEntry::of(item)),
+                    _ => told.push(item.clone()),
+                }
+            }
+            self.send_evidence(connection, &told);
+            self.send_offer(connection, &offered);
         }
     }
 
@@ -269,7 +283,7 @@ impl Mesh {
             let due = settled.min(latest);
             self.repair = Some(Repair { due, ..repair });
         } else {
-            self.send_summary(now, repair.peer, false);
+            self.send_summary(now, repair.peer);
         }
     }
 
@@ -277,6 +291,7 @@ impl Mesh {
     pub(super) fn run_spread_timers(&mut self, now: Instant) {
         self.ask_for_map(now);
         self.send_news(now);
+        self.ask_for_wanted(now);
         self.repair_evidence(now);
         self.tell_reports(now);
     }
@@ -288,42 +303,10 @@ impl Mesh {
             self.pull.deadline(),
             self.reports.deadline(),
             self.outbox.deadline(),
+            self.wanted.deadline(),
             repair,
         ];
         deadlines.into_iter().flatten().min()
-    }
-
-    fn send_summary(&mut self, now: Instant, to: ConnectionId, reply: bool) {
-        let Some(peer) = self.peers.get_mut(to) else {
-            return;
-        };
-        let recently = |at: Instant| now.saturating_since(at) < limits::REPAIR_INTERVAL;
-        if !reply && peer.summarized.is_some_and(recently) {
-            return;
-        }
-        peer.summarized = Some(now);
-        self.counters.summaries_sent += 1;
-        let entries = self.evidence.summary();
-        self.send(to, &Frame::Summary { reply, entries });
-    }
-
-    fn on_summary(
-        &mut self,
-        now: Instant,
-        from: ConnectionId,
-        uid: Uid,
-        reply: bool,
-        entries: &[SummaryEntry],
-    ) {
-        let missing = self.evidence.missing_from(entries);
-        self.send_evidence(from, &missing);
-        if reply {
-            if self.catch_up.asked.remove(&uid) {
-                self.catch_up.answered += 1;
-            }
-        } else {
-            self.send_summary(now, from, true);
-        }
     }
 
     pub(super) fn send(&mut self, connection: ConnectionId, frame: &Frame) {

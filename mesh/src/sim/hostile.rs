@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use super::connection::EndId;
 use super::{Happening, NodeId, ProcessId, Simulation};
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, SignerTag, SummaryEntry};
 use crate::graph::Graph;
 use crate::identity::MemberId;
 use crate::limits;
 use crate::machine::ConnectionId;
+use crate::map::Member;
 use crate::wire::Frame;
 
 /// Pace at which it acts.
@@ -33,6 +34,8 @@ pub enum Hostility {
     HugeFrames,
     /// Sends frames that it heard, with a bit changed.
     CorruptedFrames,
+    /// Offers statements of everybody, newer than what anybody states; whoever asks gets what it holds, or nothing.
+    FalseOffers,
 }
 
 impl Simulation {
@@ -89,6 +92,7 @@ impl Simulation {
             }
             Hostility::Replay => self.heard_by(node).into(),
             Hostility::HugeFrames => vec![vec![4; limits::FRAME_BYTES_MAX]],
+            Hostility::FalseOffers => self.false_offers(node).into_iter().collect(),
             Hostility::CorruptedFrames => {
                 let mut frames: Vec<Vec<u8>> = self.heard_by(node).into();
                 for frame in &mut frames {
@@ -128,6 +132,15 @@ impl Simulation {
         let key = place.keypair.as_ref()?;
         let evidence = Evidence::sign(map, mesh.id(), &accused, false, sequence, key);
         Some(Frame::Evidence(vec![evidence]).encode())
+    }
+
+    fn false_offers(&self, node: NodeId) -> Option<Vec<u8>> {
+        let members = &self.mesh(node)?.signed_map().map().members;
+        let entry = |member: &Member| SummaryEntry {
+            signer: SignerTag::of(member.id()),
+            sequence: INVENTED_SEQUENCE + self.now.as_micros(),
+        };
+        Some(Frame::Offer(members.iter().map(entry).collect()).encode())
     }
 
     /// On so many of a thousand edges the observer no longer gets datagrams of its subject, and reports it although all is

@@ -104,7 +104,7 @@ pub enum Trouble {
     ClockRate(i32),
     /// `clock-step 500ms`: jumps ahead.
     ClockStep(Duration),
-    /// `accuse`, `replay`, `old-incarnations`, `huge-frames`, `corrupted-frames`: means harm.
+    /// `accuse`, `replay`, `old-incarnations`, `huge-frames`, `corrupted-frames`, `false-offers`: means harm.
     Turn(Hostility),
     /// `false-reports 2%`: of all edges; says nothing of whom.
     FalseReports(u32),

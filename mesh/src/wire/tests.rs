@@ -12,12 +12,9 @@ fn evidence() -> Evidence {
 }
 
 /// One frame of each kind.
-fn samples() -> [Frame; 8] {
+fn samples() -> [Frame; 10] {
     let held = evidence();
-    let entry = SummaryEntry {
-        signer: held.signer,
-        sequence: held.sequence,
-    };
+    let entry = SummaryEntry::of(&held);
     [
         Frame::Hello {
             era: 1,
@@ -34,16 +31,15 @@ fn samples() -> [Frame; 8] {
         },
         Frame::MapRequest,
         Frame::Evidence(vec![held; 2]),
-        Frame::Summary {
-            reply: true,
-            entries: vec![entry; 3],
-        },
+        Frame::Summary(vec![entry; 3]),
         Frame::JoinAddress(join_address()),
         Frame::Applied {
             era: 0,
             epoch: 300,
             counts: Counts::one(std::time::Duration::from_millis(4)),
         },
+        Frame::Offer(vec![entry; 3]),
+        Frame::Wants(vec![entry.signer; 3]),
     ]
 }
 
@@ -113,6 +109,9 @@ fn golden_datagrams() {
     assert_eq!(Datagram::Answer { nonce: 5 }.encode(), [3, 0, 0, 0, 5]);
 }
 
+/// The tag of the first member of the fixture, as a signer.
+const TAG_OF_SIGNER: &[u8] = &[0xd4, 0x30, 0x3e, 0x25, 0x50, 0x60];
+
 #[test]
 fn golden_frames() {
     let hello = Frame::Hello {
@@ -142,22 +141,24 @@ fn golden_frames() {
     );
     assert_eq!(Frame::MapRequest.encode(), [3]);
     assert_eq!(Frame::Evidence(vec![]).encode(), [4, 0]);
-    assert_eq!(
-        Frame::Summary {
-            reply: true,
-            entries: vec![]
-        }
-        .encode(),
-        [5, 1, 0]
-    );
+    let entry = SummaryEntry {
+        sequence: 300,
+        ..SummaryEntry::of(&evidence())
+    };
+    let line = [TAG_OF_SIGNER, &[0xac, 2][..]].concat();
+    for (kind, frame) in [
+        (5, Frame::Summary(vec![entry])),
+        (8, Frame::Offer(vec![entry])),
+    ] {
+        assert_eq!(frame.encode(), [&[kind, 1][..], &line].concat());
+    }
+    let wants = Frame::Wants(vec![entry.signer]);
+    assert_eq!(wants.encode(), [&[9, 1][..], TAG_OF_SIGNER].concat());
 }
 
 #[test]
 fn frames_round_trip() {
-    let entry = SummaryEntry {
-        signer: evidence().signer,
-        sequence: 9,
-    };
+    let entry = SummaryEntry::of(&evidence());
     for frame in [
         Frame::Hello {
             era: 0,
@@ -169,10 +170,7 @@ fn frames_round_trip() {
             bytes: vec![1; 1000],
         },
         Frame::Evidence(vec![evidence(); 3]),
-        Frame::Summary {
-            reply: false,
-            entries: vec![entry; 5],
-        },
+        Frame::Summary(vec![entry; 5]),
     ] {
         assert_eq!(Frame::decode(&frame.encode()), Ok(frame));
     }
@@ -182,11 +180,21 @@ fn frames_round_trip() {
 fn what_exceeds_a_limit_is_refused() {
     let many = Frame::Evidence(vec![evidence(); limits::EVIDENCE_PER_FRAME_MAX + 1]);
     assert_eq!(Frame::decode(&many.encode()), Err(WireError::Length));
+    let entry = SummaryEntry::of(&evidence());
+    let entries = vec![entry; limits::SUMMARY_ENTRIES_MAX + 1];
+    let wants = Frame::Wants(vec![entry.signer; limits::EVIDENCE_PER_FRAME_MAX + 1]);
+    for many in [
+        Frame::Summary(entries.clone()),
+        Frame::Offer(entries),
+        wants,
+    ] {
+        assert_eq!(Frame::decode(&many.encode()), Err(WireError::Length));
+    }
     assert_eq!(
         Frame::decode(&vec![1; limits::FRAME_BYTES_MAX + 1]),
         Err(WireError::Length)
     );
-    assert_eq!(Frame::decode(&[9]), Err(WireError::Kind));
+    assert_eq!(Frame::decode(&[10]), Err(WireError::Kind));
     assert_eq!(Frame::decode(&[3, 0]), Err(WireError::Length));
     assert_eq!(
         Frame::decode(&[4, 0xff, 0xff, 0xff, 0xff, 0x0f]),
@@ -220,7 +228,7 @@ proptest! {
 
     #[test]
     fn damaged_frames_decode_or_are_refused(
-        kind in 0..8_usize,
+        kind in 0..10_usize,
         flips in prop::collection::vec((0_usize..1000, any::<u8>()), 1..4),
         cut in 0_usize..1000,
     ) {

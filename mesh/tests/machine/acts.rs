@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use slotmesh_map::fixture::{keypair, uid};
 use slotmesh_mesh::convergence::Counts;
-use slotmesh_mesh::evidence::{Evidence, SummaryEntry};
+use slotmesh_mesh::evidence::{Evidence, SignerTag, SummaryEntry};
 use slotmesh_mesh::identity::{Keypair, MemberId};
 use slotmesh_mesh::machine::{ConnectionId, Disconnect, Event, Input, PeerIdentity};
 use slotmesh_mesh::map::Map;
@@ -168,12 +168,12 @@ impl Actor {
             },
             25..=29 => self.old_map(),
             30..=39 => self.next_map(map),
-            40..=49 => Frame::Summary {
-                reply: self.rng.random(),
-                entries: (0..self.rng.random_range(0..20))
-                    .map(|_| self.entry(map))
-                    .collect(),
-            },
+            40..=44 => Frame::Summary(self.entries(map)),
+            45..=52 => Frame::Offer(self.entries(map)),
+            53..=56 => {
+                let entries = self.entries(map).into_iter();
+                Frame::Wants(entries.map(|entry| entry.signer).collect())
+            }
             _ => Frame::Evidence(
                 (0..self.rng.random_range(0..40))
                     .map(|_| self.evidence(map))
@@ -254,11 +254,12 @@ impl Actor {
         }
     }
 
-    fn entry(&mut self, map: &Map) -> SummaryEntry {
-        SummaryEntry {
-            signer: self.someone(map),
+    fn entries(&mut self, map: &Map) -> Vec<SummaryEntry> {
+        let entry = |_| SummaryEntry {
+            signer: SignerTag::of(self.someone(map)),
             sequence: self.rng.random_range(0..30),
-        }
+        };
+        (0..20).map(entry).collect()
     }
 
     fn evidence(&mut self, map: &Map) -> Evidence {

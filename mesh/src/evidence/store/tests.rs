@@ -65,6 +65,13 @@ fn what_was_said_of_the_gone_no_longer_counts() {
         [(id(&map, 0), id(&map, 1))]
     );
     assert_eq!((store.len(), store.reported()), (1, 1));
+    let tag = |n| SignerTag::of(id(&map, n));
+    assert_eq!(store.of_signer(tag(0)).unwrap().sequence, 1);
+    assert_eq!(
+        store.of_signer(tag(4)),
+        None,
+        "and of its own words nothing is left"
+    );
     let mut fresh = EvidenceStore::default();
     insert(&mut fresh, &newer, suspect(&map, 0, &[1, 2, 3], 1));
     assert_eq!(store.digest(), fresh.digest());
@@ -104,6 +111,11 @@ fn summaries_find_what_is_missing() {
     insert(&mut a, &map, suspect(&map, 1, &[2], 5));
     insert(&mut b, &map, suspect(&map, 1, &[2, 3], 4));
     insert(&mut b, &map, suspect(&map, 3, &[2], 1));
+    let lacking = |store: &EvidenceStore, theirs: &EvidenceStore| {
+        let lines = theirs.summary();
+        lines.iter().filter(|line| store.lacks(line)).count()
+    };
+    assert_eq!((lacking(&b, &a), lacking(&a, &b)), (2, 1));
     let (to_b, to_a) = (a.missing_from(&b.summary()), b.missing_from(&a.summary()));
     assert_eq!((to_b.len(), to_a.len()), (2, 1));
     for (store, missing) in [(&mut b, to_b), (&mut a, to_a)] {
@@ -145,10 +157,7 @@ fn a_full_store_is_repaired_part_by_part_and_takes_no_more() {
         full.insert(unsigned(u32::MAX, 1, 1, false), &map, &graph),
         Err(EvidenceError::Full)
     );
-    let summary = Frame::Summary {
-        reply: false,
-        entries: full.summary(),
-    };
+    let summary = Frame::Summary(full.summary());
     assert_eq!(Frame::decode(&summary.encode()), Ok(summary));
 
     let mut parts = 0;

@@ -14,10 +14,10 @@ use crate::member::MeshConfig;
 use crate::signed::SignedMap;
 
 /// Connections to the members 1 and 3.
-const ONE: ConnectionId = ConnectionId(1);
-const THREE: ConnectionId = ConnectionId(3);
+pub(super) const ONE: ConnectionId = ConnectionId(1);
+pub(super) const THREE: ConnectionId = ConnectionId(3);
 
-const fn at(ms: u64) -> Instant {
+pub(super) const fn at(ms: u64) -> Instant {
     Instant::from_micros(ms * 1000)
 }
 
@@ -26,7 +26,11 @@ fn operator() -> Keypair {
 }
 
 fn of_epoch(epoch: Epoch) -> SignedMap {
-    let mut map = map(8);
+    of(8, epoch)
+}
+
+fn of(members: u16, epoch: Epoch) -> SignedMap {
+    let mut map = map(members);
     map.epoch = epoch;
     SignedMap::sign(map, &operator()).unwrap()
 }
@@ -37,8 +41,12 @@ fn hello(map: &SignedMap) -> Frame {
     Frame::Hello { era, epoch, sha256 }
 }
 
-/// Member 2 of eight at epoch 100, connected to the members 1 and 3, who have the same map.
 fn member() -> Mesh {
+    member_of(8)
+}
+
+/// Member 2 of so many at epoch 100, connected to the members 1 and 3, who have the same map.
+pub(super) fn member_of(members: u16) -> Mesh {
     let config = MeshConfig {
         cluster: uid(u16::MAX),
         uid: uid(2),
@@ -47,7 +55,7 @@ fn member() -> Mesh {
         seed: 1,
         interner: None,
     };
-    let mut mesh = Mesh::new(config, of_epoch(100), at(0)).unwrap();
+    let mut mesh = Mesh::new(config, of(members, 100), at(0)).unwrap();
     for (connection, n) in [(ONE, 1), (THREE, 3)] {
         let peer = PeerIdentity::Agent {
             uid: uid(n),
@@ -61,26 +69,32 @@ fn member() -> Mesh {
             dialed: false,
         };
         mesh.handle(at(0), connected);
-        hear(&mut mesh, at(0), connection, &hello(&of_epoch(100)));
+        hear(&mut mesh, at(0), connection, &hello(&of(members, 100)));
     }
     said(&mut mesh);
     mesh
 }
 
-fn hear(mesh: &mut Mesh, now: Instant, connection: ConnectionId, frame: &Frame) {
+pub(super) fn hear(mesh: &mut Mesh, now: Instant, connection: ConnectionId, frame: &Frame) {
     let bytes = frame.encode();
     mesh.handle(now, Input::Frame { connection, bytes });
 }
 
-/// Frames that were sent about maps, and to whom.
-fn said(mesh: &mut Mesh) -> Vec<(ConnectionId, Frame)> {
+/// Frames that were sent, and to whom.
+pub(super) fn frames(mesh: &mut Mesh) -> Vec<(ConnectionId, Frame)> {
     let outputs = std::iter::from_fn(|| mesh.poll_output());
     let frames = outputs.filter_map(|output| match output {
         Output::Frame { connection, bytes } => Some((connection, Frame::decode(&bytes).unwrap())),
         _ => None,
     });
-    let of_evidence = |frame: &Frame| matches!(frame, Frame::Summary { .. } | Frame::Evidence(_));
-    frames.filter(|(_, frame)| !of_evidence(frame)).collect()
+    frames.collect()
+}
+
+/// Those about maps.
+fn said(mesh: &mut Mesh) -> Vec<(ConnectionId, Frame)> {
+    let of_evidence = |frame: &Frame| matches!(frame, Frame::Summary(_) | Frame::Evidence(_));
+    let all = frames(mesh).into_iter();
+    all.filter(|(_, frame)| !of_evidence(frame)).collect()
 }
 
 fn difference(from: Epoch, to: Epoch, age_us: u64) -> Frame {

@@ -65,6 +65,12 @@ impl QueuesWithinLimits {
                 loads.offers,
                 limits::CONNECTIONS_MAX,
             ),
+            (
+                "wanted statements",
+                &mut largest.wanted,
+                loads.wanted,
+                limits::WANTED_MAX,
+            ),
         ];
         let mut beyond = None;
         for (what, largest, load, limit) in all {

@@ -56,16 +56,18 @@ fn every_load_beyond_its_limit_is_seen() {
         outputs: limits::OUTPUTS_MAX,
         edges: limits::CONNECTIONS_MAX,
         offers: limits::CONNECTIONS_MAX,
+        wanted: limits::WANTED_MAX,
     };
     let mut rule = QueuesWithinLimits::default();
     rule.observe(NodeId(1), &full).unwrap();
-    let increments: [fn(&mut Loads); 6] = [
+    let increments: [fn(&mut Loads); 7] = [
         |loads| loads.connections += 1,
         |loads| loads.strangers += 1,
         |loads| loads.evidence += 1,
         |loads| loads.outputs += 1,
         |loads| loads.edges += 1,
         |loads| loads.offers += 1,
+        |loads| loads.wanted += 1,
     ];
     for increment in increments {
         let mut beyond = full;

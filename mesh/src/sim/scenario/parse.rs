@@ -187,13 +187,14 @@ fn trouble(word: &str, words: &mut Words<'_>) -> Result<Trouble, String> {
         "replay" => Trouble::Turn(Hostility::Replay),
         "old-incarnations" => Trouble::Turn(Hostility::OldIncarnations),
         "huge-frames" => Trouble::Turn(Hostility::HugeFrames),
+        "false-offers" => Trouble::Turn(Hostility::FalseOffers),
         "corrupted-frames" => Trouble::Turn(Hostility::CorruptedFrames),
         "false-reports" => Trouble::FalseReports(words.per_mille()?),
         "operator-down" => Trouble::OperatorDown,
         _ => {
             return Err(format!(
                 "`{word}` is no fault; there are crash, return, replace, pause, leave, deaf, mute, lose-in, lose-out, \
-                 lose-both, cut-off, slow, clock-rate, clock-step, accuse, replay, old-incarnations, huge-frames, \
+                 lose-both, cut-off, slow, clock-rate, clock-step, accuse, replay, old-incarnations, huge-frames, false-offers, \
                  corrupted-frames, false-reports, operator-down"
             ));
         }

@@ -127,7 +127,7 @@ fn every_fault_can_be_told() {
         at 1s clock-step 300ms 2\nat 1s replace 3\nat 1s leave 4\nat 1s for 3s crash 5\nat 2s for 1s deaf 6\n\
         at 2s for 1s mute 7\nat 3s for 1s lose-in 80% 8\nat 3s for 1s lose-out 80% same\nat 3s for 1s lose-both 10% 9\n\
         at 4s for 1s cut-off zone 1\nat 4s accuse 10\nat 4s replay 11\nat 4s old-incarnations 12\n\
-        at 4s huge-frames 13\nat 4s corrupted-frames 14\nat 4s false-reports 2%\nat 5s for 2s operator-down\nat 7s return 5\n";
+        at 4s huge-frames 13\nat 4s corrupted-frames 14\nat 4s false-offers 15\nat 4s false-reports 2%\nat 5s for 2s operator-down\nat 7s return 5\n";
     let scenario = parse(all).unwrap();
     let (outcome, _) = run(&scenario, 1).unwrap();
     assert_eq!(run(&scenario, 1).unwrap().0, outcome);

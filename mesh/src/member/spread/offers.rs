@@ -1,0 +1,110 @@
+//! Statements that are told by name and asked for: what is offered while many members are reported, and what a
+//! summary shows to be missing.
+//!
+//! ```text
+//!   holder ── Offer (news, by signer and sequence) ──▶ peer      holder ── Summary (all that it holds) ──▶ peer
+//!          ◀── Wants (what it lacks) ──────────────                     ◀── Evidence (what is not in it) ──
+//!          ── Evidence ────────────────────────────▶                    ◀── Wants (what the peer lacks) ───
+//!                                                                       ── Evidence ──────────────────────▶
+//! ```
+
+use super::super::Mesh;
+use crate::evidence::{Evidence, SignerTag, SummaryEntry};
+use crate::identity::Uid;
+use crate::limits;
+use crate::machine::ConnectionId;
+use crate::time::Instant;
+use crate::wire::Frame;
+
+impl Mesh {
+    pub(super) fn send_evidence(&mut self, to: ConnectionId, evidence: &[Evidence]) {
+        for part in evidence.chunks(limits::EVIDENCE_PER_FRAME_MAX) {
+            self.send(to, &Frame::Evidence(part.to_vec()));
+        }
+    }
+
+    pub(super) fn send_offer(&mut self, to: ConnectionId, entries: &[SummaryEntry]) {
+        for part in entries.chunks(limits::SUMMARY_ENTRIES_MAX) {
+            self.send(to, &Frame::Offer(part.to_vec()));
+        }
+    }
+
+    fn send_wants(&mut self, to: ConnectionId, signers: &[SignerTag]) {
+        for part in signers.chunks(limits::EVIDENCE_PER_FRAME_MAX) {
+            self.send(to, &Frame::Wants(part.to_vec()));
+        }
+    }
+
+    pub(super) fn send_summary(&mut self, now: Instant, to: ConnectionId) {
+        let Some(peer) = self.peers.get_mut(to) else {
+            return;
+        };
+        let recently = |at: Instant| now.saturating_since(at) < limits::REPAIR_INTERVAL;
+        if peer.summarized.is_some_and(recently) {
+            return;
+        }
+        peer.summarized = Some(now);
+        self.counters.summaries_sent += 1;
+        let entries = self.evidence.summary();
+        self.send(to, &Frame::Summary(entries));
+    }
+
+    pub(super) fn on_summary(
+        &mut self,
+        now: Instant,
+        from: ConnectionId,
+        entries: &[SummaryEntry],
+    ) {
+        let missing = self.evidence.missing_from(entries);
+        self.send_evidence(from, &missing);
+        let wanted = self.want(now, from, entries);
+        if wanted.is_empty() {
+            // Whoever asks in order to catch up waits for an answer.
+            self.send(from, &Frame::Wants(Vec::new()));
+        }
+        self.send_wants(from, &wanted);
+    }
+
+    pub(super) fn on_offer(&mut self, now: Instant, from: ConnectionId, entries: &[SummaryEntry]) {
+        let wanted = self.want(now, from, entries);
+        self.send_wants(from, &wanted);
+    }
+
+    fn want(
+        &mut self,
+        now: Instant,
+        from: ConnectionId,
+        entries: &[SummaryEntry],
+    ) -> Vec<SignerTag> {
+        let evidence = &self.evidence;
+        let news = entries.iter().filter(|entry| evidence.lacks(entry));
+        self.wanted.offer(now, from, news.copied())
+    }
+
+    pub(super) fn on_wants(&mut self, from: ConnectionId, signers: &[SignerTag]) {
+        let held = signers
+            .iter()
+            .filter_map(|tag| self.evidence.of_signer(*tag));
+        let held: Vec<Evidence> = held.cloned().collect();
+        self.send_evidence(from, &held);
+    }
+
+    /// A neighbour that was asked for all it holds has answered.
+    pub(super) fn note_caught_up(&mut self, uid: Uid) {
+        if self.catch_up.asked.remove(&uid) {
+            self.catch_up.answered += 1;
+        }
+    }
+
+    /// Asks others for what did not come.
+    pub(super) fn ask_for_wanted(&mut self, now: Instant) {
+        let peers = &self.peers;
+        let is_there = |peer| peers.get(peer).is_some();
+        for (peer, signers) in self.wanted.ask_again(now, is_there) {
+            self.send_wants(peer, &signers);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! What a member says about statements, word by word.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use slotmesh_map::fixture::{keypair, map};
+
+use super::super::tests::{ONE, THREE, at, frames, hear, member_of};
+use super::*;
+use crate::graph::Graph;
+use crate::machine::{Input, Machine};
+
+/// A cell too large for all to be told everything.
+const MEMBERS: u16 = limits::FEW_MEMBERS as u16 + 1;
+
+/// That member reports so many of its subjects, but none of those that take part here; and its line in an offer.
+fn statement(signer: u16, reports: usize, sequence: u64) -> (Evidence, SummaryEntry) {
+    let map = map(MEMBERS);
+    let id = |n: u16| map.members[usize::from(n)].id();
+    let present = [1, 2, 3].map(|n| id(n).uid);
+    let graph = Graph::of(&map);
+    let subjects = graph.subjects(id(signer).uid).iter();
+    let absent = subjects.filter(|uid| !present.contains(uid)).take(reports);
+    let reported: Vec<_> = absent.map(|uid| map.member(*uid).unwrap().id()).collect();
+    assert_eq!(reported.len(), reports);
+    let key = keypair(signer);
+    let said = Evidence::sign(&map, id(signer), &reported, false, sequence, &key);
+    let entry = SummaryEntry::of(&said);
+    (said, entry)
+}
+
+#[test]
+fn statements_of_others_are_sent_on_unasked_while_few_are_reported_and_offered_while_many_are() {
+    let mut mesh = member_of(MEMBERS);
+    frames(&mut mesh);
+    let (few, _) = statement(4, limits::NEWS_AT_ONCE, 1);
+    hear(&mut mesh, at(10), ONE, &Frame::Evidence(vec![few.clone()]));
+    assert_eq!(frames(&mut mesh), [(THREE, Frame::Evidence(vec![few]))]);
+
+    let (many, entry) = statement(4, limits::NEWS_AT_ONCE + 1, 2);
+    hear(
+        &mut mesh,
+        at(100),
+        ONE,
+        &Frame::Evidence(vec![many.clone()]),
+    );
+    mesh.handle(at(100) + limits::NEWS_PAUSE_MAX, Input::Timer);
+    assert_eq!(frames(&mut mesh), [(THREE, Frame::Offer(vec![entry]))]);
+    let (_, unknown) = statement(5, 0, 1);
+    let wants = Frame::Wants(vec![unknown.signer, entry.signer]);
+    hear(&mut mesh, at(141), THREE, &wants);
+    assert_eq!(frames(&mut mesh), [(THREE, Frame::Evidence(vec![many]))]);
+}
+
+#[test]
+fn what_is_offered_and_not_held_is_asked_for_and_of_another_when_it_does_not_come() {
+    let mut mesh = member_of(MEMBERS);
+    let (held, known) = statement(4, 1, 2);
+    hear(&mut mesh, at(10), ONE, &Frame::Evidence(vec![held]));
+    frames(&mut mesh);
+    let (_, older) = statement(4, 1, 1);
+    let (news, unknown) = statement(6, 1, 1);
+    let offer = Frame::Offer(vec![known, older, unknown]);
+    hear(&mut mesh, at(11), ONE, &offer);
+    let wants = Frame::Wants(vec![unknown.signer]);
+    assert_eq!(frames(&mut mesh), [(ONE, wants.clone())]);
+    hear(&mut mesh, at(12), THREE, &Frame::Offer(vec![unknown]));
+    assert_eq!(frames(&mut mesh), [], "it was asked for");
+    let due = at(11) + limits::WANTED_PATIENCE;
+    assert!(mesh.next_deadline().unwrap() <= due);
+    mesh.handle(due, Input::Timer);
+    assert_eq!(frames(&mut mesh), [(THREE, wants)]);
+    hear(&mut mesh, at(70), THREE, &Frame::Evidence(vec![news]));
+    assert_eq!(mesh.loads().wanted, 0);
+}
+
+#[test]
+fn a_summary_is_answered_by_what_is_not_in_it_and_by_what_it_has_more_of() {
+    let mut mesh = member_of(MEMBERS);
+    let (held, known) = statement(4, 1, 2);
+    hear(&mut mesh, at(10), ONE, &Frame::Evidence(vec![held.clone()]));
+    frames(&mut mesh);
+    let (_, unknown) = statement(6, 1, 1);
+    hear(&mut mesh, at(20), THREE, &Frame::Summary(vec![unknown]));
+    let answer = [
+        Frame::Evidence(vec![held]),
+        Frame::Wants(vec![unknown.signer]),
+    ];
+    assert_eq!(frames(&mut mesh), answer.map(|frame| (THREE, frame)));
+    hear(&mut mesh, at(21), ONE, &Frame::Summary(vec![known]));
+    assert_eq!(
+        frames(&mut mesh),
+        [(ONE, Frame::Wants(vec![]))],
+        "an answer in any case"
+    );
+}
