@@ -152,7 +152,7 @@ impl Arguments {
             trials::run(&mut crowd, &plan).await
         })
         .await?;
-        outcome.add_to(report, &agents_case(SILENT, 100, Fault::Stop), None, "");
+        outcome.add_to(report, &agents_case(SILENT, 100, "", Fault::Stop), None, "");
         shorten_if(report, trials, usual);
         Ok(())
     }
@@ -168,7 +168,7 @@ impl Arguments {
         .await?;
         outcome.add_to(
             report,
-            &agents_case(KILLED, 30, Fault::Kill),
+            &agents_case(KILLED, 30, "", Fault::Kill),
             Some(KILL_AIM),
             "",
         );
@@ -230,9 +230,9 @@ async fn at_rest(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// How rows of agents begin; `row` is the label of what they are measured for.
-fn agents_case(row: &str, count: usize, fault: Fault) -> String {
-    format!("{row} {count} agents, {}", words(fault))
+/// How rows of agents begin; `row` is the label of what they are measured for, `how` what is not as usual with them.
+fn agents_case(row: &str, count: usize, how: &str, fault: Fault) -> String {
+    format!("{row} {count} agents{how}, {}", words(fault))
 }
 
 /// How rows of memberlist begin.
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn every_row_begins_with_its_label() {
         for (case, label) in [
-            (agents_case("P1v", 25, Fault::Stop), "P1v "),
+            (agents_case("P1v", 25, "", Fault::Stop), "P1v "),
             (memberlist_case(30, Fault::Stop), "P1r "),
             (memberlist_case(30, Fault::Kill), "P1k "),
         ] {

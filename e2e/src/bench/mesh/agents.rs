@@ -10,6 +10,7 @@ use futures::future::try_join_all;
 use jiff::Timestamp;
 use serde_json::Value;
 use slotmesh_mesh::identity::Uid;
+use slotmesh_mesh::map::Protocol;
 
 use super::crowd::{Crowd, Kind, Line, Said};
 use super::homes::Homes;
@@ -39,14 +40,30 @@ pub(super) struct Agents {
 /// # Errors
 /// When one cannot be started.
 pub(super) fn start(count: usize, run: &RunFolder) -> Result<Crowd<Agents>> {
-    start_at(Homes::on_loopback(count), run)
+    start_at(Homes::on_loopback(count), Protocol::default(), run)
+}
+
+/// The same, with so many milliseconds between two heartbeats.
+///
+/// # Errors
+/// When one cannot be started.
+pub(super) fn start_beating(
+    count: usize,
+    heartbeat_interval_ms: u32,
+    run: &RunFolder,
+) -> Result<Crowd<Agents>> {
+    let protocol = Protocol {
+        heartbeat_interval_ms,
+        ..Protocol::default()
+    };
+    start_at(Homes::on_loopback(count), protocol, run)
 }
 
 /// An agent in each home, all of them members.
 ///
 /// # Errors
 /// When one cannot be started.
-pub(super) fn start_at(homes: Homes, run: &RunFolder) -> Result<Crowd<Agents>> {
+pub(super) fn start_at(homes: Homes, protocol: Protocol, run: &RunFolder) -> Result<Crowd<Agents>> {
     let count = homes.len();
     let trust = run.path().join("trust");
     std::fs::create_dir_all(&trust)?;
@@ -61,7 +78,7 @@ pub(super) fn start_at(homes: Homes, run: &RunFolder) -> Result<Crowd<Agents>> {
         };
         places.insert(uid(index), place);
     }
-    let operator = Operator::start(cluster, &trust, homes.operator(), places)?;
+    let operator = Operator::start(cluster, protocol, &trust, homes.operator(), places)?;
     let kind = Agents {
         binary: stage::binary("slotmesh-agent")?,
         trust,

@@ -24,6 +24,7 @@ use super::{REST, plan, with_run};
 use crate::bench::figures::{count, largest};
 use crate::bench::load::Load;
 use crate::network::{self, Fabric, Form, Forwarded};
+use slotmesh_mesh::map::Protocol;
 use slotmesh_report::Report;
 
 const AGENTS: u8 = 30;
@@ -56,7 +57,7 @@ pub(super) async fn measure(report: &mut Report, minutes: Option<u32>) -> Result
     network::can_lose()?;
     let fabric = Fabric::create(&entered)?;
     with_run(async |run| {
-        let mut crowd = agents::start_at(Homes::apart(&fabric, AGENTS)?, run)?;
+        let mut crowd = agents::start_at(Homes::apart(&fabric, AGENTS)?, Protocol::default(), run)?;
         // What is said while a crowd forms is no verdict on a healthy member.
         crowd.settle(REST).await?;
         println!("  {AGENTS} agents are members; now {LOSS_PERCENT} % loss and {BUSY_THREADS} busy threads");

@@ -90,6 +90,7 @@ impl Operator {
     /// When keys, files or the port cannot be made.
     pub(super) fn start(
         cluster: Uid,
+        protocol: Protocol,
         folder: &Path,
         at: Ipv4Addr,
         places: BTreeMap<Uid, Place>,
@@ -124,7 +125,7 @@ impl Operator {
                 era: 0,
                 epoch: FIRST_EPOCH,
                 slots: SlotSet::full(),
-                protocol: Protocol::default(),
+                protocol,
                 members: Vec::new(),
                 delegation: Vec::new(),
                 directory: Vec::new(),

@@ -12,7 +12,7 @@ const FASTER_AIM: f64 = 10.0;
 /// Adds what the rows of a table allow; what is missing there is said.
 pub(super) fn add(report: &mut Report, table: &Report) -> Result<()> {
     let (ours, theirs) = (
-        agents_case(SILENT, 100, Fault::Stop),
+        agents_case(SILENT, 100, "", Fault::Stop),
         memberlist_case(100, Fault::Stop),
     );
     let last = |case: &str| find(table, &format!("{case}: last survivor, median"));
@@ -51,7 +51,7 @@ mod tests {
     fn table(ours: f64, theirs: f64) -> Report {
         let mut table = Report::default();
         for (case, value) in [
-            (agents_case(SILENT, 100, Fault::Stop), ours),
+            (agents_case(SILENT, 100, "", Fault::Stop), ours),
             (memberlist_case(100, Fault::Stop), theirs),
         ] {
             table.plain(format!("{case}: last survivor, median"), value, "s");

@@ -29,6 +29,8 @@ use crate::process::Program;
 use crate::run_folder::RunFolder;
 use bytes::Bus;
 use server::Server;
+use slotmesh_mesh::limits::HEARTBEAT_INTERVAL_MS_MIN;
+use slotmesh_mesh::map::Protocol;
 use slotmesh_report::Report;
 
 /// Label of its rows.
@@ -48,6 +50,8 @@ const TIMEOUTS_MS: [u32; 6] = [200, 500, 1000, 2000, 3000, 5000];
 const QUIET: Duration = Duration::from_secs(120);
 /// How long traffic and CPU are watched where no timeout is sought.
 const AT_REST: Duration = Duration::from_secs(30);
+/// The shortest heartbeat that a GossipCluster may ask for.
+const FASTEST_HEARTBEAT_MS: u32 = HEARTBEAT_INTERVAL_MS_MIN;
 /// Time for a bus to form; one that needs longer calls its own nodes failed.
 const FORM_DEADLINE: Duration = Duration::from_secs(60);
 const TRIALS: u32 = 10;
@@ -78,26 +82,44 @@ pub(super) async fn measure(report: &mut Report, trials: Option<u32>) -> Result<
     println!("  {}", server.version);
     for count in SIZES {
         let mut rows = Report::default();
-        let ours = ours(&mut rows, count, trials).await;
-        let ours = ours.with_context(|| format!("{count} agents"))?;
+        let default_ms = Protocol::default().heartbeat_interval_ms;
+        let at = async |rows: &mut Report, heartbeat_ms| {
+            let ours = ours(rows, count, heartbeat_ms, trials).await;
+            ours.with_context(|| format!("{count} agents, a beat each {heartbeat_ms} ms"))
+        };
+        let ours = at(&mut rows, default_ms).await?;
         let default = at_default(&mut rows, &server, count, trials).await;
         let default = default.with_context(|| format!("{count} Redis nodes, default"))?;
         add_ratios(&mut rows, count, "default timeout", &ours, &default);
         let fastest = at_fastest(&mut rows, &server, count, trials).await;
         let fastest = fastest.with_context(|| format!("{count} Redis nodes, fastest"))?;
         add_ratios(&mut rows, count, "fastest sane timeout", &ours, &fastest);
+        let ours = at(&mut rows, FASTEST_HEARTBEAT_MS).await?;
+        let both = "fastest of both";
+        add_ratios(&mut rows, count, both, &ours, &fastest);
         shorten_if(&mut rows, trials.unwrap_or(TRIALS), TRIALS_AT_DEFAULT);
         report.rows.extend(rows.rows);
     }
     Ok(())
 }
 
-async fn ours(report: &mut Report, count: usize, trials: Option<u32>) -> Result<(f64, Cost)> {
+/// Agents whose heartbeat is as short, if nobody is called failed while nothing happens.
+async fn ours(
+    report: &mut Report,
+    count: usize,
+    heartbeat_ms: u32,
+    trials: Option<u32>,
+) -> Result<(f64, Cost)> {
     let trials = trials.unwrap_or(TRIALS);
     let plan = plan(Fault::Stop, Heal::Continue, count, trials);
     let (rested, outcome) = with_run(async |run| {
-        let mut crowd = agents::start(count, run)?;
+        let mut crowd = agents::start_beating(count, heartbeat_ms, run)?;
         let rested = rest::watch(&mut crowd, AT_REST).await?;
+        crowd.listen()?;
+        ensure!(
+            is_quiet(&mut crowd, QUIET).await?,
+            "healthy agents are called failed: the machine is too busy"
+        );
         Ok((rested, trials::run(&mut crowd, &plan).await?))
     })
     .await?;
@@ -111,8 +133,16 @@ async fn ours(report: &mut Report, count: usize, trials: Option<u32>) -> Result<
         bytes_kb_per_second: mean(&sent),
         cpu_percent: mean(&cpu),
     };
-    let case = agents_case(ROW, count, Fault::Stop);
-    Ok(add_rows(report, &case, "", &outcome, cost))
+    let beat = match heartbeat_ms {
+        FASTEST_HEARTBEAT_MS => format!(" with a beat each {heartbeat_ms} ms"),
+        _ => String::new(),
+    };
+    let case = agents_case(ROW, count, &beat, Fault::Stop);
+    let note = format!(
+        "no false verdict in {} quiet seconds before",
+        QUIET.as_secs()
+    );
+    Ok(add_rows(report, &case, &note, &outcome, cost))
 }
 
 async fn at_default(
@@ -293,13 +323,8 @@ async fn quiet(crowd: &mut Crowd<Redis>, length: Duration) -> Result<Option<Cost
         crowd.pids().into_iter().map(Usage::of).collect()
     };
     let (before, bus) = (usages(crowd)?, Bus::now(address::<Redis>(0)).await?);
-    let until = tokio::time::Instant::now() + length;
-    while tokio::time::Instant::now() < until {
-        let heard = crowd.look().await?;
-        let failed = |line: &Line| matches!(line.said, Said::Failed(_));
-        if heard.iter().any(|(_, line)| failed(line)) {
-            return Ok(None);
-        }
+    if !is_quiet(crowd, length).await? {
+        return Ok(None);
     }
     let (after, later) = (usages(crowd)?, Bus::now(address::<Redis>(0)).await?);
     let cpu = before
@@ -312,6 +337,19 @@ async fn quiet(crowd: &mut Crowd<Redis>, length: Duration) -> Result<Option<Cost
         bytes_kb_per_second: later.kb_per_second_since(&bus) / f64::from(nodes),
         cpu_percent: mean(&cpu),
     }))
+}
+
+/// Whether nobody says for that long that somebody failed.
+async fn is_quiet<K: Kind>(crowd: &mut Crowd<K>, length: Duration) -> Result<bool> {
+    let until = tokio::time::Instant::now() + length;
+    while tokio::time::Instant::now() < until {
+        let heard = crowd.look().await?;
+        let failed = |line: &Line| matches!(line.said, Said::Failed(_));
+        if heard.iter().any(|(_, line)| failed(line)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 impl Redis {
