@@ -84,6 +84,26 @@ impl CloseReason {
     }
 }
 
+/// Why a message that began to arrive is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// It is longer than any message.
+    TooLong,
+    /// It takes longer than any message should.
+    TooSlow,
+}
+
+impl Unread {
+    /// Stable category: metric label.
+    #[must_use]
+    pub fn category(self) -> &'static str {
+        match self {
+            Self::TooLong => "FrameTooLong",
+            Self::TooSlow => "FrameTooSlow",
+        }
+    }
+}
+
 /// What happens to a machine.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -123,6 +143,13 @@ pub enum Input {
         connection: ConnectionId,
         /// Its bytes.
         bytes: Vec<u8>,
+    },
+    /// A message began to arrive on a stream and was given up.
+    Unread {
+        /// On which connection.
+        connection: ConnectionId,
+        /// Why.
+        why: Unread,
     },
     /// After [`Output::Knock`]: the port is nobody's.
     Refused {

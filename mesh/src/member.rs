@@ -448,6 +448,7 @@ impl Machine for Mesh {
             Input::DialFailed { uid } => self.peers.dial_failed(now, uid),
             Input::Disconnected { connection, reason } => self.on_end(now, connection, reason),
             Input::Frame { connection, bytes } => self.on_frame(now, connection, &bytes),
+            Input::Unread { why, .. } => self.refuse(why.category()),
             Input::Refused { uid } => self.on_refused(now, uid),
             Input::SendDropped { connection } => self.on_send_dropped(now, connection),
             Input::Timer if now < self.quiet_until => return self.judge_in_passing(now),

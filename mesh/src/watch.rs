@@ -459,6 +459,7 @@ impl Machine for Watch {
             }
             Input::Datagram { connection, bytes } => self.on_datagram(now, connection, &bytes),
             Input::Frame { connection, bytes } => self.on_frame(now, connection, &bytes),
+            Input::Unread { why, .. } => self.refuse(why.category()),
             Input::SendDropped { .. } => self.counters.send_drops += 1,
             Input::Timer | Input::Leave | Input::Refused { .. } => {}
         }

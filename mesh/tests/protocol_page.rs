@@ -41,6 +41,7 @@ fn limits_are_those_of_the_code() {
         WANTED_PATIENCE,
         REPORTERS_OF_LOST,
         STATEMENT_PATIENCE_BEATS,
+        STREAMS,
         FRAMES_QUEUED_MAX,
         OLDER_MAPS_MAX,
         PROBES,

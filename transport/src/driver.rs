@@ -328,8 +328,17 @@ impl<M: Machine + Send + 'static> Worker<M> {
                     },
                 );
             }
+            Happening::Unread { id, why } if self.connections.contains_key(&id) => {
+                self.machine.handle(
+                    now,
+                    Input::Unread {
+                        connection: id,
+                        why,
+                    },
+                );
+            }
             // What arrives after the end of its connection is nobody's.
-            Happening::Datagram { .. } | Happening::Frame { .. } => {}
+            Happening::Datagram { .. } | Happening::Frame { .. } | Happening::Unread { .. } => {}
         }
     }
 

@@ -67,6 +67,9 @@ impl Trace {
             Input::Datagram { connection, bytes } => self.about(4, *connection, bytes),
             Input::Frame { connection, bytes } => self.about(5, *connection, bytes),
             Input::SendDropped { connection } => self.about(6, *connection, &[]),
+            Input::Unread { connection, why } => {
+                self.about(10, *connection, why.category().as_bytes());
+            }
             Input::Timer => self.hasher.write_u8(7),
             Input::Leave => self.hasher.write_u8(8),
             Input::Refused { uid } => {

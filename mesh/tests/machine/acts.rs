@@ -9,7 +9,7 @@ use slotmesh_map::fixture::{keypair, uid};
 use slotmesh_mesh::convergence::Counts;
 use slotmesh_mesh::evidence::{Evidence, SignerTag, SummaryEntry};
 use slotmesh_mesh::identity::{Keypair, MemberId};
-use slotmesh_mesh::machine::{ConnectionId, Disconnect, Event, Input, PeerIdentity};
+use slotmesh_mesh::machine::{ConnectionId, Disconnect, Event, Input, PeerIdentity, Unread};
 use slotmesh_mesh::map::Map;
 use slotmesh_mesh::signed::SignedMap;
 use slotmesh_mesh::wire::{Beat, Datagram, Frame};
@@ -89,9 +89,16 @@ impl Actor {
                 connection: one?,
                 bytes: self.datagram(map),
             },
-            58..=97 => Input::Frame {
+            58..=96 => Input::Frame {
                 connection: one?,
                 bytes: self.frame(map),
+            },
+            97 => Input::Unread {
+                connection: one?,
+                why: match self.rng.random() {
+                    true => Unread::TooLong,
+                    false => Unread::TooSlow,
+                },
             },
             98 => Input::SendDropped { connection: one? },
             // Once in a while, or no sequence would be long.

@@ -3,17 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quinn::{Connection, ConnectionError, RecvStream};
+use quinn::{Connection, ConnectionError, ReadToEndError, RecvStream};
 use slotmesh_mesh::identity::Uid;
 use slotmesh_mesh::limits;
-use slotmesh_mesh::machine::{ConnectionId, Disconnect, PeerIdentity};
+use slotmesh_mesh::machine::{ConnectionId, Disconnect, PeerIdentity, Unread};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::refusal::{Refusal, Refusals};
 use crate::settings;
-
-/// Messages of one peer that are read at once; QUIC lets it open no more streams.
-const READERS_MAX: usize = 4;
 
 /// What happens on the network.
 pub(super) enum Happening {
@@ -39,6 +36,10 @@ pub(super) enum Happening {
     Frame {
         id: ConnectionId,
         bytes: Vec<u8>,
+    },
+    Unread {
+        id: ConnectionId,
+        why: Unread,
     },
 }
 
@@ -95,7 +96,8 @@ async fn read(
     connection: &Connection,
     happenings: &mpsc::Sender<Happening>,
 ) -> Option<ConnectionError> {
-    let readers = Arc::new(Semaphore::new(READERS_MAX));
+    // QUIC lets a peer open no more streams.
+    let readers = Arc::new(Semaphore::new(limits::STREAMS as usize));
     loop {
         tokio::select! {
             datagram = connection.read_datagram() => match datagram {
@@ -123,11 +125,17 @@ async fn read_frame(
     happenings: &mpsc::Sender<Happening>,
 ) {
     let whole = stream.read_to_end(limits::FRAME_BYTES_MAX);
-    match tokio::time::timeout(settings::FRAME_TIMEOUT, whole).await {
+    let why = match tokio::time::timeout(settings::FRAME_TIMEOUT, whole).await {
         Ok(Ok(bytes)) => {
             let _ = happenings.send(Happening::Frame { id, bytes }).await;
+            return;
         }
-        Ok(Err(error)) => tracing::debug!(%error, "a message was not read"),
-        Err(_) => tracing::debug!("a message took too long"),
-    }
+        Ok(Err(ReadToEndError::TooLong)) => Unread::TooLong,
+        // The peer gave it up, or the connection is gone, which the reader of datagrams tells.
+        Ok(Err(ReadToEndError::Read(error))) => {
+            return tracing::debug!(%error, "a message was not read");
+        }
+        Err(_) => Unread::TooSlow,
+    };
+    let _ = happenings.send(Happening::Unread { id, why }).await;
 }
