@@ -263,7 +263,11 @@ impl Edge {
     /// Time has passed.
     pub fn on_timer(&mut self, now: Instant) -> Option<Action> {
         match self.state {
-            State::Opening { until } if now >= until => Some(self.begin_probing(now)),
+            State::Opening { until } if now >= until => {
+                // No beat could be missed before.
+                self.last_beat = now;
+                Some(self.begin_probing(now))
+            }
             State::Armed if now >= self.loss_deadline() => Some(Action::Conclude),
             State::Armed if now >= self.silence_deadline() && self.restarted => {
                 Some(Action::Conclude)
@@ -390,6 +394,9 @@ impl Edge {
     }
 
     fn arm(&mut self, now: Instant) {
+        if matches!(self.state, State::Opening { .. }) {
+            self.last_beat = now;
+        }
         self.state = State::Armed;
         self.last_arrival = now;
         self.knocked = false;

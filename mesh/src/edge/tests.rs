@@ -214,6 +214,24 @@ fn what_was_lost_during_a_pause_of_the_observer_is_forgotten() {
 }
 
 #[test]
+fn beats_of_a_connection_that_comes_up_late_are_not_missed() {
+    let mut edge = Edge::new(at(0), BEAT);
+    edge.on_answer(at(1_500));
+    assert_eq!(edge.on_timer(at(1_500)), None);
+    assert_eq!(edge.delivers(at(1_500)), None);
+    assert_eq!(edge.on_beat(at(1_650), 7, false), None);
+    assert_eq!(edge.state(), State::Armed);
+
+    // The same where the answer comes to the first probe.
+    let mut edge = Edge::new(at(0), BEAT);
+    assert_eq!(edge.on_timer(at(2_000)), Some(Action::Probe));
+    edge.on_answer(at(2_010));
+    assert_eq!(edge.on_timer(at(2_010)), None);
+    // Whoever answers and beats nobody is found all the same.
+    assert_eq!(run(&mut edge, at(2_010)).1, Some(Action::Conclude));
+}
+
+#[test]
 fn of_a_new_edge_it_is_not_known_whether_it_delivers_until_enough_beats_came_or_failed_to() {
     let mut edge = Edge::new(at(0), BEAT);
     assert_eq!(edge.delivers(at(1_000)), None);
