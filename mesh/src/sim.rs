@@ -12,7 +12,6 @@
 //! [`invariants`] are looked at after every input. Shape: `proto/sim.rs` of iroh-gossip, the test pair
 //! of quinn-proto, the VOPR of TigerBeetle.
 
-mod acks;
 mod clock;
 mod connection;
 mod connections;

@@ -7,7 +7,6 @@ mod ending;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::acks::Acks;
 use super::flight::Flight;
 use super::network::PACKET_PAYLOAD;
 use super::parts::packets_of;
@@ -75,7 +74,6 @@ pub(super) struct End {
     pub(super) state: State,
     pub(super) peer: PeerIdentity,
     pub(super) last_heard: Instant,
-    pub(super) acks: Acks,
     under_way: usize,
     waiting: VecDeque<Vec<u8>>,
 }
@@ -131,7 +129,6 @@ impl End {
             state,
             peer,
             last_heard,
-            acks: Acks::default(),
             under_way: 0,
             waiting: VecDeque::new(),
         }
@@ -152,7 +149,7 @@ impl Simulation {
         })
     }
 
-    pub(super) fn end_mut(&mut self, id: EndId) -> Option<&mut End> {
+    fn end_mut(&mut self, id: EndId) -> Option<&mut End> {
         let connection = self.connections.get_mut(id.connection)?;
         Some(if id.accepted {
             &mut connection.accepted
@@ -178,7 +175,6 @@ impl Simulation {
         let Some((here, there)) = self.sending_nodes(from) else {
             return;
         };
-        self.acknowledge_along(from);
         let (first, again) = self.network.carry(self.now, here, there, bytes.len());
         if let Some(at) = again {
             self.arrive(at, from.other(), Arrival::Datagram(bytes.clone()));
@@ -248,7 +244,6 @@ impl Simulation {
             return;
         };
         if !self.is_frozen(here) {
-            self.acknowledge_along(message.from);
             let (now, bytes) = (self.now, message.bytes.len());
             let window = self.window(message.from).min(message.flight.packets());
             let packets = window.min(message.missing);
@@ -313,7 +308,8 @@ impl Simulation {
             return;
         }
         self.hear(goal);
-        self.acknowledge_packets(goal, packets(&message.bytes));
+        self.network
+            .count_ack(process.node, packets(&message.bytes));
         self.acknowledge(message.from, 0);
         self.overhear(process.node, &message.bytes);
         self.give(
@@ -422,7 +418,7 @@ impl Simulation {
             }
             (Arrival::Datagram(bytes), State::Up) => {
                 self.hear(end);
-                self.acknowledge_packets(end, 1);
+                self.network.count_ack(process.node, 1);
                 self.give(process.node, Input::Datagram { connection, bytes });
             }
             (Arrival::Down(reason), State::Up) => {

@@ -283,7 +283,7 @@ impl Network {
         (lost, last)
     }
 
-    /// An acknowledgement of its own is a packet too.
+    /// An acknowledgement is a packet too: members ask each other to acknowledge every packet at once.
     pub(super) fn count_ack(&mut self, from: NodeId, packets: usize) {
         if let Some(line) = self.line_mut(from) {
             line.traffic.packets += packets as u64;
