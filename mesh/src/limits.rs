@@ -48,11 +48,14 @@ pub const SUMMARY_ENTRIES_MAX: usize = EVIDENCE_MAX;
 pub const SUMMARY_ENTRY_BYTES_MAX: usize = 6 + 10;
 /// Statements that are asked for at once and remembered so.
 pub const WANTED_MAX: usize = EVIDENCE_MAX;
-/// Peers that are remembered for one statement, beside the one that was asked: what all of its rings offer.
-pub const OFFERERS_MAX: usize = FANOUT_MANY_DEAD;
+/// Peers that are remembered for one statement, beside the one that was asked: four rings offer it, and a few more where many
+/// are dead.
+pub const OFFERERS_MAX: usize = 8;
 /// A statement that was asked for and did not come for so long is asked for of the next that offered it. A lost packet costs
-/// about 30 ms.
+/// about 30 ms. It doubles each time ...
 pub const WANTED_PATIENCE: Duration = Duration::from_millis(50);
+/// ... up to that.
+pub const WANTED_PATIENCE_MAX: Duration = Duration::from_millis(400);
 /// Outputs of one input: an event for each subject that a frame of evidence reports or clears, a probe where that is
 /// one's own, and what is sent on to each connection.
 pub const OUTPUTS_MAX: usize = 2 * EVIDENCE_PER_FRAME_MAX * TAGS_MAX + 8 * CONNECTIONS_MAX;

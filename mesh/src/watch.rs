@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::convergence::Convergence;
 use crate::counters::Counters;
 use crate::edge::Edge;
-use crate::evidence::{Budget, EvidenceStore, Wanted};
+use crate::evidence::{Budget, EvidenceStore};
 use crate::graph::Graph;
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
 use crate::join_address::JoinAddress;
@@ -59,7 +59,6 @@ pub struct Watch {
     graph: Graph,
     evidence: EvidenceStore,
     budget: Budget,
-    wanted: Wanted,
     announced: Announced,
     judged: Judged,
     caution: Caution,
@@ -124,7 +123,6 @@ impl Watch {
             older: VecDeque::new(),
             evidence: EvidenceStore::default(),
             budget: Budget::default(),
-            wanted: Wanted::default(),
             announced: Announced::default(),
             judged: Judged::default(),
             caution: Caution::default(),
@@ -418,9 +416,9 @@ impl Watch {
                 self.counters.refuse("MapForTheOperator")
             }
             Ok(Frame::Applied { era, epoch, counts }) => self.on_applied((era, epoch), &counts),
-            Ok(Frame::Offer(entries)) => self.on_offer(now, connection, &entries),
             Ok(Frame::Summary(_)) => self.refuse("SummaryForTheOperator"),
-            Ok(Frame::Wants(_)) => self.refuse("WantsForTheOperator"),
+            Ok(Frame::Offer(_)) => self.refuse("OfferForTheOperator"),
+            Ok(Frame::Wants { .. }) => self.refuse("WantsForTheOperator"),
             Ok(Frame::JoinAddress(_)) => self.refuse("JoinAddressForTheOperator"),
         }
     }
@@ -474,7 +472,6 @@ impl Machine for Watch {
     fn next_deadline(&self) -> Option<Instant> {
         let edges = self.edges.values().filter_map(Edge::deadline);
         let nearest = edges.chain(self.judges_at()).min();
-        let nearest = nearest.into_iter().chain(self.wanted.deadline()).min();
         Some(nearest.map_or(self.next_tick, |due| due.min(self.next_tick)))
     }
 }

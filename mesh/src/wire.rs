@@ -220,7 +220,12 @@ pub enum Frame {
     /// News that the sender holds, to be asked for.
     Offer(Vec<SummaryEntry>),
     /// Asks for the newest statements of these signers.
-    Wants(Vec<SignerTag>),
+    Wants {
+        /// Whether it answers a summary.
+        reply: bool,
+        /// The signers.
+        signers: Vec<SignerTag>,
+    },
 }
 
 impl Frame {
@@ -254,7 +259,7 @@ impl Frame {
             Self::Summary(entries) | Self::Offer(entries) => {
                 entries.len() <= limits::SUMMARY_ENTRIES_MAX
             }
-            Self::Wants(signers) => signers.len() <= limits::EVIDENCE_PER_FRAME_MAX,
+            Self::Wants { signers, .. } => signers.len() <= limits::EVIDENCE_PER_FRAME_MAX,
             _ => true,
         };
         if rest.is_empty() && within_limits {

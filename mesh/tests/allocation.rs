@@ -156,7 +156,14 @@ fn samples() -> Vec<(Format, Vec<u8>)> {
             .encode(),
         ),
         (Format::Frame, Frame::Evidence(vec![evidence; 20]).encode()),
-        (Format::Frame, Frame::Wants(vec![entry.signer; 20]).encode()),
+        (
+            Format::Frame,
+            Frame::Wants {
+                reply: false,
+                signers: vec![entry.signer; 20],
+            }
+            .encode(),
+        ),
         (Format::Frame, Frame::Offer(entries.clone()).encode()),
         (Format::Frame, Frame::Summary(entries).encode()),
         (Format::SignedMap, signed),

@@ -39,6 +39,7 @@ fn limits_are_those_of_the_code() {
         WANTED_MAX,
         OFFERERS_MAX,
         WANTED_PATIENCE,
+        WANTED_PATIENCE_MAX,
         REPORTERS_OF_LOST,
         STATEMENT_PATIENCE_BEATS,
         STREAMS,
@@ -134,6 +135,10 @@ fn bytes_are_those_of_the_code() {
         uid: Uid::from_bytes(1_u128.to_be_bytes()),
         incarnation: 300,
     });
+    let wants = Frame::Wants {
+        reply: true,
+        signers: Vec::new(),
+    };
     let all = [
         ("beat", beat.encode()),
         ("probe", Datagram::Probe { nonce: 5 }.encode()),
@@ -145,7 +150,7 @@ fn bytes_are_those_of_the_code() {
         ("Evidence, empty", Frame::Evidence(Vec::new()).encode()),
         ("Summary, empty", Frame::Summary(Vec::new()).encode()),
         ("Offer, empty", Frame::Offer(Vec::new()).encode()),
-        ("Wants, empty", Frame::Wants(Vec::new()).encode()),
+        ("Wants, an answer, empty", wants.encode()),
     ];
     for (name, bytes) in all {
         let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

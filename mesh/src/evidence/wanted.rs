@@ -1,17 +1,20 @@
 //! Statements that peers offer, each asked for of one of them at a time: so it arrives once.
 //!
 //! ```text
-//!               offered, and newer than what is held                 no answer in time
+//!               offered, and newer than what is held              no answer in time: the next
 //!   (nothing) ───────────────────────────────────────▶ asked ─────────────────────────────┐
 //!       ▲                                               │  ▲                              │
-//!       └────── a statement of that signer came, ───────┘  └── of the next that offers it ◀┘
-//!               or nobody else offers it
+//!       └──── what is held now is as new as all ────────┘  └──────────────────────────────┘
+//!             offers, or nobody is left to ask
 //! ```
 //!
 //! Shape: IHAVE and GRAFT of Plumtree (Leitão, Pereira, Rodrigues, "Epidemic Broadcast Trees", SRDS 2007), IHAVE and
-//! IWANT of GossipSub. A false offer delays a statement by one patience; what nobody sends the digests on the beats bring.
+//! IWANT of GossipSub. Nothing that a peer says ends the search for what others offer, or makes it last longer, but the
+//! statement itself: a peer that offers what it does not send delays that by its own turn. What nobody sends the digests on
+//! the beats bring.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::{SignerTag, SummaryEntry};
 use crate::limits;
@@ -22,16 +25,19 @@ use crate::time::Instant;
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     asked: BTreeMap<SignerTag, Asked>,
-    /// What was asked for and when, the oldest first; some of it has come, or was asked for again.
-    order: VecDeque<(Instant, SignerTag)>,
+    /// When each has been waited for long enough.
+    due: BTreeSet<(Instant, SignerTag)>,
 }
 
 #[derive(Clone, Debug)]
 struct Asked {
+    /// Who was asked, and for which sequence.
+    of: ConnectionId,
     sequence: u64,
-    at: Instant,
-    /// Who else offers it.
-    others: Vec<ConnectionId>,
+    until: Instant,
+    times: u32,
+    /// Who offers it beside the one that was asked, in turn; each with its sequence.
+    others: Vec<(ConnectionId, u64)>,
 }
 
 impl Wanted {
@@ -43,58 +49,60 @@ impl Wanted {
         from: ConnectionId,
         news: impl Iterator<Item = SummaryEntry>,
     ) -> Vec<SignerTag> {
-        let mut to_ask = Vec::new();
-        for entry in news {
-            match self.asked.get_mut(&entry.signer) {
-                Some(asked) if asked.sequence >= entry.sequence => {
-                    if asked.others.len() < limits::OFFERERS_MAX && !asked.others.contains(&from) {
-                        asked.others.push(from);
-                    }
-                }
-                _ => {
-                    self.remember(now, entry.signer, entry.sequence, Vec::new());
-                    to_ask.push(entry.signer);
-                }
-            }
-        }
-        to_ask
+        let to_ask = news.filter(|entry| self.is_to_ask(now, from, *entry));
+        let to_ask: BTreeSet<SignerTag> = to_ask.map(|entry| entry.signer).collect();
+        to_ask.into_iter().collect()
     }
 
-    fn remember(
-        &mut self,
-        at: Instant,
-        signer: SignerTag,
-        sequence: u64,
-        others: Vec<ConnectionId>,
-    ) {
-        if self.order.len() >= limits::WANTED_MAX {
-            return;
+    fn is_to_ask(&mut self, now: Instant, from: ConnectionId, entry: SummaryEntry) -> bool {
+        let SummaryEntry { signer, sequence } = entry;
+        if let Some(asked) = self.asked.get_mut(&signer) {
+            let has_room = asked.others.len() < limits::OFFERERS_MAX;
+            match asked.others.iter_mut().find(|(other, _)| *other == from) {
+                Some((_, known)) => *known = sequence.max(*known),
+                None if has_room => asked.others.push((from, sequence)),
+                None => {}
+            }
+            return false;
         }
+        if self.asked.len() < limits::WANTED_MAX {
+            self.wait(now, signer, (from, sequence), 0, Vec::new());
+        }
+        true
+    }
+
+    fn wait(
+        &mut self,
+        now: Instant,
+        signer: SignerTag,
+        (of, sequence): (ConnectionId, u64),
+        times: u32,
+        others: Vec<(ConnectionId, u64)>,
+    ) {
+        let until = now + patience(times);
         let asked = Asked {
+            of,
             sequence,
-            at,
+            until,
+            times,
             others,
         };
         self.asked.insert(signer, asked);
-        self.order.push_back((at, signer));
+        self.due.insert((until, signer));
     }
 
-    /// A statement of that signer came.
-    pub fn came(&mut self, signer: SignerTag) {
-        if self.asked.remove(&signer).is_none() {
+    /// What is held now of a signer. Who offers no more is not asked.
+    pub fn settle(&mut self, held: SummaryEntry) {
+        let Some(asked) = self.asked.get_mut(&held.signer) else {
             return;
+        };
+        asked
+            .others
+            .retain(|(_, sequence)| *sequence > held.sequence);
+        if asked.others.is_empty() && asked.sequence <= held.sequence {
+            self.due.remove(&(asked.until, held.signer));
+            self.asked.remove(&held.signer);
         }
-        while let Some((at, signer)) = self.order.front() {
-            if self.is_asked(*at, *signer) {
-                return;
-            }
-            self.order.pop_front();
-        }
-    }
-
-    fn is_asked(&self, at: Instant, signer: SignerTag) -> bool {
-        let asked = self.asked.get(&signer);
-        asked.is_some_and(|asked| asked.at == at)
     }
 
     /// Whom to ask for what did not come in time: the next that offered it, if it still `is_there`.
@@ -104,21 +112,19 @@ impl Wanted {
         is_there: impl Fn(ConnectionId) -> bool,
     ) -> BTreeMap<ConnectionId, Vec<SignerTag>> {
         let mut to_ask: BTreeMap<ConnectionId, Vec<SignerTag>> = BTreeMap::new();
-        while let Some((at, signer)) = self.order.front().copied() {
-            if at + limits::WANTED_PATIENCE > now {
-                break;
-            }
-            self.order.pop_front();
-            if !self.is_asked(at, signer) {
-                continue;
-            }
+        while let Some((until, signer)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
+            self.due.remove(&(until, signer));
             let Some(asked) = self.asked.remove(&signer) else {
                 continue;
             };
-            let mut others = asked.others.into_iter().filter(|other| is_there(*other));
+            let mut others = asked.others;
+            others.retain(|(other, _)| is_there(*other));
+            // Whoever has had its turn is the last to have another.
+            others.sort_by_key(|(other, _)| *other == asked.of);
+            let mut others = others.into_iter();
             if let Some(next) = others.next() {
-                self.remember(now, signer, asked.sequence, others.collect());
-                to_ask.entry(next).or_default().push(signer);
+                self.wait(now, signer, next, asked.times + 1, others.collect());
+                to_ask.entry(next.0).or_default().push(signer);
             }
         }
         to_ask
@@ -127,21 +133,26 @@ impl Wanted {
     /// When [`Wanted::ask_again`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let (at, _) = self.order.front()?;
-        Some(*at + limits::WANTED_PATIENCE)
+        self.due.first().map(|(until, _)| *until)
     }
 
     /// How many are asked for.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.asked.len()
     }
 
     /// Whether nothing is asked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.asked.is_empty()
     }
+}
+
+/// It doubles, because peers that are busy answer late.
+fn patience(times: u32) -> Duration {
+    let doubled = limits::WANTED_PATIENCE.saturating_mul(1 << times.min(4));
+    doubled.min(limits::WANTED_PATIENCE_MAX)
 }
 
 #[cfg(test)]

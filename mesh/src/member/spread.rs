@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::edge::{Edge, State};
-use crate::evidence::{Evidence, Grounds, SignerTag, SummaryEntry};
+use crate::evidence::{Evidence, Grounds, SummaryEntry};
 use crate::identity::{Epoch, Uid};
 use crate::limits;
 use crate::machine::{ConnectionId, Output};
@@ -105,17 +105,18 @@ impl Mesh {
                 self.on_applied(now, (era, epoch), counts);
             }
             (Kind::Operator, Frame::Applied { .. }) => self.refuse("OperatorsApplied"),
-            (Kind::Operator, Frame::Summary(_) | Frame::Offer(_)) => {
-                self.refuse("OperatorsSummary")
-            }
+            (Kind::Operator, Frame::Summary(_)) => self.refuse("OperatorsSummary"),
+            (Kind::Operator, Frame::Offer(_)) => self.refuse("OperatorsOffer"),
+            (Kind::Operator, Frame::Wants { .. }) => self.refuse("OperatorsWants"),
             (Kind::Member(_), Frame::Summary(entries)) => {
                 self.on_summary(now, connection, &entries);
             }
             (Kind::Member(_), Frame::Offer(entries)) => self.on_offer(now, connection, &entries),
-            (Kind::Operator, Frame::Wants(signers)) => self.on_wants(connection, &signers),
-            (Kind::Member(id), Frame::Wants(signers)) => {
-                self.on_wants(connection, &signers);
-                self.note_caught_up(id.uid);
+            (Kind::Member(id), Frame::Wants { reply, signers }) => {
+                self.on_wants(connection, signers);
+                if reply {
+                    self.note_caught_up(id.uid);
+                }
             }
         }
     }
@@ -124,7 +125,7 @@ impl Mesh {
         let (mut news, mut changes) = (Vec::new(), Vec::new());
         self.counters.evidence_copies += evidence.len() as u64;
         for item in evidence {
-            self.wanted.came(SignerTag::of(item.signer));
+            let signer = item.signer;
             let map = self.signed.map();
             let grounds = Grounds {
                 map,
@@ -146,6 +147,9 @@ impl Mesh {
                 Ok(None) => {}
                 // Between two epochs that is usual; the digest brings it back.
                 Err(error) => self.counters.refuse(error.category()),
+            }
+            if let Some(held) = self.evidence.get(signer) {
+                self.wanted.settle(SummaryEntry::of(held));
             }
         }
         for (signer, change) in changes {
@@ -215,7 +219,8 @@ impl Mesh {
         self.send_news(now);
     }
 
-    /// While many members of a large cell are reported only one's own statements are sent unasked: nobody has those.
+    /// While many members of a large cell are reported, members are told only one's own statements unasked: nobody has
+    /// those. Operators are told all: they have no beats that would show them what they miss.
     fn send_news(&mut self, now: Instant) {
         let news = self.outbox.take_due(now, self.evidence.reported());
         if news.is_empty() {
@@ -224,17 +229,19 @@ impl Mesh {
         let few = self.evidence.reported() <= limits::NEWS_AT_ONCE
             || self.graph.len() <= limits::FEW_MEMBERS;
         let mut targets = self.listeners(now);
-        targets.extend(self.peers.operators());
+        let operators: Vec<ConnectionId> = self.peers.operators();
+        targets.extend(&operators);
         for connection in targets {
             // Whoever said it knows it.
             let knows = |item: &Evidence, from: Option<ConnectionId>| {
                 from == Some(connection) || self.peers.of(item.signer.uid) == Some(connection)
             };
+            let in_full = few || operators.contains(&connection);
             let (mut told, mut offered) = (Vec::new(), Vec::new());
             for (item, from) in &news {
                 match from {
                     from if knows(item, *from) => {}
-                    Some(_) if !few => offered.push(SummaryEntry::of(item)),
+                    Some(_) if !in_full => offered.push(SummaryEntry::of(item)),
                     _ => told.push(item.clone()),
                 }
             }

@@ -1,11 +1,10 @@
 //! The operator's verdict: evidence comes in, is checked as members check it, and is judged by the same
 //! function.
 
-use crate::evidence::{Evidence, Grounds, SignerTag, SummaryEntry};
+use crate::evidence::{Evidence, Grounds};
 use crate::limits;
-use crate::machine::{ConnectionId, Event, Output};
+use crate::machine::{Event, Output};
 use crate::time::Instant;
-use crate::wire::Frame;
 
 use super::Watch;
 
@@ -46,7 +45,6 @@ impl Watch {
     pub(super) fn on_evidence(&mut self, now: Instant, evidence: Vec<Evidence>) {
         let keys = self.keys();
         for item in evidence {
-            self.wanted.came(SignerTag::of(item.signer));
             let grounds = Grounds {
                 map: self.signed.map(),
                 graph: &self.graph,
@@ -63,28 +61,6 @@ impl Watch {
             }
         }
         self.judge(now);
-    }
-
-    /// A reporter has news; several tell of the same, and one is asked.
-    pub(super) fn on_offer(&mut self, now: Instant, from: ConnectionId, entries: &[SummaryEntry]) {
-        let evidence = &self.evidence;
-        let news = entries.iter().filter(|entry| evidence.lacks(entry));
-        let wanted = self.wanted.offer(now, from, news.copied());
-        self.send_wants(from, &wanted);
-    }
-
-    pub(super) fn ask_for_wanted(&mut self, now: Instant) {
-        let peers = &self.peers;
-        let is_there = |asked| peers.values().any(|peer| peer.connection == asked);
-        for (peer, signers) in self.wanted.ask_again(now, is_there) {
-            self.send_wants(peer, &signers);
-        }
-    }
-
-    fn send_wants(&mut self, to: ConnectionId, signers: &[SignerTag]) {
-        for part in signers.chunks(limits::EVIDENCE_PER_FRAME_MAX) {
-            self.send(to, &Frame::Wants(part.to_vec()));
-        }
     }
 
     /// A checked statement; returns whether it is news.

@@ -56,7 +56,6 @@ impl Watch {
             self.dial(now);
             self.judge(now);
         }
-        self.ask_for_wanted(now);
         let due: Vec<Uid> = self
             .edges
             .iter()

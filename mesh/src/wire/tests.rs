@@ -39,7 +39,10 @@ fn samples() -> [Frame; 10] {
             counts: Counts::one(std::time::Duration::from_millis(4)),
         },
         Frame::Offer(vec![entry; 3]),
-        Frame::Wants(vec![entry.signer; 3]),
+        Frame::Wants {
+            reply: true,
+            signers: vec![entry.signer; 3],
+        },
     ]
 }
 
@@ -152,8 +155,11 @@ fn golden_frames() {
     ] {
         assert_eq!(frame.encode(), [&[kind, 1][..], &line].concat());
     }
-    let wants = Frame::Wants(vec![entry.signer]);
-    assert_eq!(wants.encode(), [&[9, 1][..], TAG_OF_SIGNER].concat());
+    let wants = Frame::Wants {
+        reply: false,
+        signers: vec![entry.signer],
+    };
+    assert_eq!(wants.encode(), [&[9, 0, 1][..], TAG_OF_SIGNER].concat());
 }
 
 #[test]
@@ -182,7 +188,10 @@ fn what_exceeds_a_limit_is_refused() {
     assert_eq!(Frame::decode(&many.encode()), Err(WireError::Length));
     let entry = SummaryEntry::of(&evidence());
     let entries = vec![entry; limits::SUMMARY_ENTRIES_MAX + 1];
-    let wants = Frame::Wants(vec![entry.signer; limits::EVIDENCE_PER_FRAME_MAX + 1]);
+    let wants = Frame::Wants {
+        reply: true,
+        signers: vec![entry.signer; limits::EVIDENCE_PER_FRAME_MAX + 1],
+    };
     for many in [
         Frame::Summary(entries.clone()),
         Frame::Offer(entries),

@@ -179,7 +179,10 @@ impl Actor {
             45..=52 => Frame::Offer(self.entries(map)),
             53..=56 => {
                 let entries = self.entries(map).into_iter();
-                Frame::Wants(entries.map(|entry| entry.signer).collect())
+                Frame::Wants {
+                    reply: self.rng.random(),
+                    signers: entries.map(|entry| entry.signer).collect(),
+                }
             }
             _ => Frame::Evidence(
                 (0..self.rng.random_range(0..40))

@@ -23,13 +23,9 @@ fn entry(n: u64, sequence: u64) -> SummaryEntry {
     SummaryEntry { signer, sequence }
 }
 
-fn offer(
-    wanted: &mut Wanted,
-    now: Instant,
-    from: ConnectionId,
-    entries: &[SummaryEntry],
-) -> Vec<SignerTag> {
-    wanted.offer(now, from, entries.iter().copied())
+/// How many of these are to be asked for.
+fn offer(wanted: &mut Wanted, now: Instant, from: ConnectionId, entries: &[SummaryEntry]) -> usize {
+    wanted.offer(now, from, entries.iter().copied()).len()
 }
 
 fn again(wanted: &mut Wanted, now: Instant) -> Vec<(ConnectionId, Vec<SignerTag>)> {
@@ -39,50 +35,60 @@ fn again(wanted: &mut Wanted, now: Instant) -> Vec<(ConnectionId, Vec<SignerTag>
 #[test]
 fn what_several_offer_is_asked_for_once() {
     let mut wanted = Wanted::default();
-    assert_eq!(
-        offer(&mut wanted, at(0), A, &[entry(1, 1), entry(2, 1)]),
-        [signer(1), signer(2)]
-    );
-    assert_eq!(
-        offer(&mut wanted, at(1), B, &[entry(1, 1), entry(3, 1)]),
-        [signer(3)]
-    );
-    assert_eq!(
-        offer(&mut wanted, at(1), B, &[entry(2, 2)]),
-        [signer(2)],
-        "a newer one"
-    );
+    assert_eq!(offer(&mut wanted, at(0), A, &[entry(1, 1), entry(2, 1)]), 2);
+    assert_eq!(offer(&mut wanted, at(1), B, &[entry(1, 1), entry(3, 1)]), 1);
     for n in 1..=3 {
-        wanted.came(signer(n));
+        wanted.settle(entry(n, 1));
     }
     assert!(wanted.is_empty());
     assert_eq!(wanted.deadline(), None);
 }
 
 #[test]
-fn who_does_not_send_it_is_followed_by_the_next_that_offered_it() {
+fn who_does_not_send_it_is_followed_by_the_next_that_offered_it_and_patience_grows() {
     let mut wanted = Wanted::default();
     for from in [A, B, B, C] {
         offer(&mut wanted, at(0), from, &[entry(1, 1)]);
     }
-    let patience = limits::WANTED_PATIENCE;
-    assert_eq!(wanted.deadline(), Some(at(0) + patience));
+    let first = at(0) + limits::WANTED_PATIENCE;
+    assert_eq!(wanted.deadline(), Some(first));
     assert_eq!(again(&mut wanted, at(1)), []);
-    assert_eq!(again(&mut wanted, at(0) + patience), [(B, vec![signer(1)])]);
-    assert_eq!(wanted.deadline(), Some(at(0) + patience * 2));
-    let gone = wanted.ask_again(at(0) + patience * 2, |peer| peer != C);
+    assert_eq!(again(&mut wanted, first), [(B, vec![signer(1)])]);
+    let second = first + limits::WANTED_PATIENCE * 2;
+    assert_eq!(wanted.deadline(), Some(second));
+    let gone = wanted.ask_again(second, |peer| peer != C);
     assert!(gone.is_empty() && wanted.is_empty(), "nobody is left");
-    assert_eq!(offer(&mut wanted, at(900), A, &[entry(1, 1)]), [signer(1)]);
+    assert_eq!(offer(&mut wanted, at(900), A, &[entry(1, 1)]), 1);
 }
 
 #[test]
-fn what_came_meanwhile_is_not_asked_for_again() {
+fn what_came_meanwhile_is_not_asked_for_again_and_what_is_newer_is() {
     let mut wanted = Wanted::default();
-    for from in [A, B] {
-        offer(&mut wanted, at(0), from, &[entry(1, 1), entry(2, 1)]);
+    offer(&mut wanted, at(0), A, &[entry(1, 1), entry(2, 1)]);
+    offer(&mut wanted, at(0), B, &[entry(1, 1), entry(2, 2)]);
+    wanted.settle(entry(1, 1));
+    wanted.settle(entry(2, 1));
+    assert_eq!(again(&mut wanted, at(900)), [(B, vec![signer(2)])]);
+}
+
+/// It offers more and more of what it never sends, and sends something old.
+#[test]
+fn a_liar_neither_ends_the_search_nor_makes_it_longer() {
+    let mut wanted = Wanted::default();
+    assert_eq!(offer(&mut wanted, at(0), A, &[entry(1, u64::MAX - 99)]), 1);
+    for ms in 1..49 {
+        assert_eq!(
+            offer(&mut wanted, at(ms), A, &[entry(1, u64::MAX - 50 + ms)]),
+            0
+        );
+        offer(&mut wanted, at(ms), B, &[entry(1, 7)]);
+        wanted.settle(entry(1, 6));
     }
-    wanted.came(signer(2));
-    assert_eq!(again(&mut wanted, at(900)), [(B, vec![signer(1)])]);
+    let asked_of = [(); 2].map(|()| {
+        let due = wanted.deadline().unwrap();
+        again(&mut wanted, due)[0].0
+    });
+    assert_eq!(asked_of, [B, A], "it has had its turn");
 }
 
 #[test]
@@ -91,16 +97,10 @@ fn beyond_the_limit_is_asked_and_not_remembered() {
     let many: Vec<_> = (0..limits::WANTED_MAX as u64)
         .map(|n| entry(n, 1))
         .collect();
-    assert_eq!(
-        offer(&mut wanted, at(0), A, &many).len(),
-        limits::WANTED_MAX
-    );
+    assert_eq!(offer(&mut wanted, at(0), A, &many), limits::WANTED_MAX);
     let more = entry(1 << 40, 1);
     for from in [A, B] {
-        assert_eq!(offer(&mut wanted, at(1), from, &[more]), [more.signer]);
-    }
-    for sequence in 2..9 {
-        offer(&mut wanted, at(1), B, &[entry(1, sequence)]);
+        assert_eq!(offer(&mut wanted, at(1), from, &[more, more]), 1);
     }
     assert_eq!(wanted.len(), limits::WANTED_MAX);
 }

@@ -8,7 +8,10 @@
 //!                                                                       ── Evidence ──────────────────────▶
 //! ```
 
+use std::collections::BTreeSet;
+
 use super::super::Mesh;
+use super::super::peers::Kind;
 use crate::evidence::{Evidence, SignerTag, SummaryEntry};
 use crate::identity::Uid;
 use crate::limits;
@@ -31,7 +34,9 @@ impl Mesh {
 
     fn send_wants(&mut self, to: ConnectionId, signers: &[SignerTag]) {
         for part in signers.chunks(limits::EVIDENCE_PER_FRAME_MAX) {
-            self.send(to, &Frame::Wants(part.to_vec()));
+            let signers = part.to_vec();
+            let reply = false;
+            self.send(to, &Frame::Wants { reply, signers });
         }
     }
 
@@ -57,12 +62,12 @@ impl Mesh {
     ) {
         let missing = self.evidence.missing_from(entries);
         self.send_evidence(from, &missing);
-        let wanted = self.want(now, from, entries);
-        if wanted.is_empty() {
-            // Whoever asks in order to catch up waits for an answer.
-            self.send(from, &Frame::Wants(Vec::new()));
-        }
-        self.send_wants(from, &wanted);
+        // Whoever asks in order to catch up waits for an answer.
+        let mut signers = self.want(now, from, entries);
+        let more = signers.split_off(signers.len().min(limits::EVIDENCE_PER_FRAME_MAX));
+        let reply = true;
+        self.send(from, &Frame::Wants { reply, signers });
+        self.send_wants(from, &more);
     }
 
     pub(super) fn on_offer(&mut self, now: Instant, from: ConnectionId, entries: &[SummaryEntry]) {
@@ -81,7 +86,8 @@ impl Mesh {
         self.wanted.offer(now, from, news.copied())
     }
 
-    pub(super) fn on_wants(&mut self, from: ConnectionId, signers: &[SignerTag]) {
+    pub(super) fn on_wants(&mut self, from: ConnectionId, signers: Vec<SignerTag>) {
+        let signers: BTreeSet<SignerTag> = signers.into_iter().collect();
         let held = signers
             .iter()
             .filter_map(|tag| self.evidence.of_signer(*tag));
@@ -99,8 +105,8 @@ impl Mesh {
     /// Asks others for what did not come.
     pub(super) fn ask_for_wanted(&mut self, now: Instant) {
         let peers = &self.peers;
-        let is_there = |peer| peers.get(peer).is_some();
-        for (peer, signers) in self.wanted.ask_again(now, is_there) {
+        let is_member = |peer| matches!(peers.get(peer).map(|it| it.kind), Some(Kind::Member(_)));
+        for (peer, signers) in self.wanted.ask_again(now, is_member) {
             self.send_wants(peer, &signers);
         }
     }

@@ -181,3 +181,39 @@ fn a_rumour_arrives_at_most_twice_on_average() {
         assert!(mean <= copies_max, "{mean}");
     }
 }
+
+/// What members who offer statements that nobody made may add to the time until many dead are removed.
+const HELD_UP_MAX: Duration = Duration::from_millis(500);
+
+/// Members that offer statements which nobody made hold up the news of many deaths by little.
+#[test]
+fn false_offers_hold_up_no_verdict() {
+    for seed in 0..seeds(2) {
+        let honest = time_to_remove(seed, &[]).expect("all are removed");
+        let liars: Vec<NodeId> = (41..=45).map(NodeId).collect();
+        let took = time_to_remove(seed, &liars).expect("all are removed");
+        println!(
+            "seed {seed}: the last of twenty is removed after {took:?}; without liars {honest:?}"
+        );
+        assert!(took <= honest + HELD_UP_MAX, "seed {seed}");
+    }
+}
+
+/// Twenty of sixty die while these offer what they never send.
+fn time_to_remove(seed: u64, liars: &[NodeId]) -> Option<Duration> {
+    let mut simulation = settled(seed, 60);
+    for liar in liars {
+        simulation.inflict(&Fault::Turn(*liar, Hostility::FalseOffers));
+    }
+    simulation.run_for(Duration::from_secs(1));
+    let victims: Vec<NodeId> = (1..=20).map(NodeId).collect();
+    let killed = kill(&mut simulation, &victims);
+    let are_gone = |simulation: &Simulation| {
+        let map = simulation.record().map();
+        let listed = |id: &MemberId| map.members.iter().any(|member| member.id() == *id);
+        !killed.iter().any(listed)
+    };
+    let took = simulation.run_until(Duration::from_secs(4), are_gone);
+    assert_sound(&simulation);
+    took
+}

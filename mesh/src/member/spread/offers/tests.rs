@@ -28,6 +28,11 @@ fn statement(signer: u16, reports: usize, sequence: u64) -> (Evidence, SummaryEn
     (said, entry)
 }
 
+fn wants(reply: bool, of: &[SummaryEntry]) -> Frame {
+    let signers = of.iter().map(|entry| entry.signer).collect();
+    Frame::Wants { reply, signers }
+}
+
 #[test]
 fn statements_of_others_are_sent_on_unasked_while_few_are_reported_and_offered_while_many_are() {
     let mut mesh = member_of(MEMBERS);
@@ -46,7 +51,7 @@ fn statements_of_others_are_sent_on_unasked_while_few_are_reported_and_offered_w
     mesh.handle(at(100) + limits::NEWS_PAUSE_MAX, Input::Timer);
     assert_eq!(frames(&mut mesh), [(THREE, Frame::Offer(vec![entry]))]);
     let (_, unknown) = statement(5, 0, 1);
-    let wants = Frame::Wants(vec![unknown.signer, entry.signer]);
+    let wants = wants(false, &[unknown, entry]);
     hear(&mut mesh, at(141), THREE, &wants);
     assert_eq!(frames(&mut mesh), [(THREE, Frame::Evidence(vec![many]))]);
 }
@@ -61,7 +66,7 @@ fn what_is_offered_and_not_held_is_asked_for_and_of_another_when_it_does_not_com
     let (news, unknown) = statement(6, 1, 1);
     let offer = Frame::Offer(vec![known, older, unknown]);
     hear(&mut mesh, at(11), ONE, &offer);
-    let wants = Frame::Wants(vec![unknown.signer]);
+    let wants = wants(false, &[unknown]);
     assert_eq!(frames(&mut mesh), [(ONE, wants.clone())]);
     hear(&mut mesh, at(12), THREE, &Frame::Offer(vec![unknown]));
     assert_eq!(frames(&mut mesh), [], "it was asked for");
@@ -81,15 +86,12 @@ fn a_summary_is_answered_by_what_is_not_in_it_and_by_what_it_has_more_of() {
     frames(&mut mesh);
     let (_, unknown) = statement(6, 1, 1);
     hear(&mut mesh, at(20), THREE, &Frame::Summary(vec![unknown]));
-    let answer = [
-        Frame::Evidence(vec![held]),
-        Frame::Wants(vec![unknown.signer]),
-    ];
+    let answer = [Frame::Evidence(vec![held]), wants(true, &[unknown])];
     assert_eq!(frames(&mut mesh), answer.map(|frame| (THREE, frame)));
     hear(&mut mesh, at(21), ONE, &Frame::Summary(vec![known]));
     assert_eq!(
         frames(&mut mesh),
-        [(ONE, Frame::Wants(vec![]))],
+        [(ONE, wants(true, &[]))],
         "an answer in any case"
     );
 }
