@@ -193,10 +193,11 @@ impl Edge {
     /// Whether enough of the subject's beats arrive; of a new edge nobody can tell.
     #[must_use]
     pub fn delivers(&self, now: Instant) -> Option<bool> {
+        if let State::Opening { .. } = self.state {
+            return None;
+        }
         let silence = now.saturating_since(self.last_beat);
-        let is_open = !matches!(self.state, State::Opening { .. });
-        let delivers = || self.window.delivers(overdue(silence, self.interval));
-        is_open.then(delivers).flatten()
+        self.window.delivers(overdue(silence, self.interval))
     }
 
     /// A beat arrived. `sequence` counts the sender's beats on this edge; a gap is a loss. `deaf` is what

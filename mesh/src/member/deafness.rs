@@ -67,13 +67,14 @@ impl Mesh {
     /// Whether a subject is heard; it counts so while of none it is known. The maps that come without the others
     /// bring a deaf member new edges, and they must not speak for its hearing.
     fn hears_somebody(&self, now: Instant) -> bool {
-        let known = self.edges.values().filter_map(|edge| edge.delivers(now));
-        let (mut unknown, mut hears) = (true, false);
-        for delivers in known {
+        let mut unknown = true;
+        for delivers in self.edges.values().filter_map(|edge| edge.delivers(now)) {
+            if delivers {
+                return true;
+            }
             unknown = false;
-            hears |= delivers;
         }
-        hears || unknown || (self.graph.operator_may_observe() && self.hears_operator(now))
+        unknown || (self.graph.operator_may_observe() && self.hears_operator(now))
     }
 
     /// Once a beat.

@@ -229,7 +229,7 @@ impl Mesh {
         let few = self.evidence.reported() <= limits::NEWS_AT_ONCE
             || self.graph.len() <= limits::FEW_MEMBERS;
         let mut targets = self.listeners(now);
-        let operators: Vec<ConnectionId> = self.peers.operators();
+        let operators = self.peers.operators();
         targets.extend(&operators);
         for connection in targets {
             // Whoever said it knows it.

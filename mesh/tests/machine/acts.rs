@@ -265,11 +265,12 @@ impl Actor {
     }
 
     fn entries(&mut self, map: &Map) -> Vec<SummaryEntry> {
+        let count = self.rng.random_range(0..20);
         let entry = |_| SummaryEntry {
             signer: SignerTag::of(self.someone(map)),
             sequence: self.rng.random_range(0..30),
         };
-        (0..20).map(entry).collect()
+        (0..count).map(entry).collect()
     }
 
     fn evidence(&mut self, map: &Map) -> Evidence {

@@ -7,8 +7,10 @@ use slotmesh_map::fixture::{keypair, map};
 use super::super::tests::{ONE, THREE, at, frames, hear, member_of};
 use super::*;
 use crate::graph::Graph;
-use crate::machine::{Input, Machine};
+use crate::machine::{Input, Machine, PeerIdentity};
 
+/// The operator's connection.
+const OPERATOR: ConnectionId = ConnectionId(9);
 /// A cell too large for all to be told everything.
 const MEMBERS: u16 = limits::FEW_MEMBERS as u16 + 1;
 
@@ -40,6 +42,14 @@ fn statements_of_others_are_sent_on_unasked_while_few_are_reported_and_offered_w
     let (few, _) = statement(4, limits::NEWS_AT_ONCE, 1);
     hear(&mut mesh, at(10), ONE, &Frame::Evidence(vec![few.clone()]));
     assert_eq!(frames(&mut mesh), [(THREE, Frame::Evidence(vec![few]))]);
+    let connected = Input::Connected {
+        connection: OPERATOR,
+        peer: PeerIdentity::Operator,
+        remote: "127.0.0.1:1".parse().unwrap(),
+        dialed: false,
+    };
+    mesh.handle(at(50), connected);
+    frames(&mut mesh);
 
     let (many, entry) = statement(4, limits::NEWS_AT_ONCE + 1, 2);
     hear(
@@ -49,7 +59,11 @@ fn statements_of_others_are_sent_on_unasked_while_few_are_reported_and_offered_w
         &Frame::Evidence(vec![many.clone()]),
     );
     mesh.handle(at(100) + limits::NEWS_PAUSE_MAX, Input::Timer);
-    assert_eq!(frames(&mut mesh), [(THREE, Frame::Offer(vec![entry]))]);
+    let told = [
+        (THREE, Frame::Offer(vec![entry])),
+        (OPERATOR, Frame::Evidence(vec![many.clone()])),
+    ];
+    assert_eq!(frames(&mut mesh), told, "operators are told all");
     let (_, unknown) = statement(5, 0, 1);
     let wants = wants(false, &[unknown, entry]);
     hear(&mut mesh, at(141), THREE, &wants);
