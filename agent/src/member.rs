@@ -90,6 +90,7 @@ struct View {
     degraded: Degraded,
     counters: Counters,
     connections: usize,
+    opening_edges: usize,
     conflict: bool,
     silent_for: Duration,
 }
@@ -259,6 +260,7 @@ impl Member {
             degraded: Degraded::of(mesh.degraded_links()),
             counters: mesh.counters().clone(),
             connections: mesh.connections(),
+            opening_edges: mesh.opening_edges(),
             conflict: mesh.has_map_conflict(),
             silent_for: clock::now().saturating_since(mesh.heard_anybody_at()),
         });
@@ -328,6 +330,9 @@ impl Member {
         metrics
             .connections
             .set(i64::try_from(view.connections).unwrap_or(0));
+        metrics
+            .opening_edges
+            .set(i64::try_from(view.opening_edges).unwrap_or(0));
         metrics.follow(&self.counters, &view.counters);
         let traffic = self.driver.traffic();
         metrics.follow_traffic(self.traffic, traffic);

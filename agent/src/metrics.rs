@@ -25,6 +25,7 @@ pub(crate) struct Metrics {
     pub(crate) suspected_members: IntGauge,
     pub(crate) failed_members: IntGauge,
     pub(crate) connections: IntGauge,
+    pub(crate) opening_edges: IntGauge,
     pub(crate) joined: IntGauge,
     pub(crate) alone: IntGauge,
     pub(crate) map_conflict: IntGauge,
@@ -255,6 +256,10 @@ impl Metrics {
                 "Members that somebody reports, too few for a verdict.",
             )?,
             failed_members: gauge("slotmesh_agent_failed_members", "Members found failed.")?,
+            opening_edges: gauge(
+                "slotmesh_agent_opening_edges",
+                "Members that this agent watches and has not heard yet; should one die now, that takes 2 s longer to notice.",
+            )?,
             connections: gauge(
                 "slotmesh_agent_connections",
                 "Connections to other members.",

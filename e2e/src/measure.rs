@@ -20,6 +20,7 @@ const VERDICT: &str = "slotmesh_agent_last_verdict_timestamp_seconds";
 const APPLIED: &str = "slotmesh_agent_map_applied_timestamp_seconds";
 /// Epoch of the map in force.
 pub const EPOCH: &str = "slotmesh_agent_map_epoch";
+const OPENING_EDGES: &str = "slotmesh_agent_opening_edges";
 
 /// How an agent fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -340,7 +341,8 @@ fn parse_moves(line: &str) -> Option<(f64, f64, f64)> {
     Some((epoch, numbers.next()?, numbers.next()?))
 }
 
-/// It returns; done when every agent has a newer map and it is a member of it.
+/// It returns; done when every agent has a newer map, it is a member of it, and all hear whom they watch: who dies
+/// sooner is found later, which is no news.
 ///
 /// # Errors
 /// When it does not come back.
@@ -352,11 +354,15 @@ pub async fn back(stage: &Stage, nodes: &Nodes, cluster: &str, agent: &Agent) ->
     }
     bring_back(nodes, agent).await?;
     for member in &agents {
-        let what = format!("{} to have the map with {}", member.name, agent.name);
+        let what = format!(
+            "{} to have the map with {} and to hear it",
+            member.name, agent.name
+        );
         wait::until(&what, DEADLINE, async || {
             let has_newer = member.metric(EPOCH).await? > epoch;
             let joined = member.metric("slotmesh_agent_joined").await? > 0.0;
-            Ok((has_newer && joined).then_some(()))
+            let opening = member.metric(OPENING_EDGES).await?;
+            Ok((has_newer && joined && opening == 0.0).then_some(()))
         })
         .await?;
     }

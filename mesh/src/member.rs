@@ -25,7 +25,7 @@ use rand_pcg::Pcg64Mcg;
 use thiserror::Error;
 
 use crate::counters::Counters;
-use crate::edge::Edge;
+use crate::edge::{Edge, State};
 use crate::evidence::{Budget, Edge as Link, EvidenceStore, Wanted};
 use crate::graph::Graph;
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
@@ -120,6 +120,8 @@ pub struct Mesh {
     older: VecDeque<SignedMap>,
     /// A map of another cell that lists this process: the split that explains it is still to come.
     early: Option<SignedMap>,
+    /// The last map of the cell that this one is a part of, for members that missed it.
+    delegation: Option<SignedMap>,
     graph: Arc<Graph>,
     neighbours: Neighbours,
     pull: Pull,
@@ -188,6 +190,7 @@ impl Mesh {
             signed: first,
             older: VecDeque::new(),
             early: None,
+            delegation: None,
             deposed: false,
             conflict: false,
             leaving: false,
@@ -285,6 +288,15 @@ impl Mesh {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.peers.members().count()
+    }
+
+    /// Subjects that were never heard since their edge began: in that grace their silence counts for nothing.
+    #[must_use]
+    pub fn opening_edges(&self) -> usize {
+        let states = self.edges.values().map(Edge::state);
+        states
+            .filter(|state| matches!(state, State::Opening { .. }))
+            .count()
     }
 
     /// Entries of the queues and maps that peers can fill, for those who check limits.

@@ -10,9 +10,11 @@
 //!
 //! What made the operator's signature good for the parent makes it good for the part; the delegation
 //! says which parts there are, from which epoch on, and which first map is the right one. Evidence stays
-//! behind: it speaks of edges of another graph.
+//! behind: it speaks of edges of another graph. The delegation is kept: the operator hands it to a few
+//! reporters only, so a member that missed it has nobody else to ask than those that went over.
 
 use crate::evidence::EvidenceStore;
+use crate::identity::Epoch;
 use crate::machine::Event;
 use crate::map::Map;
 use crate::signed::SignedMap;
@@ -87,6 +89,7 @@ impl Mesh {
     fn separate(&mut self, now: Instant, map: SignedMap) {
         let (from_cell, to_cell) = (self.map().cell.clone(), map.map().cell.clone());
         self.early = None;
+        self.delegation = Some(self.signed.clone());
         self.install(now, map);
         // A difference between two cells does not exist.
         self.older.clear();
@@ -102,6 +105,12 @@ impl Mesh {
         if std::mem::take(&mut self.leaving) {
             self.leave();
         }
+    }
+
+    /// What a peer with a map of that version must have before it can go over to this part.
+    pub(super) fn missed_delegation(&self, theirs: (u32, Epoch)) -> Option<&SignedMap> {
+        let delegation = self.delegation.as_ref();
+        delegation.filter(|last| theirs < last.map().version())
     }
 }
 

@@ -51,6 +51,7 @@ fn after_a_pause_silence_counts_from_the_end_of_it() {
         subject.pass(ms, |_| false);
     }
     assert_eq!(subject.probes(), 0, "less than three beats have passed");
+    assert_eq!(subject.mesh.opening_edges(), 0, "all were heard before");
 }
 
 /// One beat in five arrives of everybody, somebody's at any time: from no subject do enough arrive after a second, and

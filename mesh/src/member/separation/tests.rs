@@ -43,27 +43,37 @@ fn delegated() -> SignedMap {
     signed(parent)
 }
 
-/// The member number 2, which belongs to part `a`, and the operator connected to it.
-fn member() -> Mesh {
-    let config = MeshConfig {
+fn config(number: u16) -> MeshConfig {
+    MeshConfig {
         cluster: uid(u16::MAX),
-        uid: uid(2),
-        keypair: keypair(2),
+        uid: uid(number),
+        keypair: keypair(number),
         map_keys: vec![operator().public()],
         seed: 1,
         interner: None,
-    };
-    let now = Instant::from_micros(1);
-    let mut mesh = Mesh::new(config, signed(map(8)), now).unwrap();
+    }
+}
+
+/// The member number 2, which belongs to part `a`, and the operator connected to it.
+fn member() -> Mesh {
+    member_number(2)
+}
+
+fn member_number(number: u16) -> Mesh {
+    let mut mesh = Mesh::new(config(number), signed(map(8)), Instant::from_micros(1)).unwrap();
+    connect(&mut mesh, OPERATOR, PeerIdentity::Operator);
+    events(&mut mesh);
+    mesh
+}
+
+fn connect(mesh: &mut Mesh, connection: ConnectionId, peer: PeerIdentity) {
     let connected = Input::Connected {
-        connection: OPERATOR,
-        peer: PeerIdentity::Operator,
+        connection,
+        peer,
         remote: "127.0.0.1:1".parse().unwrap(),
         dialed: false,
     };
-    mesh.handle(now, connected);
-    events(&mut mesh);
-    mesh
+    mesh.handle(Instant::from_micros(1), connected);
 }
 
 fn events(mesh: &mut Mesh) -> Vec<Event> {
@@ -106,6 +116,7 @@ fn a_member_goes_over_to_the_part_that_lists_it() {
     assert!(!mesh.is_split() && !mesh.is_deposed());
     assert_eq!(mesh.id(), map(8).members[2].id(), "the same incarnation");
     assert_eq!(mesh.loads().edges, 3);
+    assert_eq!(mesh.opening_edges(), 3, "nobody was heard yet");
 }
 
 /// The streams of two maps do not wait for each other.
@@ -147,6 +158,46 @@ fn whatever_the_delegation_does_not_say_is_refused() {
     assert_eq!(mesh.signed_map().map().cell, "sessions-bcdfg");
 }
 
+/// The operator hands the split to a few; when all others have gone over already, they still know it.
+#[test]
+fn who_missed_the_split_hears_of_it_from_one_that_went_over() {
+    let part_a = signed(part("a", 0..4));
+    let (mut over, mut behind) = (member(), member_number(3));
+    hand(&mut over, &delegated());
+    hand(&mut over, &part_a);
+    assert_eq!(hand(&mut behind, &part_a), [], "kept: it lists us");
+
+    let link = ConnectionId(2);
+    let agent = |number| PeerIdentity::Agent {
+        uid: uid(number),
+        key: keypair(number).public(),
+    };
+    connect(&mut over, link, agent(3));
+    connect(&mut behind, link, agent(2));
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        carry(&mut over, &mut behind, link, &mut told);
+        carry(&mut behind, &mut over, link, &mut told);
+    }
+    assert!(told.contains(&separated()), "{told:?}");
+    assert_eq!(behind.signed_map().map().cell, "a");
+    assert!(behind.counters().refused.is_empty());
+}
+
+/// Frames on that connection from one to the other, and the events of the one.
+fn carry(from: &mut Mesh, to: &mut Mesh, link: ConnectionId, told: &mut Vec<Event>) {
+    for output in std::iter::from_fn(|| from.poll_output()) {
+        match output {
+            Output::Frame { connection, bytes } if connection == link => {
+                let frame = Input::Frame { connection, bytes };
+                to.handle(Instant::from_micros(3), frame);
+            }
+            Output::Event(event) => told.push(event),
+            _ => {}
+        }
+    }
+}
+
 /// Members of the other part fall silent; that is no failure.
 #[test]
 fn nobody_is_accused_in_a_cell_that_was_split() {
@@ -181,13 +232,5 @@ fn who_is_listed_as_failed_is_no_member_and_joins_again() {
         "{events:?}"
     );
     assert!(mesh.is_deposed());
-    let config = MeshConfig {
-        cluster: uid(u16::MAX),
-        uid: uid(2),
-        keypair: keypair(2),
-        map_keys: vec![operator().public()],
-        seed: 1,
-        interner: None,
-    };
-    assert!(Mesh::new(config, next, Instant::from_micros(1)).is_err());
+    assert!(Mesh::new(config(2), next, Instant::from_micros(1)).is_err());
 }

@@ -275,18 +275,22 @@ impl Mesh {
             return;
         }
         peer.sent = Some((version, now));
-        let base = peer.version;
+        let theirs = peer.version;
+        let age_us = self.age_us(now);
+        if let Some(missed) = theirs.and_then(|theirs| self.missed_delegation(theirs)) {
+            let frame = whole_map(missed, age_us);
+            self.count_and_send_map(to, &frame);
+        }
         let base = self
             .older
             .iter()
-            .find(|older| Some(older.map().version()) == base);
-        let age_us = self.age_us(now);
+            .find(|older| Some(older.map().version()) == theirs);
         let frame = match base {
             Some(base) => Frame::MapDifference {
                 age_us,
                 bytes: self.signed.difference_from(base),
             },
-            None => self.whole_map(age_us),
+            None => whole_map(&self.signed, age_us),
         };
         self.count_and_send_map(to, &frame);
     }
@@ -296,15 +300,8 @@ impl Mesh {
         if let Some(peer) = self.peers.get_mut(to) {
             peer.sent = Some((version, now));
         }
-        let frame = self.whole_map(self.age_us(now));
+        let frame = whole_map(&self.signed, self.age_us(now));
         self.count_and_send_map(to, &frame);
-    }
-
-    fn whole_map(&self, age_us: u64) -> Frame {
-        Frame::Map {
-            age_us,
-            bytes: self.signed.encode(),
-        }
     }
 
     fn age_us(&self, now: Instant) -> u64 {
@@ -319,5 +316,12 @@ impl Mesh {
             connection: to,
             bytes,
         });
+    }
+}
+
+fn whole_map(map: &SignedMap, age_us: u64) -> Frame {
+    Frame::Map {
+        age_us,
+        bytes: map.encode(),
     }
 }
