@@ -475,7 +475,12 @@ impl Machine for Mesh {
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() {
+            // The queue begins at its first place again, which is in the cache.
+            self.outputs.clear();
+        }
+        output
     }
 
     fn next_deadline(&self) -> Option<Instant> {

@@ -352,3 +352,29 @@ fn a_close_counts_at_once_and_a_restart_when_the_silence_has_lasted() {
 }
 
 mod mistakes;
+
+/// The short way to an edge's deadline gives what all of them together give.
+#[test]
+fn the_deadline_is_the_nearest_of_all() {
+    for missing in 0_u32..1 << 6 {
+        let mut edge = armed();
+        let mut last = 0;
+        for beat in (1_u32..=6).filter(|beat| missing & 1 << (beat - 1) == 0) {
+            edge.on_beat(at(1800 + u64::from(beat) * 200), 9 + beat, false);
+            last = beat;
+            if edge.state() != State::Armed {
+                break;
+            }
+            let nearest = edge.silence_deadline().min(edge.loss_deadline());
+            let nearest = nearest.min(edge.knock_deadline());
+            assert_eq!(edge.deadline(), Some(nearest), "{missing:b}, beat {beat}");
+        }
+        edge.on_answer(at(1800 + u64::from(last) * 200 + 190));
+        let nearest = edge.silence_deadline().min(edge.loss_deadline());
+        assert_eq!(
+            edge.deadline(),
+            Some(nearest.min(edge.knock_deadline())),
+            "{missing:b}, answered"
+        );
+    }
+}

@@ -60,6 +60,8 @@ pub(super) struct Peers {
     /// Member -> its connection.
     members: BTreeMap<Uid, ConnectionId>,
     dials: BTreeMap<Uid, Dial>,
+    /// All who are wanted are connected, and nobody else but operators: nothing is to be tended until that changes.
+    complete: bool,
 }
 
 impl Peers {
@@ -141,6 +143,7 @@ impl Peers {
 
     fn remove(&mut self, connection: ConnectionId) -> Option<Peer> {
         let peer = self.connections.remove(&connection)?;
+        self.complete = false;
         if let Kind::Member(id) = peer.kind
             && self.members.get(&id.uid) == Some(&connection)
         {
@@ -178,6 +181,7 @@ impl Mesh {
             summarized: None,
         };
         self.peers.connections.insert(connection, peer);
+        self.peers.complete = false;
         if let Kind::Member(id) = kind {
             self.register(connection, id);
         }
@@ -197,6 +201,12 @@ impl Mesh {
 
     /// A map arrived: who is who may have changed.
     pub(super) fn reclassify_peers(&mut self, now: Instant) {
+        if std::mem::take(&mut self.peers.complete) {
+            // They were wanted until now.
+            for peer in self.peers.connections.values_mut() {
+                peer.since = now;
+            }
+        }
         let connections: Vec<(ConnectionId, PeerIdentity, Kind)> = self
             .peers
             .connections
@@ -239,7 +249,13 @@ impl Mesh {
 
     /// Lets go of strangers that stayed and of connections that no edge needs, and dials the rest.
     pub(super) fn tend_peers(&mut self, now: Instant) {
+        if self.peers.complete {
+            return;
+        }
         let wanted = self.wanted_peers();
+        let connected = |uid: &Uid| self.peers.of(*uid).is_some();
+        let kept = self.old_observers.1 > self.next_beat;
+        let mut complete = !kept && wanted.iter().all(connected);
         let mut closing = Vec::new();
         for (connection, peer) in &mut self.peers.connections {
             let reason = match peer.kind {
@@ -251,6 +267,7 @@ impl Mesh {
                 }
                 Kind::Member(_) => CloseReason::NotNeeded,
             };
+            complete = false;
             // Members that no edge needs are let go of by the side that dialed them.
             let mine = peer.dialed || reason == CloseReason::NotInMap;
             if mine && now.saturating_since(peer.since) >= limits::STRANGER_LINGER {
@@ -261,6 +278,7 @@ impl Mesh {
             self.close(connection, reason);
         }
         self.dial_wanted(now);
+        self.peers.complete = complete;
     }
 
     pub(super) fn dial_wanted(&mut self, now: Instant) {
@@ -356,3 +374,6 @@ impl Mesh {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

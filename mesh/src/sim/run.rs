@@ -158,10 +158,13 @@ impl Simulation {
     /// Deadlines move away with every beat. So one timer waits for the nearest of those it has seen, and
     /// looks again when it goes off.
     pub(super) fn set_timer(&mut self, node: NodeId) {
+        let deadline = self.machine_mut(node).and_then(|m| m.not_before());
+        self.set_timer_to(node, deadline);
+    }
+
+    fn set_timer_to(&mut self, node: NodeId, deadline: Option<Instant>) {
         let (now, process) = (self.now, self.process_of(node));
-        let Some(deadline) = self.machine_mut(node).and_then(|m| m.not_before()) else {
-            return;
-        };
+        let Some(deadline) = deadline else { return };
         let next = now.as_micros() + 1;
         let deadline = match self.node(node) {
             Some(place) => place.clock.moment_of(deadline),
@@ -196,11 +199,14 @@ impl Simulation {
             return self.schedule.push(idle, Happening::Wake(process));
         }
         let now = self.clock_at(process.node);
-        let due = self.machine_mut(process.node).and_then(|m| m.not_before());
+        // Most often beats have moved away what it waited for.
+        let due = self
+            .machine_mut(process.node)
+            .and_then(|m| m.next_deadline());
         if due.is_some_and(|due| due <= now) {
             self.give(process.node, Input::Timer);
         } else {
-            self.set_timer(process.node);
+            self.set_timer_to(process.node, due);
         }
     }
 

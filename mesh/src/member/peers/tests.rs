@@ -1,0 +1,119 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::identity::Keypair;
+use crate::machine::{Input, Machine};
+use crate::map::Map;
+use crate::member::MeshConfig;
+use crate::signed::SignedMap;
+use crate::wire::Frame;
+use slotmesh_map::fixture::{keypair, map, uid};
+
+const MEMBERS: u16 = 40;
+const OPERATOR: ConnectionId = ConnectionId(1000);
+
+fn operator() -> Keypair {
+    keypair(u16::MAX)
+}
+
+fn signed(map: Map) -> SignedMap {
+    SignedMap::sign(map, &operator()).unwrap()
+}
+
+/// Member 0 of forty, connected to all whom it wants; it dialed them.
+fn connected() -> Mesh {
+    let config = MeshConfig {
+        cluster: uid(u16::MAX),
+        uid: uid(0),
+        keypair: keypair(0),
+        map_keys: vec![operator().public()],
+        seed: 1,
+        interner: None,
+    };
+    let mut mesh = Mesh::new(config, signed(map(MEMBERS)), Instant::ZERO).unwrap();
+    for number in 1..MEMBERS {
+        if mesh.wanted_peers().contains(&uid(number)) {
+            connect(&mut mesh, number);
+        }
+    }
+    let operator = Input::Connected {
+        connection: OPERATOR,
+        peer: PeerIdentity::Operator,
+        remote: "127.0.0.1:1".parse().unwrap(),
+        dialed: false,
+    };
+    mesh.handle(Instant::ZERO, operator);
+    while mesh.poll_output().is_some() {}
+    mesh
+}
+
+fn connect(mesh: &mut Mesh, number: u16) {
+    let connected = Input::Connected {
+        connection: ConnectionId(number.into()),
+        peer: PeerIdentity::Agent {
+            uid: uid(number),
+            key: keypair(number).public(),
+        },
+        remote: "127.0.0.1:1".parse().unwrap(),
+        dialed: true,
+    };
+    mesh.handle(Instant::ZERO, connected);
+}
+
+/// Lets its timers run until then; says when it closed what, and whom it dialed.
+fn pass(mesh: &mut Mesh, until: Instant) -> (Vec<(Instant, CloseReason)>, Vec<Uid>) {
+    let (mut closed, mut dialed) = (Vec::new(), Vec::new());
+    while let Some(due) = mesh.next_deadline().filter(|due| *due <= until) {
+        mesh.handle(due, Input::Timer);
+        while let Some(output) = mesh.poll_output() {
+            match output {
+                Output::Close { reason, .. } => closed.push((due, reason)),
+                Output::Dial { uid, .. } => dialed.push(uid),
+                _ => {}
+            }
+        }
+    }
+    (closed, dialed)
+}
+
+/// However long they were needed before.
+#[test]
+fn whoever_is_no_longer_needed_stays_for_a_while() {
+    let mut mesh = connected();
+    let since = Instant::from_micros(20_000_000);
+    assert_eq!(pass(&mut mesh, since).0, []);
+    assert!(mesh.peers.complete);
+
+    let mut next = map(60);
+    next.epoch = 101;
+    let bytes = signed(next).encode();
+    let frame = Frame::Map { age_us: 0, bytes }.encode();
+    let input = Input::Frame {
+        connection: OPERATOR,
+        bytes: frame,
+    };
+    mesh.handle(since, input);
+    assert!(!mesh.peers.complete);
+    let end = since + limits::STRANGER_LINGER + limits::OLD_EDGE_LINGER * 2;
+    let (closed, _) = pass(&mut mesh, end);
+    assert!(closed.len() > 5, "{closed:?}");
+    for (at, reason) in closed {
+        assert_eq!(reason, CloseReason::NotNeeded);
+        assert!(at >= since + limits::STRANGER_LINGER, "{at:?}");
+    }
+}
+
+#[test]
+fn whoever_is_lost_is_dialed_again() {
+    let mut mesh = connected();
+    let (_, dialed) = pass(&mut mesh, Instant::from_micros(1_000_000));
+    assert_eq!(dialed, [], "all are connected");
+    let lost = *mesh.wanted_peers().first().unwrap();
+    let input = Input::Disconnected {
+        connection: mesh.peers.of(lost).unwrap(),
+        reason: crate::machine::Disconnect::Reset,
+    };
+    mesh.handle(Instant::from_micros(1_000_000), input);
+    let (_, dialed) = pass(&mut mesh, Instant::from_micros(3_000_000));
+    assert_eq!(dialed, [lost]);
+}
