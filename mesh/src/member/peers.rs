@@ -166,7 +166,7 @@ impl Mesh {
         if let PeerIdentity::Agent { uid, .. } = identity {
             self.peers.dials.remove(&uid);
         }
-        if self.is_beyond_limit(kind) {
+        if self.is_beyond_limit(kind) && !self.make_room_for(kind) {
             self.counters.refuse("ConnectionLimit");
             return self.close(connection, CloseReason::Limit);
         }
@@ -359,6 +359,26 @@ impl Mesh {
             Kind::Operator => count(|kind| *kind == Kind::Operator) >= limits::OPERATORS_MAX,
             Kind::Stranger => count(|kind| *kind == Kind::Stranger) >= limits::STRANGERS_MAX,
         }
+    }
+
+    /// Whoever shares an edge gets the place of one that no edge needs any more: many of those linger after a map that
+    /// drops a large part of the cell.
+    fn make_room_for(&mut self, kind: Kind) -> bool {
+        let wanted = self.wanted_peers();
+        let unneeded = |peer: &Peer| match peer.kind {
+            Kind::Member(id) => !wanted.contains(&id.uid),
+            Kind::Operator | Kind::Stranger => false,
+        };
+        let is_needed = matches!(kind, Kind::Member(id) if wanted.contains(&id.uid));
+        let peers = self.peers.connections.iter();
+        let first = peers
+            .filter(|(_, peer)| is_needed && unneeded(peer))
+            .min_by_key(|(_, peer)| peer.since)
+            .map(|(connection, _)| *connection);
+        if let Some(connection) = first {
+            self.close(connection, CloseReason::NotNeeded);
+        }
+        first.is_some()
     }
 
     /// Makes a connection the one of that member; an older one is closed.

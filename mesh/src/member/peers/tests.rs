@@ -22,6 +22,10 @@ fn signed(map: Map) -> SignedMap {
 
 /// Member 0 of forty, connected to all whom it wants; it dialed them.
 fn connected() -> Mesh {
+    connected_of(MEMBERS)
+}
+
+fn connected_of(members: u16) -> Mesh {
     let config = MeshConfig {
         cluster: uid(u16::MAX),
         uid: uid(0),
@@ -30,8 +34,8 @@ fn connected() -> Mesh {
         seed: 1,
         interner: None,
     };
-    let mut mesh = Mesh::new(config, signed(map(MEMBERS)), Instant::ZERO).unwrap();
-    for number in 1..MEMBERS {
+    let mut mesh = Mesh::new(config, signed(map(members)), Instant::ZERO).unwrap();
+    for number in 1..members {
         if mesh.wanted_peers().contains(&uid(number)) {
             connect(&mut mesh, number);
         }
@@ -116,4 +120,43 @@ fn whoever_is_lost_is_dialed_again() {
     mesh.handle(Instant::from_micros(1_000_000), input);
     let (_, dialed) = pass(&mut mesh, Instant::from_micros(3_000_000));
     assert_eq!(dialed, [lost]);
+}
+
+/// Those who are no longer needed linger; that must not keep out who is.
+#[test]
+fn whoever_is_needed_takes_the_place_of_one_that_is_not() {
+    let mut mesh = connected_of(200);
+    let needed = mesh.wanted_peers();
+    let others = (1..200).filter(|number| !needed.contains(&uid(*number)));
+    let mut others = others.collect::<Vec<u16>>().into_iter();
+    let late = *needed.first().unwrap();
+    let connection = mesh.peers.of(late).unwrap();
+    let reason = crate::machine::Disconnect::Reset;
+    let input = Input::Disconnected { connection, reason };
+    mesh.handle(Instant::ZERO, input);
+    while mesh.peers.members().count() < limits::CONNECTIONS_MAX {
+        connect(&mut mesh, others.next().unwrap());
+    }
+    let mut closed = |mesh: &mut Mesh, number: u16| {
+        while mesh.poll_output().is_some() {}
+        connect(mesh, number);
+        let outputs = std::iter::from_fn(|| mesh.poll_output());
+        let closed = outputs.filter_map(|output| match output {
+            Output::Close { connection, reason } => Some((connection, reason)),
+            _ => None,
+        });
+        closed.collect::<Vec<_>>()
+    };
+    let one_more = others.next().unwrap();
+    let refused = (ConnectionId(one_more.into()), CloseReason::Limit);
+    assert_eq!(closed(&mut mesh, one_more), [refused]);
+
+    let number = (1..200).find(|number| uid(*number) == late).unwrap();
+    let gone = closed(&mut mesh, number);
+    assert!(
+        matches!(gone.as_slice(), [(_, CloseReason::NotNeeded)]),
+        "{gone:?}"
+    );
+    assert_eq!(mesh.peers.members().count(), limits::CONNECTIONS_MAX);
+    assert!(needed.iter().all(|uid| mesh.peers.of(*uid).is_some()));
 }
