@@ -137,7 +137,7 @@ fn whoever_is_needed_takes_the_place_of_one_that_is_not() {
     while mesh.peers.members().count() < limits::CONNECTIONS_MAX {
         connect(&mut mesh, others.next().unwrap());
     }
-    let mut closed = |mesh: &mut Mesh, number: u16| {
+    let closed = |mesh: &mut Mesh, number: u16| {
         while mesh.poll_output().is_some() {}
         connect(mesh, number);
         let outputs = std::iter::from_fn(|| mesh.poll_output());
