@@ -349,8 +349,6 @@ impl Edge {
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Opening { until } => Some(until),
-            // Of an edge at rest the knock comes first: it waits for less than three beats, and that many have to fail
-            // until anything else is due.
             State::Armed if !self.knocked && self.is_fresh() => Some(self.knock_deadline()),
             State::Armed => {
                 let silence = self.silence_deadline().min(self.loss_deadline());
@@ -364,6 +362,8 @@ impl Edge {
         }
     }
 
+    /// The last beat came and few are missing: the knock, within two beats, comes before all else. Silence needs
+    /// [`limits::SILENCE_BEATS_MIN`], and loss at least three more that fail.
     fn is_fresh(&self) -> bool {
         const _: () = assert!(limits::SILENCE_BEATS_MIN >= 2 && limits::KNOCK_PART >= 1);
         self.last_beat == self.last_arrival && !self.window.is_lossy(2)

@@ -25,7 +25,7 @@ use rand_pcg::Pcg64Mcg;
 use thiserror::Error;
 
 use crate::counters::Counters;
-use crate::edge::{Edge, State};
+use crate::edge::Edge;
 use crate::evidence::{Budget, Edge as Link, EvidenceStore, Wanted};
 use crate::graph::Graph;
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
@@ -290,15 +290,6 @@ impl Mesh {
         self.peers.members().count()
     }
 
-    /// Subjects that were never heard since their edge began: in that grace their silence counts for nothing.
-    #[must_use]
-    pub fn opening_edges(&self) -> usize {
-        let states = self.edges.values().map(Edge::state);
-        states
-            .filter(|state| matches!(state, State::Opening { .. }))
-            .count()
-    }
-
     /// Entries of the queues and maps that peers can fill, for those who check limits.
     #[must_use]
     pub fn loads(&self) -> Loads {
@@ -475,12 +466,7 @@ impl Machine for Mesh {
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        let output = self.outputs.pop_front();
-        if output.is_none() {
-            // The queue begins at its first place again, which is in the cache.
-            self.outputs.clear();
-        }
-        output
+        self.outputs.pop_front()
     }
 
     fn next_deadline(&self) -> Option<Instant> {

@@ -208,10 +208,16 @@ impl Mesh {
     }
 
     pub(super) fn probe_opening_edge(&mut self, uid: Uid) {
-        let opening = |edge: &Edge| matches!(edge.state(), State::Opening { .. });
-        if self.edges.get(&uid).is_some_and(opening) {
+        if self.edges.get(&uid).is_some_and(is_opening) {
             self.probe(uid);
         }
+    }
+
+    /// Subjects that were never heard since their edge began: in that grace their silence counts for nothing.
+    #[must_use]
+    pub fn opening_edges(&self) -> usize {
+        let edges = self.edges.values();
+        edges.filter(|edge| is_opening(edge)).count()
     }
 
     pub(super) fn probe(&mut self, uid: Uid) {
@@ -336,4 +342,8 @@ impl Mesh {
             self.event(event);
         }
     }
+}
+
+fn is_opening(edge: &Edge) -> bool {
+    matches!(edge.state(), State::Opening { .. })
 }

@@ -365,14 +365,15 @@ impl Mesh {
     /// drops a large part of the cell.
     fn make_room_for(&mut self, kind: Kind) -> bool {
         let wanted = self.wanted_peers();
-        let unneeded = |peer: &Peer| match peer.kind {
-            Kind::Member(id) => !wanted.contains(&id.uid),
-            Kind::Operator | Kind::Stranger => false,
-        };
-        let is_needed = matches!(kind, Kind::Member(id) if wanted.contains(&id.uid));
+        let shares_edge = |kind| matches!(kind, Kind::Member(id) if wanted.contains(&id.uid));
+        if !shares_edge(kind) {
+            return false;
+        }
+        let is_needless =
+            |peer: &Peer| matches!(peer.kind, Kind::Member(_)) && !shares_edge(peer.kind);
         let peers = self.peers.connections.iter();
         let first = peers
-            .filter(|(_, peer)| is_needed && unneeded(peer))
+            .filter(|(_, peer)| is_needless(peer))
             .min_by_key(|(_, peer)| peer.since)
             .map(|(connection, _)| *connection);
         if let Some(connection) = first {

@@ -1,4 +1,4 @@
-//! For tests: one member of a cell that has settled, whose peers are played.
+//! For tests: how a member is made and connected, and one of a cell that has settled, whose peers are played.
 
 #![allow(clippy::unwrap_used)]
 
@@ -24,6 +24,35 @@ pub(super) fn operator() -> Keypair {
     keypair(u16::MAX)
 }
 
+/// A member that takes the maps of [`operator`].
+pub(super) fn config(number: u16) -> MeshConfig {
+    MeshConfig {
+        cluster: uid(u16::MAX),
+        uid: uid(number),
+        keypair: keypair(number),
+        map_keys: vec![operator().public()],
+        seed: 1,
+        interner: None,
+    }
+}
+
+pub(super) fn agent(number: u16) -> PeerIdentity {
+    PeerIdentity::Agent {
+        uid: uid(number),
+        key: keypair(number).public(),
+    }
+}
+
+/// A connection that the peer dialed came up.
+pub(super) fn connected(connection: ConnectionId, peer: PeerIdentity) -> Input {
+    Input::Connected {
+        connection,
+        peer,
+        remote: "127.0.0.1:1".parse().unwrap(),
+        dialed: false,
+    }
+}
+
 /// Member 0 of eight, and what it said since it was last asked.
 pub(super) struct Subject {
     pub(super) mesh: Mesh,
@@ -34,29 +63,12 @@ impl Subject {
     /// Connected to all others, whose beats it has heard until [`SETTLED_MS`].
     pub(super) fn settled() -> Self {
         let first = SignedMap::sign(map(MEMBERS), &operator()).unwrap();
-        let config = MeshConfig {
-            cluster: first.map().cluster,
-            uid: uid(0),
-            keypair: keypair(0),
-            map_keys: vec![operator().public()],
-            seed: 1,
-            interner: None,
-        };
         let mut subject = Self {
-            mesh: Mesh::new(config, first, at(0)).unwrap(),
+            mesh: Mesh::new(config(0), first, at(0)).unwrap(),
             said: Vec::new(),
         };
         for other in 1..MEMBERS {
-            let connected = Input::Connected {
-                connection: connection(other),
-                peer: PeerIdentity::Agent {
-                    uid: uid(other),
-                    key: keypair(other).public(),
-                },
-                remote: "127.0.0.1:1".parse().unwrap(),
-                dialed: false,
-            };
-            subject.give(at(0), connected);
+            subject.give(at(0), connected(connection(other), agent(other)));
         }
         for ms in (0..SETTLED_MS).step_by(20) {
             subject.pass(ms, |_| true);

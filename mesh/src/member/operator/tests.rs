@@ -5,46 +5,20 @@ use std::net::SocketAddr;
 use super::*;
 use crate::identity::Keypair;
 use crate::machine::{Input, Machine, Output, PeerIdentity};
-use crate::member::MeshConfig;
+use crate::member::settled::{agent, config, connected, operator};
 use crate::signed::SignedMap;
-use slotmesh_map::fixture::{keypair, map, uid};
+use slotmesh_map::fixture::{keypair, map};
 
 const OPERATOR: ConnectionId = ConnectionId(1);
 const PEER: ConnectionId = ConnectionId(2);
 
-fn key_of_maps() -> Keypair {
-    keypair(900)
-}
-
 fn member(n: u16) -> Mesh {
-    let map = map(2);
-    let config = MeshConfig {
-        cluster: map.cluster,
-        uid: uid(n),
-        keypair: keypair(n),
-        map_keys: vec![key_of_maps().public()],
-        seed: 1,
-        interner: None,
-    };
-    let first = SignedMap::sign(map, &key_of_maps()).unwrap();
-    Mesh::new(config, first, Instant::ZERO).unwrap()
+    let first = SignedMap::sign(map(2), &operator()).unwrap();
+    Mesh::new(config(n), first, Instant::ZERO).unwrap()
 }
 
 fn connect(mesh: &mut Mesh, connection: ConnectionId, peer: PeerIdentity) {
-    let connected = Input::Connected {
-        connection,
-        peer,
-        remote: SocketAddr::from(([127, 0, 0, 1], 1)),
-        dialed: false,
-    };
-    mesh.handle(Instant::ZERO, connected);
-}
-
-fn peer(n: u16) -> PeerIdentity {
-    PeerIdentity::Agent {
-        uid: uid(n),
-        key: keypair(n).public(),
-    }
+    mesh.handle(Instant::ZERO, connected(connection, peer));
 }
 
 fn told(number: u64, last: u8, key: &Keypair) -> JoinAddress {
@@ -78,13 +52,13 @@ fn said(mesh: &mut Mesh) -> (Vec<JoinAddress>, Vec<SocketAddr>) {
 fn news_of_the_operator_are_told_and_passed_on_once() {
     let mut mesh = member(0);
     connect(&mut mesh, OPERATOR, PeerIdentity::Operator);
-    connect(&mut mesh, PEER, peer(1));
+    connect(&mut mesh, PEER, agent(1));
     assert_eq!(said(&mut mesh), (vec![], vec![]));
-    let news = told(5, 7, &key_of_maps());
+    let news = told(5, 7, &operator());
     hear(&mut mesh, OPERATOR, news);
     assert_eq!(said(&mut mesh), (vec![news], vec![news.address()]));
     hear(&mut mesh, OPERATOR, news);
-    hear(&mut mesh, OPERATOR, told(4, 6, &key_of_maps()));
+    hear(&mut mesh, OPERATOR, told(4, 6, &operator()));
     assert_eq!(said(&mut mesh), (vec![], vec![]), "it is no news any more");
 }
 
@@ -92,26 +66,26 @@ fn news_of_the_operator_are_told_and_passed_on_once() {
 fn whoever_connects_is_told() {
     let mut mesh = member(0);
     connect(&mut mesh, OPERATOR, PeerIdentity::Operator);
-    let news = told(5, 7, &key_of_maps());
+    let news = told(5, 7, &operator());
     hear(&mut mesh, OPERATOR, news);
     said(&mut mesh);
-    connect(&mut mesh, PEER, peer(1));
+    connect(&mut mesh, PEER, agent(1));
     assert_eq!(said(&mut mesh).0, [news]);
 }
 
 #[test]
 fn members_pass_it_on_and_nobody_makes_it_up() {
     let mut mesh = member(0);
-    connect(&mut mesh, PEER, peer(1));
+    connect(&mut mesh, PEER, agent(1));
     said(&mut mesh);
     hear(&mut mesh, PEER, told(9, 9, &keypair(1)));
     assert_eq!(said(&mut mesh).1, []);
-    let news = told(5, 7, &key_of_maps());
+    let news = told(5, 7, &operator());
     hear(&mut mesh, PEER, news);
     assert_eq!(said(&mut mesh), (vec![], vec![news.address()]));
 
     // A stranger is not listened to.
-    connect(&mut mesh, ConnectionId(3), peer(40));
-    hear(&mut mesh, ConnectionId(3), told(6, 8, &key_of_maps()));
+    connect(&mut mesh, ConnectionId(3), agent(40));
+    hear(&mut mesh, ConnectionId(3), told(6, 8, &operator()));
     assert_eq!(said(&mut mesh).1, []);
 }

@@ -1,20 +1,15 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::identity::Keypair;
 use crate::machine::{Input, Machine};
 use crate::map::Map;
-use crate::member::MeshConfig;
+use crate::member::settled::{self, agent, config, operator};
 use crate::signed::SignedMap;
 use crate::wire::Frame;
-use slotmesh_map::fixture::{keypair, map, uid};
+use slotmesh_map::fixture::{map, uid};
 
 const MEMBERS: u16 = 40;
 const OPERATOR: ConnectionId = ConnectionId(1000);
-
-fn operator() -> Keypair {
-    keypair(u16::MAX)
-}
 
 fn signed(map: Map) -> SignedMap {
     SignedMap::sign(map, &operator()).unwrap()
@@ -26,26 +21,13 @@ fn connected() -> Mesh {
 }
 
 fn connected_of(members: u16) -> Mesh {
-    let config = MeshConfig {
-        cluster: uid(u16::MAX),
-        uid: uid(0),
-        keypair: keypair(0),
-        map_keys: vec![operator().public()],
-        seed: 1,
-        interner: None,
-    };
-    let mut mesh = Mesh::new(config, signed(map(members)), Instant::ZERO).unwrap();
+    let mut mesh = Mesh::new(config(0), signed(map(members)), Instant::ZERO).unwrap();
     for number in 1..members {
         if mesh.wanted_peers().contains(&uid(number)) {
             connect(&mut mesh, number);
         }
     }
-    let operator = Input::Connected {
-        connection: OPERATOR,
-        peer: PeerIdentity::Operator,
-        remote: "127.0.0.1:1".parse().unwrap(),
-        dialed: false,
-    };
+    let operator = settled::connected(OPERATOR, PeerIdentity::Operator);
     mesh.handle(Instant::ZERO, operator);
     while mesh.poll_output().is_some() {}
     mesh
@@ -54,10 +36,7 @@ fn connected_of(members: u16) -> Mesh {
 fn connect(mesh: &mut Mesh, number: u16) {
     let connected = Input::Connected {
         connection: ConnectionId(number.into()),
-        peer: PeerIdentity::Agent {
-            uid: uid(number),
-            key: keypair(number).public(),
-        },
+        peer: agent(number),
         remote: "127.0.0.1:1".parse().unwrap(),
         dialed: true,
     };

@@ -1,19 +1,14 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
-use crate::identity::Keypair;
 use crate::machine::{ConnectionId, Input, Machine, Output, PeerIdentity};
 use crate::map::Delegation;
-use crate::member::MeshConfig;
+use crate::member::settled::{agent, config, connected, operator};
 use crate::slot::SlotSet;
 use crate::wire::Frame;
-use slotmesh_map::fixture::{keypair, map, uid};
+use slotmesh_map::fixture::{map, uid};
 
 const OPERATOR: ConnectionId = ConnectionId(1);
-
-fn operator() -> Keypair {
-    keypair(u16::MAX)
-}
 
 fn signed(map: Map) -> SignedMap {
     SignedMap::sign(map, &operator()).unwrap()
@@ -43,17 +38,6 @@ fn delegated() -> SignedMap {
     signed(parent)
 }
 
-fn config(number: u16) -> MeshConfig {
-    MeshConfig {
-        cluster: uid(u16::MAX),
-        uid: uid(number),
-        keypair: keypair(number),
-        map_keys: vec![operator().public()],
-        seed: 1,
-        interner: None,
-    }
-}
-
 /// The member number 2, which belongs to part `a`, and the operator connected to it.
 fn member() -> Mesh {
     member_number(2)
@@ -67,13 +51,7 @@ fn member_number(number: u16) -> Mesh {
 }
 
 fn connect(mesh: &mut Mesh, connection: ConnectionId, peer: PeerIdentity) {
-    let connected = Input::Connected {
-        connection,
-        peer,
-        remote: "127.0.0.1:1".parse().unwrap(),
-        dialed: false,
-    };
-    mesh.handle(Instant::from_micros(1), connected);
+    mesh.handle(Instant::from_micros(1), connected(connection, peer));
 }
 
 fn events(mesh: &mut Mesh) -> Vec<Event> {
@@ -168,10 +146,6 @@ fn who_missed_the_split_hears_of_it_from_one_that_went_over() {
     assert_eq!(hand(&mut behind, &part_a), [], "kept: it lists us");
 
     let link = ConnectionId(2);
-    let agent = |number| PeerIdentity::Agent {
-        uid: uid(number),
-        key: keypair(number).public(),
-    };
     connect(&mut over, link, agent(3));
     connect(&mut behind, link, agent(2));
     let mut told = Vec::new();

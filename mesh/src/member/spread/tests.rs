@@ -4,26 +4,18 @@
 
 use std::time::Duration;
 
-use slotmesh_map::fixture::{keypair, map, uid};
+use slotmesh_map::fixture::{keypair, map};
 
 use super::*;
 use crate::convergence::Counts;
-use crate::identity::Keypair;
-use crate::machine::{Input, Machine, PeerIdentity};
-use crate::member::MeshConfig;
+use crate::machine::{Input, Machine};
+pub(super) use crate::member::settled::at;
+use crate::member::settled::{agent, config, connected, operator};
 use crate::signed::SignedMap;
 
 /// Connections to the members 1 and 3.
 pub(super) const ONE: ConnectionId = ConnectionId(1);
 pub(super) const THREE: ConnectionId = ConnectionId(3);
-
-pub(super) const fn at(ms: u64) -> Instant {
-    Instant::from_micros(ms * 1000)
-}
-
-fn operator() -> Keypair {
-    keypair(u16::MAX)
-}
 
 fn of_epoch(epoch: Epoch) -> SignedMap {
     of(8, epoch)
@@ -47,28 +39,9 @@ fn member() -> Mesh {
 
 /// Member 2 of so many at epoch 100, connected to the members 1 and 3, who have the same map.
 pub(super) fn member_of(members: u16) -> Mesh {
-    let config = MeshConfig {
-        cluster: uid(u16::MAX),
-        uid: uid(2),
-        keypair: keypair(2),
-        map_keys: vec![operator().public()],
-        seed: 1,
-        interner: None,
-    };
-    let mut mesh = Mesh::new(config, of(members, 100), at(0)).unwrap();
+    let mut mesh = Mesh::new(config(2), of(members, 100), at(0)).unwrap();
     for (connection, n) in [(ONE, 1), (THREE, 3)] {
-        let peer = PeerIdentity::Agent {
-            uid: uid(n),
-            key: keypair(n).public(),
-        };
-        let remote = "127.0.0.1:1".parse().unwrap();
-        let connected = Input::Connected {
-            connection,
-            peer,
-            remote,
-            dialed: false,
-        };
-        mesh.handle(at(0), connected);
+        mesh.handle(at(0), connected(connection, agent(n)));
         hear(&mut mesh, at(0), connection, &hello(&of(members, 100)));
     }
     said(&mut mesh);

@@ -8,6 +8,7 @@ use super::super::tests::{ONE, THREE, at, frames, hear, member_of};
 use super::*;
 use crate::graph::Graph;
 use crate::machine::{Input, Machine, PeerIdentity};
+use crate::member::settled::connected;
 
 /// The operator's connection.
 const OPERATOR: ConnectionId = ConnectionId(9);
@@ -42,13 +43,7 @@ fn statements_of_others_are_sent_on_unasked_while_few_are_reported_and_offered_w
     let (few, _) = statement(4, limits::NEWS_AT_ONCE, 1);
     hear(&mut mesh, at(10), ONE, &Frame::Evidence(vec![few.clone()]));
     assert_eq!(frames(&mut mesh), [(THREE, Frame::Evidence(vec![few]))]);
-    let connected = Input::Connected {
-        connection: OPERATOR,
-        peer: PeerIdentity::Operator,
-        remote: "127.0.0.1:1".parse().unwrap(),
-        dialed: false,
-    };
-    mesh.handle(at(50), connected);
+    mesh.handle(at(50), connected(OPERATOR, PeerIdentity::Operator));
     frames(&mut mesh);
 
     let (many, entry) = statement(4, limits::NEWS_AT_ONCE + 1, 2);
