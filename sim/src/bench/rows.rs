@@ -1,6 +1,7 @@
 //! The rows, one function each.
 
 use std::collections::BTreeSet;
+use std::iter;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -76,8 +77,9 @@ fn healthy_removed(outcomes: &[Outcome]) -> usize {
     outcomes.iter().map(|outcome| outcome.healthy_removed).sum()
 }
 
-/// Node-days of the edge model that are played.
-const MODEL_DAYS: f64 = 10.0;
+/// Losses in per cent at which simulator and edge model are compared: runs of half an hour, and node-days of the
+/// model. Some ninety are removed in one run at 30 %, at 40 % less than one in a node-day: there self-doubt holds.
+const COMPARED: [(u32, u64, f64); 3] = [(30, 2, 10.0), (35, 2, 10.0), (40, 160, 300.0)];
 
 /// P2: nobody is removed because packets are lost.
 pub(super) fn loss(bench: &mut Bench) -> Result<()> {
@@ -87,13 +89,9 @@ pub(super) fn loss(bench: &mut Bench) -> Result<()> {
     let seeds = bench.seeds(1600, 8);
     let cell = format!("title a cell\nnodes {n}\n{NETWORK}settle 0s\nrun 0s\n");
     let (_, cell) = scenario::run(&scenario(&cell)?, 1)?;
-    for share in [10, 30, 35, 40] {
-        let seeds = if share == 10 {
-            seeds
-        } else {
-            // Evidence flows all the time, and a run takes minutes; some ninety are removed in one at 30 %.
-            bench.seeds(2, 1)
-        };
+    let quiet = (10, seeds, 0.0);
+    let compared = COMPARED.map(|(share, whole, days)| (share, bench.seeds(whole, 1), days));
+    for (share, seeds, model_days) in iter::once(quiet).chain(compared) {
         let text = format!(
             "title P2, {share} % loss\nnodes {n}\nnetwork latency 200us jitter 100us loss {share}%\nrun {minutes}m\n"
         );
@@ -112,9 +110,9 @@ pub(super) fn loss(bench: &mut Bench) -> Result<()> {
             continue;
         }
         let loss = f64::from(share) / 100.0;
-        let beats = MODEL_DAYS * beats_a_day / f64::from(n);
+        let beats = model_days * beats_a_day / f64::from(n);
         let modelled =
-            edge_model::removals(cell.record().map(), loss, beats as u64, 1) as f64 / MODEL_DAYS;
+            edge_model::removals(cell.record().map(), loss, beats as u64, 1) as f64 / model_days;
         let counted = removed as f64 / days;
         let table = &mut bench.table;
         table.plain(case, removed as f64, "");
