@@ -1,28 +1,36 @@
-//! Maps and graphs that the machines of one process hold in common, and signatures that one of them has verified.
+//! Maps and graphs that the machines of one process hold in common, and what one of them has found out for all.
 //!
-//! A graph follows from its map alone, so whoever holds the same map may hold the same memory; and what a signature
-//! proves to one it proves to all. An agent is one machine and needs none of this. A simulator of a thousand members
-//! would keep each map and each graph, and verify each statement, a thousand times.
+//! A graph follows from its map alone, so whoever holds the same map may hold the same memory; what a signature proves to
+//! one it proves to all; and of two maps there is one difference. An agent is one machine and needs none of this. A
+//! simulator of a thousand members would keep each map and each graph, verify each statement and apply each difference
+//! a thousand times.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::graph::Graph;
 use crate::identity::{PublicKey, Signature};
+use crate::map::MapError;
 use crate::signed::SignedMap;
 
 /// Maps that are kept: those that members hold at one time while they change from one to the next.
 const KEPT_MAX: usize = 8;
+/// Differences of maps that are kept, each way.
+const DIFFERENCES_MAX: usize = 8;
 /// Signatures that are remembered; then all are forgotten.
 const VERIFIED_MAX: usize = 1 << 17;
 
-/// The newest maps with their graphs, and signatures that hold.
+/// The newest maps with their graphs and differences, and signatures that hold.
 #[derive(Clone, Debug, Default)]
 pub struct Interner(Arc<Mutex<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
     maps: VecDeque<(SignedMap, Arc<Graph>)>,
+    /// From which map to which, and what travels.
+    differences: VecDeque<([u8; 32], [u8; 32], Vec<u8>)>,
+    /// What travelled, from which map, and what comes out.
+    applied: VecDeque<([u8; 32], Vec<u8>, SignedMap)>,
     /// Whose each signature is, and what of.
     verified: BTreeMap<[u8; 64], (PublicKey, Vec<Vec<u8>>)>,
 }
@@ -44,6 +52,45 @@ impl Interner {
         kept.push_front((map.clone(), graph.clone()));
         kept.truncate(KEPT_MAX);
         (map, graph)
+    }
+
+    /// What a difference makes of a map, as `apply` says; it is asked only if it has not come to a map before.
+    ///
+    /// # Errors
+    /// Those of `apply`.
+    pub fn applied(
+        &self,
+        base: &SignedMap,
+        bytes: &[u8],
+        apply: impl FnOnce() -> Result<SignedMap, MapError>,
+    ) -> Result<SignedMap, MapError> {
+        let applied = &mut self.kept().applied;
+        let same = |(from, known, _): &&([u8; 32], Vec<u8>, SignedMap)| {
+            from == base.sha256() && known == bytes
+        };
+        if let Some((_, _, map)) = applied.iter().find(same) {
+            return Ok(map.clone());
+        }
+        let map = apply()?;
+        applied.push_front((*base.sha256(), bytes.to_vec(), map.clone()));
+        applied.truncate(DIFFERENCES_MAX);
+        Ok(map)
+    }
+
+    /// What differs between two maps.
+    #[must_use]
+    pub fn difference(&self, older: &SignedMap, newer: &SignedMap) -> Vec<u8> {
+        let differences = &mut self.kept().differences;
+        let same = |(from, to, _): &&([u8; 32], [u8; 32], Vec<u8>)| {
+            from == older.sha256() && to == newer.sha256()
+        };
+        if let Some((_, _, bytes)) = differences.iter().find(same) {
+            return bytes.clone();
+        }
+        let bytes = newer.difference_from(older);
+        differences.push_front((*older.sha256(), *newer.sha256(), bytes.clone()));
+        differences.truncate(DIFFERENCES_MAX);
+        bytes
     }
 
     /// Whether a signature holds, as `verify` says; it is asked only if nobody has asked it before.

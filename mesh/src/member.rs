@@ -4,6 +4,7 @@
 //! evidence, comes to the verdict, and passes maps on. What it knows of the world comes in through
 //! [`Machine::handle`]; what it wants done comes out as [`Output`].
 
+mod config;
 mod deafness;
 mod doubt;
 mod health;
@@ -22,14 +23,12 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use thiserror::Error;
 
 use crate::counters::Counters;
 use crate::edge::Edge;
 use crate::evidence::{Budget, Edge as Link, EvidenceStore, Wanted};
 use crate::graph::Graph;
-use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
-use crate::intern::Interner;
+use crate::identity::{MemberId, Uid};
 use crate::join_address::JoinAddress;
 use crate::limits;
 use crate::machine::{Event, Input, Machine, Output};
@@ -38,6 +37,7 @@ use crate::signed::SignedMap;
 use crate::time::Instant;
 use crate::verdict::{Announced, Caution, Judged, Verdict};
 
+pub use config::{MeshConfig, MeshError};
 use deafness::Deafness;
 use doubt::Doubt;
 use peers::Peers;
@@ -47,41 +47,6 @@ use spread::outbox::Outbox;
 use spread::pull::Pull;
 use spread::reports::Reports;
 use statement::Statement;
-
-/// What a member is made of.
-#[derive(Debug)]
-pub struct MeshConfig {
-    /// UID of the cluster.
-    pub cluster: Uid,
-    /// UID of this process's pod.
-    pub uid: Uid,
-    /// Key of this process.
-    pub keypair: Keypair,
-    /// Keys that sign maps.
-    pub map_keys: Vec<PublicKey>,
-    /// Seed of all randomness.
-    pub seed: u64,
-    /// What it shares with the other machines of this process; an agent has no others.
-    pub interner: Option<Interner>,
-}
-
-impl MeshConfig {
-    fn with_graph(&self, map: SignedMap) -> (SignedMap, Arc<Graph>) {
-        if let Some(interner) = &self.interner {
-            return interner.intern(map);
-        }
-        let graph = Graph::of(map.map());
-        (map, Arc::new(graph))
-    }
-}
-
-/// Why a member cannot start.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum MeshError {
-    /// The first map does not list this process.
-    #[error("the map of epoch {0} does not list this process")]
-    NotListed(Epoch),
-}
 
 /// How a member looks from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

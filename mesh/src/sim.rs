@@ -366,7 +366,7 @@ impl Simulation {
     /// The machine of a member.
     #[must_use]
     pub fn mesh(&self, node: NodeId) -> Option<&Mesh> {
-        self.node(node)?.mesh.as_ref()
+        self.node(node)?.mesh.as_deref()
     }
 
     /// The operator's machine.
@@ -409,7 +409,7 @@ impl Simulation {
         let numbered = (1..).map(NodeId).zip(&self.nodes);
         let running = numbered.filter(|(_, node)| node.running);
         running
-            .map(|(id, node)| view(id, node.mesh.as_ref(), plain.as_ref()))
+            .map(|(id, node)| view(id, node.mesh.as_deref(), plain.as_ref()))
             .collect()
     }
 

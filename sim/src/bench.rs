@@ -34,14 +34,16 @@ struct Bench {
 
 type Measure = fn(&mut Bench) -> Result<()>;
 
-const ROWS: [(&str, Measure); 15] = [
+const ROWS: [(&str, Measure); 17] = [
     ("P1", rows::crash),
     ("P1p", peers::crash),
     ("PM", peers::model),
     ("P2", rows::loss),
     ("P2s", rows::stalls),
     ("P2g", lifeguard::grid),
-    ("P3", rows::rapid),
+    ("P3", rows::rapid_in),
+    ("P3", rows::rapid_out),
+    ("P3", rows::rapid_switch),
     ("P3m", mass::mass_death),
     ("P4", rows::map_change),
     ("P4b", maps::sizes),
@@ -56,7 +58,8 @@ const ROWS: [(&str, Measure); 15] = [
 pub fn bench(only: &[String], quick: bool) -> Result<bool> {
     for name in only {
         if !ROWS.iter().any(|(row, _)| row == name) {
-            let all: Vec<&str> = ROWS.iter().map(|(row, _)| *row).collect();
+            let mut all: Vec<&str> = ROWS.iter().map(|(row, _)| *row).collect();
+            all.dedup();
             bail!("there is no row {name}; there are {}", all.join(", "));
         }
     }

@@ -54,3 +54,51 @@ fn a_signature_is_verified_once_and_a_bad_one_each_time() {
     assert!(!ask(&[b"somet", b"hing"], false), "something else");
     assert_eq!(asked, 3);
 }
+
+fn next(map: &SignedMap) -> SignedMap {
+    let mut next = map.map().as_ref().clone();
+    next.epoch += 1;
+    signed(next)
+}
+
+#[test]
+fn a_difference_is_applied_once() {
+    let interner = Interner::default();
+    let first = signed(fixture::map(3));
+    let (second, other) = (next(&first), next(&signed(fixture::map(4))));
+    let bytes = second.difference_from(&first);
+    let mut asked = 0;
+    let mut apply = |base: &SignedMap, bytes: &[u8]| {
+        interner.applied(base, bytes, || {
+            asked += 1;
+            SignedMap::apply(base, bytes, &[Keypair::from_seed([1; 32]).public()])
+        })
+    };
+    assert_eq!(apply(&first, &bytes).unwrap(), second);
+    assert_eq!(apply(&first, &bytes).unwrap(), second);
+    // What comes to nothing is found out each time, and another base is another question.
+    assert_eq!(apply(&other, &bytes), Err(MapError::NotNewer));
+    assert_eq!(apply(&other, &bytes), Err(MapError::NotNewer));
+    assert!(apply(&first, b"").is_err());
+    assert_eq!(asked, 4);
+    for _ in 0..2 {
+        assert_eq!(interner.difference(&first, &second), bytes);
+    }
+    assert_ne!(interner.difference(&second, &next(&second)), bytes);
+    assert_eq!(interner.kept().differences.len(), 2);
+}
+
+#[test]
+fn few_differences_are_kept() {
+    let interner = Interner::default();
+    let mut map = signed(fixture::map(3));
+    for _ in 0..2 * DIFFERENCES_MAX {
+        let newer = next(&map);
+        let bytes = interner.difference(&map, &newer);
+        let _ = interner.applied(&map, &bytes, || Ok(newer.clone()));
+        map = newer;
+    }
+    let kept = interner.kept();
+    assert_eq!(kept.differences.len(), DIFFERENCES_MAX);
+    assert_eq!(kept.applied.len(), DIFFERENCES_MAX);
+}

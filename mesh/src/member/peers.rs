@@ -104,6 +104,9 @@ impl Peers {
     }
 
     pub(super) fn strangers(&self) -> usize {
+        if self.complete {
+            return 0;
+        }
         self.connections
             .values()
             .filter(|peer| peer.kind == Kind::Stranger)

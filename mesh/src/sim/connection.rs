@@ -72,9 +72,15 @@ pub(super) enum State {
 pub(super) struct End {
     pub(super) process: ProcessId,
     pub(super) state: State,
-    pub(super) peer: PeerIdentity,
     pub(super) last_heard: Instant,
     under_way: usize,
+    /// What no datagram asks for.
+    rest: Box<Rest>,
+}
+
+#[derive(Debug)]
+struct Rest {
+    peer: PeerIdentity,
     waiting: VecDeque<Vec<u8>>,
 }
 
@@ -127,10 +133,12 @@ impl End {
         Self {
             process,
             state,
-            peer,
             last_heard,
             under_way: 0,
-            waiting: VecDeque::new(),
+            rest: Box::new(Rest {
+                peer,
+                waiting: VecDeque::new(),
+            }),
         }
     }
 
@@ -209,17 +217,17 @@ impl Simulation {
         let Some(end) = self.end_mut(from) else {
             return true;
         };
-        if end.waiting.len() >= limits::FRAMES_QUEUED_MAX {
+        if end.rest.waiting.len() >= limits::FRAMES_QUEUED_MAX {
             return false;
         }
-        end.waiting.push_back(bytes);
+        end.rest.waiting.push_back(bytes);
         self.pump(from);
         true
     }
 
     fn pump(&mut self, from: EndId) {
         while let Some(end) = self.end_mut(from).filter(|end| end.under_way < STREAMS) {
-            let Some(bytes) = end.waiting.pop_front() else {
+            let Some(bytes) = end.rest.waiting.pop_front() else {
                 return;
             };
             end.under_way += 1;
@@ -388,8 +396,7 @@ impl Simulation {
         {
             return;
         }
-        let Some((process, state, peer)) = self.end(end).map(|e| (e.process, e.state, e.peer))
-        else {
+        let Some((process, state)) = self.end(end).map(|e| (e.process, e.state)) else {
             return;
         };
         let frozen = self.is_frozen(process.node);
@@ -404,6 +411,9 @@ impl Simulation {
                 self.set_state(end, State::Up);
                 self.schedule
                     .push(self.now + IDLE_TIMEOUT, Happening::Idle(end));
+                let Some(peer) = self.end(end).map(|end| end.rest.peer) else {
+                    return;
+                };
                 let other = self.nodes_of(end).map_or(OPERATOR, |(_, other)| other);
                 let remote = self.address_at(other);
                 self.give(

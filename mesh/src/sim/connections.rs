@@ -9,12 +9,12 @@ use super::connection::Connection;
 pub(super) struct Connections {
     /// The first number that is still kept, and all from there on.
     first: u64,
-    all: VecDeque<Option<Box<Connection>>>,
+    all: VecDeque<Option<Connection>>,
 }
 
 impl Connections {
     pub(super) fn insert(&mut self, connection: Connection) -> u64 {
-        self.all.push_back(Some(Box::new(connection)));
+        self.all.push_back(Some(connection));
         self.first + self.all.len() as u64 - 1
     }
 
@@ -23,12 +23,12 @@ impl Connections {
     }
 
     pub(super) fn get(&self, number: u64) -> Option<&Connection> {
-        self.all.get(self.index(number)?)?.as_deref()
+        self.all.get(self.index(number)?)?.as_ref()
     }
 
     pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut Connection> {
         let index = self.index(number)?;
-        self.all.get_mut(index)?.as_deref_mut()
+        self.all.get_mut(index)?.as_mut()
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = u64> + '_ {
@@ -40,7 +40,7 @@ impl Connections {
 
     pub(super) fn retain(&mut self, keep: impl Fn(&Connection) -> bool) {
         for place in &mut self.all {
-            if place.as_deref().is_some_and(|connection| !keep(connection)) {
+            if place.as_ref().is_some_and(|connection| !keep(connection)) {
                 *place = None;
             }
         }

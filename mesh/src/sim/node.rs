@@ -39,7 +39,8 @@ pub(super) struct Node {
     pub(super) generation: u32,
     /// Whether there is a process, frozen or not.
     pub(super) running: bool,
-    pub(super) mesh: Option<Mesh>,
+    /// Apart, so that what every arrival looks at lies close together.
+    pub(super) mesh: Option<Box<Mesh>>,
     key: Option<PublicKey>,
     /// The key with which it asks to be admitted.
     pub(super) joining: Option<Keypair>,
@@ -218,7 +219,7 @@ impl Simulation {
             return;
         };
         let id = mesh.id();
-        place.mesh = Some(mesh);
+        place.mesh = Some(Box::new(mesh));
         place.key = Some(key);
         place.keypair = Some(keypair);
         place.joining = None;

@@ -76,7 +76,7 @@ impl Simulation {
         if node == OPERATOR {
             return self.operator.watch.as_mut().map(|watch| watch as _);
         }
-        let mesh = self.node_mut(node)?.mesh.as_mut()?;
+        let mesh = self.node_mut(node)?.mesh.as_deref_mut()?;
         Some(mesh)
     }
 
@@ -213,7 +213,7 @@ impl Simulation {
     // Rules.
 
     fn check(&mut self, node: NodeId) {
-        let Some(mesh) = self.node(node).and_then(|node| node.mesh.as_ref()) else {
+        let Some(mesh) = self.mesh(node) else {
             return;
         };
         let (loads, version) = (mesh.loads(), mesh.signed_map().map().version());

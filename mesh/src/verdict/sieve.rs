@@ -22,7 +22,6 @@
 
 use std::cmp::Ordering;
 
-use crate::evidence::Edge;
 use crate::graph::Graph;
 use crate::identity::MemberId;
 use crate::limits;
@@ -48,6 +47,10 @@ struct Suspected {
 }
 
 impl Suspected {
+    fn is_reported_by(&self, observer: usize) -> bool {
+        self.reporters & bit(observer) != 0
+    }
+
     fn is_weak(&self, share: u8) -> bool {
         let by_few = self.speaks && self.is_unclear();
         by_few || self.reported * 100 < usize::from(share) * self.observed
@@ -84,75 +87,99 @@ pub(super) enum Claim {
 /// Members by their places in the graph.
 pub(super) struct Sieve<'a> {
     graph: &'a Graph,
-    /// F: who is reported and not yet dropped.
-    found: Vec<Option<Suspected>>,
-    leaving: Vec<bool>,
+    standings: Vec<Standing>,
+    /// F, by place.
+    found: Vec<(usize, Suspected)>,
     operator: bool,
-    unclear: Vec<bool>,
+}
+
+/// How a member stands.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Standing {
+    /// Outside F: nobody reports it, or it was dropped.
+    #[default]
+    Outside,
+    /// In F.
+    Found,
+    /// Dropped at the end: neither failed nor an observer.
+    Unclear,
+    /// It observes nobody any more, and nobody reports it.
+    Leaving,
 }
 
 impl<'a> Sieve<'a> {
     pub(super) fn new(graph: &'a Graph, reports: &Reports) -> Self {
-        let operator = reports.operator && graph.operator_may_observe();
-        let places = graph.places();
-        let mut leaving = vec![false; places];
+        let mut standings = vec![Standing::Outside; graph.places()];
         for uid in &reports.leaving {
-            set(&mut leaving, graph.place(*uid));
+            set(&mut standings, graph.place(*uid), Standing::Leaving);
         }
         let mut sieve = Self {
             graph,
-            found: (0..places).map(|_| None).collect(),
-            leaving,
-            operator,
-            unclear: vec![false; places],
+            standings,
+            found: Vec::new(),
+            operator: reports.operator && graph.operator_may_observe(),
         };
-        for edge in &reports.edges {
-            sieve.take_in(*edge);
-        }
-        for (observer, _) in &reports.edges {
-            let place = graph.place(observer.uid);
-            if let Some(Some(found)) = place.and_then(|place| sieve.found.get_mut(place)) {
-                found.speaks = true;
-            }
-        }
+        sieve.take_in(reports);
         sieve
     }
 
-    /// A report, if there is such an edge and its subject stays.
-    fn take_in(&mut self, (observer, subject): Edge) {
-        let Some(place) = self.graph.place(subject.uid) else {
-            return;
-        };
-        let by_operator = observer == MemberId::OPERATOR;
-        let reporter = self.graph.observers(subject.uid);
-        let reporter = reporter.iter().position(|uid| *uid == observer.uid);
-        let edge_exists = if by_operator {
-            // A listed member that is failed already takes no part: nobody reports it.
-            self.operator && self.graph.operator_observes(subject.uid)
-        } else {
-            reporter.is_some()
-        };
-        if !edge_exists || is_set(&self.leaving, place) {
-            return;
+    /// All reports along edges that there are, of members that stay.
+    fn take_in(&mut self, reports: &Reports) {
+        let mut suspected: Vec<Option<Suspected>> = vec![None; self.standings.len()];
+        let mut speakers: Vec<(MemberId, Option<usize>)> = Vec::new();
+        for (observer, subject) in &reports.edges {
+            // What one observer reports mostly stands together.
+            let by = match speakers.last() {
+                Some((last, place)) if last == observer => *place,
+                _ => {
+                    let place = self.graph.place(observer.uid);
+                    speakers.push((*observer, place));
+                    place
+                }
+            };
+            let Some(at) = self.graph.place(subject.uid) else {
+                continue;
+            };
+            let mut observers = self.graph.observers_at(at).iter();
+            let number = by.and_then(|by| observers.position(|other| *other == by));
+            let by_operator = *observer == MemberId::OPERATOR;
+            let edge_exists = if by_operator {
+                // A listed member that is failed already takes no part: nobody reports it.
+                self.operator && self.graph.operator_observes(subject.uid)
+            } else {
+                number.is_some()
+            };
+            if !edge_exists || self.standings.get(at) == Some(&Standing::Leaving) {
+                continue;
+            }
+            if let Some(suspected) = suspected.get_mut(at) {
+                let suspected = suspected.get_or_insert_default();
+                suspected.by_operator |= by_operator;
+                suspected.reporters |= number.map_or(0, bit);
+            }
         }
-        if let Some(found) = self.found.get_mut(place) {
-            let suspected = found.get_or_insert_default();
-            suspected.by_operator |= by_operator;
-            suspected.reporters |= reporter.map_or(0, bit);
+        for (_, place) in speakers {
+            if let Some(Some(suspected)) = place.and_then(|place| suspected.get_mut(place)) {
+                suspected.speaks = true;
+            }
+        }
+        let found = (0..).zip(suspected);
+        self.found = found.filter_map(|(at, it)| Some((at, it?))).collect();
+        for (at, _) in &self.found {
+            set(&mut self.standings, Some(*at), Standing::Found);
         }
     }
 
     /// Who is in F, by place.
     pub(super) fn failed(&self) -> impl Iterator<Item = usize> {
-        self.suspected().map(|(place, _)| place)
+        self.found.iter().map(|(place, _)| *place)
     }
 
     /// Whether the members outside F are enough to say so.
     pub(super) fn claim(&self) -> Claim {
-        let is_away = |place| self.is_found(place) || is_set(&self.unclear, place);
-        let away: Vec<bool> = (0..self.found.len()).map(is_away).collect();
-        let outside: Vec<bool> = away.iter().map(|is| !is).collect();
-        let mute = self.mute(&outside).0;
+        let is_away = |it: &Standing| matches!(it, Standing::Found | Standing::Unclear);
+        let away: Vec<bool> = self.standings.iter().map(is_away).collect();
+        let mute = self.mute(|place| !is_set(&away, place)).0;
         let silent = away.iter().zip(mute).map(|(away, mute)| *away || mute);
         if self.are_enough_without(&silent.collect::<Vec<bool>>()) {
             Claim::Stands
@@ -171,7 +198,8 @@ impl<'a> Sieve<'a> {
             Ordering::Greater => true,
             Ordering::Less => false,
             Ordering::Equal if members == 2 => self
-                .suspected()
+                .found
+                .iter()
                 .all(|(_, it)| self.operator && it.by_operator),
             Ordering::Equal => {
                 let voters = self.graph.voters().iter();
@@ -189,109 +217,81 @@ impl<'a> Sieve<'a> {
             share = (share + 10).min(percent);
             loop {
                 self.count_observers(share);
-                let weakest = self.weakest(share);
-                if weakest.is_empty() {
+                let Some(weakest) = self.weakest(share) else {
                     break;
-                }
-                for place in weakest {
-                    self.drop_from_found(place);
-                }
+                };
+                self.drop_from_found(Standing::Outside, |it| {
+                    it.is_weak(share) && it.cmp_share(&weakest).is_eq()
+                });
             }
         }
-        let unclear = self.suspected().filter(|(_, it)| it.is_unclear());
-        let unclear: Vec<usize> = unclear.map(|(place, _)| place).collect();
-        for place in unclear {
-            self.drop_from_found(place);
-            set(&mut self.unclear, Some(place));
-        }
+        self.drop_from_found(Standing::Unclear, Suspected::is_unclear);
     }
 
-    fn suspected(&self) -> impl Iterator<Item = (usize, &Suspected)> {
-        let places = (0..).zip(&self.found);
-        places.filter_map(|(place, found)| Some((place, found.as_ref()?)))
-    }
-
-    fn is_found(&self, place: usize) -> bool {
-        self.found.get(place).is_some_and(Option::is_some)
-    }
-
-    fn drop_from_found(&mut self, place: usize) {
-        if let Some(found) = self.found.get_mut(place) {
-            *found = None;
-        }
+    fn drop_from_found(&mut self, to: Standing, drops: impl Fn(&Suspected) -> bool) {
+        let standings = &mut self.standings;
+        self.found.retain(|(place, it)| {
+            let dropped = drops(it);
+            if dropped {
+                set(standings, Some(*place), to);
+            }
+            !dropped
+        });
     }
 
     /// Counts anew, for each member of F, its observers that count at that share.
     fn count_observers(&mut self, share: u8) {
-        let outside = |place| !self.is_found(place) && !is_set(&self.leaving, place);
-        let outside: Vec<bool> = (0..self.found.len()).map(outside).collect();
-        let mute = match (share > HALF).then(|| self.mute(&outside)) {
+        let outside = |place: usize| self.standings.get(place) == Some(&Standing::Outside);
+        let mute = match (share > HALF).then(|| self.mute(outside)) {
             Some((mute, true)) => mute,
             _ => Vec::new(),
         };
-        for (place, suspected) in (0..).zip(&mut self.found) {
-            let Some(suspected) = suspected else { continue };
-            let observers = self.graph.observers_at(place);
-            let operator = usize::from(self.operator);
+        let counts = |at: usize| outside(at) && !is_set(&mute, at);
+        let operator = usize::from(self.operator);
+        for (place, suspected) in &mut self.found {
+            let observers = self.graph.observers_at(*place);
             suspected.reported = usize::from(self.operator && suspected.by_operator);
             suspected.observed = operator;
-            let counts = |at: usize| is_set(&outside, at) && !is_set(&mute, at);
             for (number, _) in (0..).zip(observers).filter(|(_, at)| counts(**at)) {
                 suspected.observed += 1;
-                suspected.reported += usize::from(suspected.reporters & bit(number) != 0);
+                suspected.reported += usize::from(suspected.is_reported_by(number));
             }
             suspected.all = observers.len() + operator;
         }
     }
 
     /// Who of those outside reports none of its subjects in F though they are several, and whether those are few.
-    fn mute(&self, outside: &[bool]) -> (Vec<bool>, bool) {
-        let (mut mute, mut silent, mut witnesses) = (vec![false; outside.len()], 0, 0);
-        for place in (0..outside.len()).filter(|place| is_set(outside, *place)) {
-            match self.accused_by(place) {
-                (accused, _) if accused < limits::MUTE_SUBJECTS => {}
-                (_, 0) => {
-                    set(&mut mute, Some(place));
-                    silent += 1;
+    fn mute(&self, is_outside: impl Fn(usize) -> bool) -> (Vec<bool>, bool) {
+        // Of an observer's subjects: how many are in F, and how many of those it reports itself.
+        let mut spoken = vec![(0_usize, 0_usize); self.standings.len()];
+        for (place, suspected) in &self.found {
+            for (number, at) in (0..).zip(self.graph.observers_at(*place)) {
+                if let Some((accused, backed)) = spoken.get_mut(*at) {
+                    *accused += 1;
+                    *backed += usize::from(suspected.is_reported_by(number));
                 }
-                _ => witnesses += 1,
+            }
+        }
+        let (mut mute, mut silent, mut witnesses) = (vec![false; spoken.len()], 0, 0);
+        for (place, (accused, backed)) in (0..).zip(spoken) {
+            if accused < limits::MUTE_SUBJECTS || !is_outside(place) {
+                continue;
+            }
+            if backed == 0 {
+                set(&mut mute, Some(place), true);
+                silent += 1;
+            } else {
+                witnesses += 1;
             }
         }
         (mute, silent * limits::WITNESSES_FOR_EACH_MUTE <= witnesses)
     }
 
-    /// Of an observer's subjects: how many are in F, and how many of those it reports itself.
-    fn accused_by(&self, place: usize) -> (usize, usize) {
-        let (mut accused, mut backed) = (0, 0);
-        for at in self.graph.subjects_at(place) {
-            let Some(Some(subject)) = self.found.get(*at) else {
-                continue;
-            };
-            let mut observers = self.graph.observers_at(*at).iter();
-            let number = observers.position(|observer| *observer == place);
-            accused += 1;
-            backed += usize::from(number.is_some_and(|it| subject.reporters & bit(it) != 0));
-        }
-        (accused, backed)
-    }
-
-    /// Of the weak members those with the smallest share of reports.
-    fn weakest(&self, share: u8) -> Vec<usize> {
-        let mut weakest: Vec<usize> = Vec::new();
-        let mut least: Option<&Suspected> = None;
-        let weak = self.suspected().filter(|(_, it)| it.is_weak(share));
-        for (place, suspected) in weak {
-            match least.map(|least| suspected.cmp_share(least)) {
-                Some(Ordering::Greater) => continue,
-                Some(Ordering::Equal) => {}
-                Some(Ordering::Less) | None => {
-                    weakest.clear();
-                    least = Some(suspected);
-                }
-            }
-            weakest.push(place);
-        }
-        weakest
+    /// Of the weak members one with the smallest share of reports.
+    fn weakest(&self, share: u8) -> Option<Suspected> {
+        let all = self.found.iter().map(|(_, it)| it);
+        let weak = all.filter(|it| it.is_weak(share));
+        weak.min_by(|one, other| one.cmp_share(other)).copied()
     }
 }
 
@@ -302,9 +302,9 @@ fn bit(observer: usize) -> u32 {
 
 const _: () = assert!(limits::OBSERVERS_MAX as u32 <= u32::BITS);
 
-fn set(all: &mut [bool], place: Option<usize>) {
+fn set<T>(all: &mut [T], place: Option<usize>, to: T) {
     if let Some(target) = place.and_then(|place| all.get_mut(place)) {
-        *target = true;
+        *target = to;
     }
 }
 

@@ -60,7 +60,7 @@ impl Mesh {
         bytes: &[u8],
     ) {
         self.count_received(from);
-        match SignedMap::apply(&self.signed, bytes, &self.config.map_keys) {
+        match self.config.apply(&self.signed, bytes) {
             // Of another base, or of a form that this version does not read: the whole will do.
             Err(error @ (MapError::WrongBase | MapError::Malformed(_))) => {
                 self.counters.refuse(error.category());
@@ -288,7 +288,7 @@ impl Mesh {
         let frame = match base {
             Some(base) => Frame::MapDifference {
                 age_us,
-                bytes: self.signed.difference_from(base),
+                bytes: self.config.difference(base, &self.signed),
             },
             None => whole_map(&self.signed, age_us),
         };

@@ -68,7 +68,7 @@ impl Simulation {
         if let Some(end) = self.end_mut(id) {
             end.state = state;
             if state == State::Gone {
-                end.waiting.clear();
+                end.rest.waiting.clear();
             }
         }
     }
