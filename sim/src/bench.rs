@@ -34,10 +34,11 @@ struct Bench {
 
 type Measure = fn(&mut Bench) -> Result<()>;
 
-const ROWS: [(&str, Measure); 17] = [
+const ROWS: [(&str, Measure); 18] = [
     ("P1", rows::crash),
     ("P1p", peers::crash),
     ("PM", peers::model),
+    ("P2", rows::loss_model),
     ("P2", rows::loss),
     ("P2s", rows::stalls),
     ("P2g", lifeguard::grid),

@@ -94,10 +94,9 @@ pub(super) struct Sieve<'a> {
 }
 
 /// How a member stands.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {
     /// Outside F: nobody reports it, or it was dropped.
-    #[default]
     Outside,
     /// In F.
     Found,
