@@ -36,10 +36,8 @@
 
 mod loss;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::identity::{MemberId, Uid};
 use crate::limits;
 use crate::time::Instant;
 use loss::{Window, overdue};
@@ -176,7 +174,7 @@ impl Edge {
     }
 
     /// Whether the observer's statement names the subject. What the last one `said` of it stands until the edge knows better.
-    fn is_to_report(&self, said: bool) -> bool {
+    pub(crate) fn is_to_report(&self, said: bool) -> bool {
         match self.state {
             State::Failed => true,
             State::Opening { .. } => said,
@@ -444,18 +442,6 @@ impl Edge {
         self.arm(now);
         Some(Action::Clear)
     }
-}
-
-/// Whom an observer reports that has these edges, and `said` so of some before: in the order of its subjects.
-pub fn to_report<'a>(
-    edges: &'a BTreeMap<Uid, Edge>,
-    said: &'a [MemberId],
-) -> impl Iterator<Item = Uid> + 'a {
-    let was_said = |uid: Uid| said.iter().any(|id| id.uid == uid);
-    let named = edges
-        .iter()
-        .filter(move |(uid, edge)| edge.is_to_report(was_said(**uid)));
-    named.map(|(uid, _)| *uid)
 }
 
 #[cfg(test)]

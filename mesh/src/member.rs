@@ -26,6 +26,7 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::counters::Counters;
 use crate::edge::Edge;
+use crate::edges::Edges;
 use crate::evidence::{Budget, Edge as Link, EvidenceStore, Wanted};
 use crate::graph::Graph;
 use crate::identity::{MemberId, Uid};
@@ -98,7 +99,7 @@ pub struct Mesh {
     leaving: bool,
 
     peers: Peers,
-    edges: BTreeMap<Uid, Edge>,
+    edges: Edges,
     /// Observers of the last epoch that are still beaten, and until when.
     old_observers: (Vec<Uid>, Instant),
     evidence: EvidenceStore,
@@ -160,7 +161,7 @@ impl Mesh {
             conflict: false,
             leaving: false,
             peers: Peers::default(),
-            edges: BTreeMap::new(),
+            edges: Edges::default(),
             old_observers: (Vec::new(), now),
             evidence: EvidenceStore::default(),
             budget: Budget::default(),
@@ -358,18 +359,9 @@ impl Mesh {
     fn rebuild_edges(&mut self, now: Instant) {
         let interval = self.interval();
         let leaving: BTreeSet<Uid> = self.evidence.leaving().map(|id| id.uid).collect();
-        let mut edges = BTreeMap::new();
-        if !self.deposed {
-            for subject in self.graph.subjects(self.me.uid) {
-                if leaving.contains(subject) {
-                    continue;
-                }
-                let kept = self.edges.remove(subject);
-                let edge = kept.unwrap_or_else(|| Edge::new(now, interval));
-                edges.insert(*subject, edge);
-            }
-        }
-        self.edges = edges;
+        let subjects = self.graph.subjects(self.me.uid).iter().copied();
+        let subjects = subjects.filter(|uid| !self.deposed && !leaving.contains(uid));
+        self.edges.lead_to(subjects, || Edge::new(now, interval));
     }
 }
 
@@ -435,7 +427,7 @@ impl Machine for Mesh {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let edges = self.edges.values().filter_map(Edge::deadline).min();
+        let edges = self.edges.deadline();
         let others = [
             self.deafness.deadline(),
             self.statement_deadline(),

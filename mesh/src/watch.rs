@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use crate::convergence::Convergence;
 use crate::counters::Counters;
-use crate::edge::Edge;
+use crate::dials::Dials;
+use crate::edges::Edges;
 use crate::evidence::{Budget, EvidenceStore};
 use crate::graph::Graph;
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
@@ -67,8 +68,8 @@ pub struct Watch {
     conflict: bool,
 
     peers: BTreeMap<Uid, Peer>,
-    dials: BTreeMap<Uid, Dial>,
-    edges: BTreeMap<Uid, Edge>,
+    dials: Dials,
+    edges: Edges,
     /// Members found failed that the rest is too few to claim.
     second_look: SecondLook,
     census: Census,
@@ -90,18 +91,6 @@ struct Peer {
     sent: Option<(u32, Epoch)>,
     /// When it was last heard.
     heard: Instant,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Dial {
-    Underway {
-        since: Instant,
-        next_pause: Duration,
-    },
-    Wait {
-        until: Instant,
-        next_pause: Duration,
-    },
 }
 
 impl Watch {
@@ -130,8 +119,8 @@ impl Watch {
             left: BTreeSet::new(),
             conflict: false,
             peers: BTreeMap::new(),
-            dials: BTreeMap::new(),
-            edges: BTreeMap::new(),
+            dials: Dials::default(),
+            edges: Edges::default(),
             second_look: SecondLook::default(),
             ways: Ways::default(),
             tick: 0,
@@ -174,11 +163,11 @@ impl Watch {
         self.left.retain(|member| graph.lists(map, *member));
         self.census.retain_for(self.signed.map());
         self.counters.maps_applied += 1;
-        let same = |uid: &Uid| {
-            let member = self.graph.member(self.signed.map(), *uid);
+        let same = |uid: Uid| {
+            let member = self.graph.member(self.signed.map(), uid);
             member.is_some_and(|member| listed.contains(&member.id()))
         };
-        self.edges.retain(|uid, _| same(uid));
+        self.edges.retain(same);
         let epoch = self.map().epoch;
         self.outputs
             .push_back(Output::Event(Event::MapApplied { epoch }));
@@ -261,21 +250,14 @@ impl Watch {
     fn dial(&mut self, now: Instant) {
         let mut wanted = self.reporters(now);
         let reporters = wanted.len();
-        let rests =
-            |uid| matches!(self.dials.get(&uid), Some(Dial::Wait { until, .. }) if *until > now);
-        let asked = self.census.next(rests);
+        let asked = self.census.next(|uid| self.dials.rests(now, uid));
         for uid in self.second_look.members().chain(asked) {
             if !wanted.contains(&uid) {
                 wanted.push(uid);
             }
         }
         for uid in &wanted {
-            let resting = match self.dials.get(uid) {
-                None => false,
-                Some(Dial::Underway { .. }) => true,
-                Some(Dial::Wait { until, .. }) => *until > now,
-            };
-            if self.peers.contains_key(uid) || resting {
+            if self.peers.contains_key(uid) || !self.dials.may_begin(now, *uid) {
                 continue;
             }
             let Some(member) = self.listed(*uid) else {
@@ -286,14 +268,7 @@ impl Watch {
                 address: member.address,
                 key: member.key,
             };
-            let next_pause = self.next_pause(*uid);
-            self.dials.insert(
-                *uid,
-                Dial::Underway {
-                    since: now,
-                    next_pause,
-                },
-            );
+            self.dials.begin(now, *uid);
             self.outputs.push_back(dial);
         }
         self.let_go_of_others(&wanted, reporters);
@@ -323,26 +298,10 @@ impl Watch {
         }
     }
 
-    fn next_pause(&self, uid: Uid) -> Duration {
-        match self.dials.get(&uid) {
-            Some(Dial::Underway { next_pause, .. } | Dial::Wait { next_pause, .. }) => *next_pause,
-            None => limits::REDIAL_MIN,
-        }
-    }
-
     fn wait_before_dial(&mut self, now: Instant, uid: Uid) {
-        let pause = self.next_pause(uid);
-        let next_pause = (pause * 2).min(limits::REDIAL_MAX);
-        self.dials.insert(
-            uid,
-            Dial::Wait {
-                until: now + pause,
-                next_pause,
-            },
-        );
+        self.dials.rest(now, uid);
         let (map, graph) = (self.signed.map(), &self.graph);
-        self.dials
-            .retain(|uid, _| graph.member(map, *uid).is_some());
+        self.dials.retain(|uid| graph.member(map, uid).is_some());
     }
 
     fn on_connected(&mut self, now: Instant, connection: ConnectionId, identity: PeerIdentity) {
@@ -353,7 +312,7 @@ impl Watch {
             });
             return;
         };
-        self.dials.remove(&uid);
+        self.dials.connected(uid);
         self.second_look.hear(now, uid);
         if let Some(older) = self.peers.insert(
             uid,
@@ -470,7 +429,7 @@ impl Machine for Watch {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let edges = self.edges.values().filter_map(Edge::deadline);
+        let edges = self.edges.deadline().into_iter();
         let nearest = edges.chain(self.judges_at()).min();
         Some(nearest.map_or(self.next_tick, |due| due.min(self.next_tick)))
     }

@@ -53,7 +53,7 @@ impl Mesh {
         };
         let silent = self
             .edges
-            .get(&id.uid)
+            .get(id.uid)
             .is_some_and(|edge| !edge.is_well(now));
         if silent || !self.doubt.dropped.insert(connection) {
             return;

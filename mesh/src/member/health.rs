@@ -27,12 +27,10 @@ impl Mesh {
         }
         if lag > self.interval() {
             self.counters.pauses += 1;
-            self.edges
-                .values_mut()
-                .for_each(|edge| edge.forget_silence(now));
+            self.edges.forget_silence(now);
             self.next_beat = now;
         } else if lag > limits::TIMER_LAG_MAX {
-            self.edges.values_mut().for_each(|edge| edge.postpone(lag));
+            self.edges.postpone(lag);
         }
     }
 
@@ -43,18 +41,9 @@ impl Mesh {
             self.recall_statement();
         }
         self.ask_observers(now);
-        let due: Vec<Uid> = self
-            .edges
-            .iter()
-            .filter(|(_, edge)| edge.deadline().is_some_and(|deadline| deadline <= now))
-            .map(|(uid, _)| *uid)
-            .collect();
-        for subject in due {
-            let action = self
-                .edges
-                .get_mut(&subject)
-                .and_then(|edge| edge.on_timer(now));
-            self.act(now, subject, action);
+        for subject in self.edges.due(now) {
+            let action = self.edges.change(subject, |edge| edge.on_timer(now));
+            self.act(now, subject, action.flatten());
         }
     }
 
@@ -142,9 +131,7 @@ impl Mesh {
             (Kind::Member(id), Datagram::Answer { nonce }) => {
                 self.hear_somebody(now);
                 self.note_answer(id.uid, nonce);
-                if let Some(edge) = self.edges.get_mut(&id.uid) {
-                    edge.on_answer(now);
-                }
+                self.edges.change(id.uid, |edge| edge.on_answer(now));
             }
             (Kind::Member(id), Datagram::Beat(beat)) => {
                 return self.on_beat(now, connection, id, beat);
@@ -165,10 +152,13 @@ impl Mesh {
         self.hear_somebody(now);
         let known = (self.map().epoch, self.evidence.digest());
         let mut is_ordinary = known == (beat.epoch, beat.digest);
-        if let Some(edge) = self.edges.get_mut(&from.uid) {
-            let action = edge.on_beat(now, beat.sequence, beat.flags & FLAG_DEAF != 0);
+        let (sequence, deaf) = (beat.sequence, beat.flags & FLAG_DEAF != 0);
+        let action = self
+            .edges
+            .change(from.uid, |edge| edge.on_beat(now, sequence, deaf));
+        if let Some(action) = action {
             is_ordinary &= action.is_none();
-            if let Some(due) = edge.deadline() {
+            if let Some(due) = self.edges.deadline() {
                 self.quiet_until = self.quiet_until.min(due);
             }
             self.act(now, from.uid, action);
@@ -208,7 +198,7 @@ impl Mesh {
     }
 
     pub(super) fn probe_opening_edge(&mut self, uid: Uid) {
-        if self.edges.get(&uid).is_some_and(is_opening) {
+        if self.edges.get(uid).is_some_and(is_opening) {
             self.probe(uid);
         }
     }
@@ -234,7 +224,7 @@ impl Mesh {
     /// With every subject silent, an answer from an observer tells that it is not oneself.
     fn probe_observers(&mut self) {
         let mut observers = self.graph.observers(self.me.uid).to_vec();
-        observers.retain(|uid| !self.edges.contains_key(uid));
+        observers.retain(|uid| self.edges.get(*uid).is_none());
         for observer in observers {
             self.probe(observer);
         }
@@ -243,15 +233,11 @@ impl Mesh {
     fn conclude(&mut self, now: Instant, subject: Uid) {
         if self.is_split() {
             // Whoever has gone over to another part is silent here, and well.
-            if let Some(edge) = self.edges.get_mut(&subject) {
-                edge.forget_silence(now);
-            }
+            self.edges.change(subject, |edge| edge.forget_silence(now));
             return;
         }
         let well = self.is_well(now);
-        if let Some(edge) = self.edges.get_mut(&subject)
-            && edge.conclude(now, well)
-        {
+        if self.edges.change(subject, |edge| edge.conclude(now, well)) == Some(true) {
             self.statement.compare();
         }
     }
@@ -265,9 +251,8 @@ impl Mesh {
     pub(super) fn look_at(&mut self, now: Instant, subject: Uid) {
         let action = self
             .edges
-            .get_mut(&subject)
-            .and_then(|edge| edge.on_report_of_another(now));
-        self.act(now, subject, action);
+            .change(subject, |edge| edge.on_report_of_another(now));
+        self.act(now, subject, action.flatten());
     }
 
     pub(super) fn leave(&mut self) {

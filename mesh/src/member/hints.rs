@@ -46,7 +46,7 @@ impl Mesh {
     }
 
     fn on_gone(&mut self, now: Instant, uid: Uid, hint: Gone) {
-        let action = self.edges.get_mut(&uid).and_then(|edge| edge.on_gone(hint));
+        let action = self.edges.change(uid, |edge| edge.on_gone(hint)).flatten();
         if action.is_some() {
             self.counters.hints += 1;
         }

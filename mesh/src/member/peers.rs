@@ -6,8 +6,8 @@
 //! nothing else. So a member that slept, or one that joined an instant ago, finds its way.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
+use crate::dials::Dials;
 use crate::edge::State;
 use crate::identity::{Epoch, MemberId, PublicKey, Uid};
 use crate::limits;
@@ -42,24 +42,13 @@ pub(super) struct Peer {
     pub(super) summarized: Option<Instant>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Dial {
-    Underway {
-        next_pause: Duration,
-    },
-    Wait {
-        until: Instant,
-        next_pause: Duration,
-    },
-}
-
 /// All connections.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     connections: BTreeMap<ConnectionId, Peer>,
     /// Member -> its connection.
     members: BTreeMap<Uid, ConnectionId>,
-    dials: BTreeMap<Uid, Dial>,
+    dials: Dials,
     /// All who are wanted are connected, and nobody else but operators: nothing is to be tended until that changes.
     complete: bool,
 }
@@ -114,34 +103,7 @@ impl Peers {
     }
 
     pub(super) fn dial_failed(&mut self, now: Instant, uid: Uid) {
-        self.wait_before_dial(now, uid);
-    }
-
-    fn wait_before_dial(&mut self, now: Instant, uid: Uid) {
-        let pause = self.next_pause(uid);
-        let next_pause = (pause * 2).min(limits::REDIAL_MAX);
-        self.dials.insert(
-            uid,
-            Dial::Wait {
-                until: now + pause,
-                next_pause,
-            },
-        );
-    }
-
-    fn next_pause(&self, uid: Uid) -> Duration {
-        match self.dials.get(&uid) {
-            Some(Dial::Underway { next_pause } | Dial::Wait { next_pause, .. }) => *next_pause,
-            None => limits::REDIAL_MIN,
-        }
-    }
-
-    fn may_dial(&self, now: Instant, uid: Uid) -> bool {
-        match self.dials.get(&uid) {
-            None => true,
-            Some(Dial::Underway { .. }) => false,
-            Some(Dial::Wait { until, .. }) => now >= *until,
-        }
+        self.dials.rest(now, uid);
     }
 
     fn remove(&mut self, connection: ConnectionId) -> Option<Peer> {
@@ -167,7 +129,7 @@ impl Mesh {
     ) {
         let kind = self.kind_of(identity);
         if let PeerIdentity::Agent { uid, .. } = identity {
-            self.peers.dials.remove(&uid);
+            self.peers.dials.connected(uid);
         }
         if self.is_beyond_limit(kind) && !self.make_room_for(kind) {
             self.counters.refuse("ConnectionLimit");
@@ -198,7 +160,7 @@ impl Mesh {
         if let Some(peer) = self.peers.remove(connection)
             && let PeerIdentity::Agent { uid, .. } = peer.identity
         {
-            self.peers.wait_before_dial(now, uid);
+            self.peers.dials.rest(now, uid);
         }
     }
 
@@ -235,8 +197,8 @@ impl Mesh {
             }
         }
         let (map, graph) = (self.signed.map(), &self.graph);
-        let listed = |uid: &Uid| graph.member(map, *uid).is_some();
-        self.peers.dials.retain(|uid, _| listed(uid));
+        let listed = |uid| graph.member(map, uid).is_some();
+        self.peers.dials.retain(listed);
         self.close_strangers_beyond_limit();
     }
 
@@ -290,7 +252,7 @@ impl Mesh {
         }
         for uid in self.wanted_peers() {
             let dials = self.me.uid < uid || self.is_long_silent(now, uid);
-            if !dials || self.peers.of(uid).is_some() || !self.peers.may_dial(now, uid) {
+            if !dials || self.peers.of(uid).is_some() || !self.peers.dials.may_begin(now, uid) {
                 continue;
             }
             let Some(member) = self.listed(uid) else {
@@ -301,14 +263,13 @@ impl Mesh {
                 address: member.address,
                 key: member.key,
             };
-            let next_pause = self.peers.next_pause(uid);
-            self.peers.dials.insert(uid, Dial::Underway { next_pause });
+            self.peers.dials.begin(now, uid);
             self.outputs.push_back(dial);
         }
     }
 
     fn is_long_silent(&self, now: Instant, uid: Uid) -> bool {
-        self.edges.get(&uid).is_some_and(|edge| {
+        self.edges.get(uid).is_some_and(|edge| {
             edge.state() == State::Failed
                 && now.saturating_since(edge.last_arrival()) >= limits::LONG_SILENCE
         })

@@ -159,7 +159,7 @@ impl Mesh {
                 self.look_at(now, subject.uid);
             }
             if change.leaves {
-                self.edges.remove(&signer.uid);
+                self.edges.retain(|uid| uid != signer.uid);
                 self.statement.compare();
             }
         }
@@ -177,9 +177,9 @@ impl Mesh {
     /// more of them, because then those that are told are not sure to tell others.
     pub(super) fn listeners(&self, now: Instant) -> BTreeSet<ConnectionId> {
         let is_silent =
-            |(uid, edge): &(&Uid, &Edge)| !edge.is_well(now) && !self.evidence.is_reported(**uid);
+            |(uid, edge): &(Uid, &Edge)| !edge.is_well(now) && !self.evidence.is_reported(*uid);
         let silent = self.edges.iter().filter(is_silent);
-        let silent: BTreeSet<Uid> = silent.map(|(uid, _)| *uid).collect();
+        let silent: BTreeSet<Uid> = silent.map(|(uid, _)| uid).collect();
         let is_unwell = |uid: &Uid| self.evidence.is_reported(*uid) || silent.contains(uid);
         let unwell = self.evidence.reported() + silent.len();
         let rings = if unwell > 1 || self.graph.len() <= limits::FEW_MEMBERS {
@@ -204,7 +204,7 @@ impl Mesh {
 
     /// Whether it is a subject that failed here, or several others report it.
     fn is_lost(&self, uid: Uid) -> bool {
-        let state = self.edges.get(&uid).map(Edge::state);
+        let state = self.edges.get(uid).map(Edge::state);
         state == Some(State::Failed) || self.evidence.reporters_of(uid) >= limits::REPORTERS_OF_LOST
     }
 

@@ -15,7 +15,7 @@
 //! What was said of a subject stands until its edge knows better: an edge that is new, since the map has brought the
 //! subject back, says nothing yet.
 
-use crate::edge::{State, to_report};
+use crate::edge::State;
 use crate::evidence::Evidence;
 use crate::identity::MemberId;
 use crate::limits;
@@ -86,7 +86,8 @@ impl Mesh {
     /// In the order of its subjects.
     fn to_report(&self) -> Vec<MemberId> {
         let said = self.evidence.reported_by(self.me);
-        to_report(&self.edges, said)
+        let reported = self.edges.to_report(said);
+        reported
             .filter_map(|uid| self.listed(uid).map(Member::id))
             .collect()
     }

@@ -10,7 +10,7 @@ use crate::machine::Event;
 use crate::time::Instant;
 use crate::wire::Frame;
 
-use super::{Dial, Watch};
+use super::Watch;
 
 /// One published map.
 #[derive(Clone, Copy, Debug)]
@@ -107,14 +107,8 @@ impl Watch {
         }
         let ring = self.graph.ring(0);
         let zone = |uid: &Uid| self.listed(*uid).map(|member| member.zone.as_str());
-        let rests = |uid: &&Uid| match self.dials.get(*uid) {
-            Some(Dial::Wait { until, .. }) => *until > now,
-            // Those who do not answer at once may all be dead: others are dialed beside them.
-            Some(Dial::Underway { since, .. }) => {
-                now.saturating_since(*since) >= limits::DIAL_PATIENCE
-            }
-            None => false,
-        };
+        // Those who do not answer at once may all be dead: others are dialed beside them.
+        let rests = |uid: &&Uid| self.dials.rests(now, **uid) || self.dials.is_slow(now, **uid);
         let ready = || ring.iter().filter(|uid| !rests(uid));
         let mut zones = BTreeSet::new();
         let in_new_zone = ready().filter(|uid| zones.insert(zone(uid)));

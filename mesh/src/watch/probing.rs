@@ -1,9 +1,7 @@
 //! The operator as an observer: probes at the pace of beats. In cells of up to three members the answers
 //! count as beats do; in larger ones they tell that a reporter is still there.
 
-use std::collections::BTreeMap;
-
-use crate::edge::{Action, Edge, to_report};
+use crate::edge::{Action, Edge};
 use crate::evidence::Evidence;
 use crate::identity::{MemberId, Uid};
 use crate::limits;
@@ -17,31 +15,23 @@ use super::Watch;
 impl Watch {
     pub(super) fn rebuild_edges(&mut self, now: Instant) {
         let interval = self.interval();
-        let mut edges = BTreeMap::new();
-        if self.graph.operator_may_observe() {
-            for uid in self.graph.members() {
-                let kept = self.edges.remove(&uid);
-                let edge = kept.unwrap_or_else(|| Edge::new(now, interval));
-                edges.insert(uid, edge);
-            }
-        }
-        self.edges = edges;
+        let observes = self.graph.operator_may_observe();
+        let subjects = self.graph.members().filter(|_| observes);
+        self.edges.lead_to(subjects, || Edge::new(now, interval));
     }
 
     /// As in a member: what this process slept through is nobody's silence.
     pub(super) fn notice_lateness(&mut self, now: Instant) {
-        let due = self.edges.values().filter_map(Edge::deadline).min();
+        let due = self.edges.deadline();
         let due = due.map_or(self.next_tick, |edge| edge.min(self.next_tick));
         let lag = now.saturating_since(due);
         if lag > self.interval() {
             self.counters.pauses += 1;
-            self.edges
-                .values_mut()
-                .for_each(|edge| edge.forget_silence(now));
+            self.edges.forget_silence(now);
             self.second_look.forget_silence(now);
             self.peers.values_mut().for_each(|peer| peer.heard = now);
         } else if lag > limits::TIMER_LAG_MAX {
-            self.edges.values_mut().for_each(|edge| edge.postpone(lag));
+            self.edges.postpone(lag);
         }
     }
 
@@ -56,17 +46,13 @@ impl Watch {
             self.dial(now);
             self.judge(now);
         }
-        let due: Vec<Uid> = self
-            .edges
-            .iter()
-            .filter(|(_, edge)| edge.deadline().is_some_and(|deadline| deadline <= now))
-            .map(|(uid, _)| *uid)
-            .collect();
+        let due = self.edges.due(now);
         if self.judges_at().is_some_and(|due| due <= now) {
             self.judge(now);
         }
         for uid in due {
-            match self.edges.get_mut(&uid).and_then(|edge| edge.on_timer(now)) {
+            let action = self.edges.change(uid, |edge| edge.on_timer(now));
+            match action.flatten() {
                 Some(Action::Probe) => self.probe(uid),
                 Some(Action::Conclude) => self.conclude(now, uid),
                 Some(Action::Clear | Action::Knock) | None => {}
@@ -118,11 +104,11 @@ impl Watch {
             Err(error) => return self.refuse(error.category()),
         };
         // The probes of one tick have one number, so that answers count as beats do.
-        let action = self.edges.get_mut(&uid).and_then(|edge| {
+        let action = self.edges.change(uid, |edge| {
             edge.on_answer(now);
             edge.on_beat(now, nonce, false)
         });
-        match action {
+        match action.flatten() {
             Some(Action::Conclude) => self.conclude(now, uid),
             // What is clear is told at the end of the turn.
             Some(Action::Clear | Action::Probe | Action::Knock) | None => {}
@@ -143,11 +129,9 @@ impl Watch {
         let hears_another = self
             .edges
             .iter()
-            .any(|(other, edge)| *other != uid && edge.is_well(now));
-        let Some(edge) = self.edges.get_mut(&uid) else {
-            return;
-        };
-        edge.conclude(now, hears_another);
+            .any(|(other, edge)| other != uid && edge.is_well(now));
+        let conclude = |edge: &mut Edge| edge.conclude(now, hears_another);
+        self.edges.change(uid, conclude);
     }
 
     /// Signs anew what the operator observes, if that has changed.
@@ -155,7 +139,8 @@ impl Watch {
     /// What was said of a member stands until its edge knows better, also where an earlier operator said it.
     fn tend_statement(&mut self, now: Instant) {
         let said = self.evidence.reported_by(MemberId::OPERATOR);
-        let reported: Vec<MemberId> = to_report(&self.edges, said)
+        let reported = self.edges.to_report(said);
+        let reported: Vec<MemberId> = reported
             .filter_map(|uid| self.listed(uid).map(Member::id))
             .collect();
         if reported == said {

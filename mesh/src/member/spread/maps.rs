@@ -142,8 +142,8 @@ impl Mesh {
             None => self.deposed = true,
         }
         // A process that restarted is another subject: its edge starts afresh.
-        self.edges.retain(|uid, _| {
-            let listed = self.graph.member(self.signed.map(), *uid);
+        self.edges.retain(|uid| {
+            let listed = self.graph.member(self.signed.map(), uid);
             listed.is_some_and(|member| listed_before.contains(&member.id()))
         });
         self.evidence.adapt_to(self.signed.map(), &self.graph);
@@ -160,7 +160,6 @@ impl Mesh {
         let epoch = self.map().epoch;
         self.event(Event::MapApplied { epoch });
         if self.deposed {
-            self.edges.clear();
             self.event(Event::Deposed { epoch });
         }
         self.announce_map(now);
