@@ -18,6 +18,8 @@ pub(crate) struct Edges {
     /// Sorted; each with the time at which its edge is due.
     subjects: Vec<(Uid, Instant)>,
     edges: Vec<Edge>,
+    /// Between two beats of a subject.
+    interval: Duration,
 }
 
 impl Edges {
@@ -62,21 +64,28 @@ impl Edges {
         self.change_all(|edge| edge.postpone(by));
     }
 
-    /// From now on there are edges to these subjects, and no others; those that there were go on.
+    /// From now on there are edges to these subjects, and no others; those that there were go on. At another interval all
+    /// begin anew: what was measured, and what is missing, says nothing of it.
     pub(crate) fn lead_to(
         &mut self,
+        now: Instant,
+        interval: Duration,
         subjects: impl IntoIterator<Item = Uid>,
-        begin: impl Fn() -> Edge,
     ) {
+        if interval != self.interval {
+            *self = Self::default();
+        }
+        let begin = || Edge::new(now, interval);
         let mut subjects: Vec<Uid> = subjects.into_iter().collect();
         subjects.sort_unstable();
         subjects.dedup();
-        let kept = |uid: &Uid| self.get(*uid).cloned().unwrap_or_else(&begin);
+        let kept = |uid: &Uid| self.get(*uid).cloned().unwrap_or_else(begin);
         let edges: Vec<Edge> = subjects.iter().map(kept).collect();
         let due = edges.iter().map(due_of);
         *self = Self {
             subjects: subjects.into_iter().zip(due).collect(),
             edges,
+            interval,
         };
     }
 

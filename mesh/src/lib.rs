@@ -23,6 +23,7 @@ pub mod member;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod time;
+mod told;
 pub mod verdict;
 pub mod watch;
 pub mod wire;

@@ -25,7 +25,6 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use crate::counters::Counters;
-use crate::edge::Edge;
 use crate::edges::Edges;
 use crate::evidence::{Budget, Edge as Link, EvidenceStore, Wanted};
 use crate::graph::Graph;
@@ -41,6 +40,7 @@ use crate::verdict::{Announced, Caution, Judged, Verdict};
 pub use config::{MeshConfig, MeshError};
 use deafness::Deafness;
 use doubt::Doubt;
+use health::BEAT_JITTER_PART;
 use peers::Peers;
 use spread::Repair;
 use spread::neighbours::Neighbours;
@@ -361,7 +361,11 @@ impl Mesh {
         let leaving: BTreeSet<Uid> = self.evidence.leaving().map(|id| id.uid).collect();
         let subjects = self.graph.subjects(self.me.uid).iter().copied();
         let subjects = subjects.filter(|uid| !self.deposed && !leaving.contains(uid));
-        self.edges.lead_to(subjects, || Edge::new(now, interval));
+        self.edges.lead_to(now, interval, subjects);
+        // A shorter interval counts from now on.
+        self.next_beat = self
+            .next_beat
+            .min(now + interval + interval / BEAT_JITTER_PART);
     }
 }
 

@@ -178,6 +178,12 @@ impl Announced {
         self.failed.clear();
     }
 
+    /// Who is announced as failed.
+    #[must_use]
+    pub fn failed(&self) -> &BTreeSet<MemberId> {
+        &self.failed
+    }
+
     /// Whether nobody is announced as failed.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -30,6 +30,7 @@ use crate::machine::{
 use crate::map::{Map, Member};
 use crate::signed::SignedMap;
 use crate::time::Instant;
+use crate::told::Told;
 use crate::verdict::{Announced, Caution, Judged};
 use crate::wire::Frame;
 
@@ -86,9 +87,12 @@ pub struct Watch {
 #[derive(Clone, Copy, Debug)]
 struct Peer {
     connection: ConnectionId,
+    /// The key that it showed.
+    key: PublicKey,
     version: Option<(u32, Epoch)>,
-    /// What was last sent to it.
-    sent: Option<(u32, Epoch)>,
+    /// Maps sent to it, and those that it got whole because it asked.
+    sent: Told,
+    asked: Told,
     /// When it was last heard.
     heard: Instant,
 }
@@ -172,6 +176,7 @@ impl Watch {
         self.outputs
             .push_back(Output::Event(Event::MapApplied { epoch }));
         self.rebuild_edges(now);
+        self.let_go_of_predecessors();
         // Whoever is connected gets it, those whom it no longer lists included: so they learn it.
         for uid in self.peers.keys().copied().collect::<Vec<_>>() {
             self.send_map(now, uid);
@@ -200,6 +205,12 @@ impl Watch {
     #[must_use]
     pub fn unproven(&self, now: Instant) -> Vec<(MemberId, Duration)> {
         self.second_look.silence(now)
+    }
+
+    /// Whom it finds failed now, under the newest map handed out. Events tell each change of it.
+    #[must_use]
+    pub fn found_failed(&self) -> &BTreeSet<MemberId> {
+        self.announced.failed()
     }
 
     /// Members that have not said yet that they applied a map of this cell, if that is to be found out.
@@ -298,6 +309,20 @@ impl Watch {
         }
     }
 
+    /// Where another process has taken the place of one, with another key, the connection leads to the one that is gone.
+    fn let_go_of_predecessors(&mut self) {
+        let (map, graph) = (self.signed.map(), &self.graph);
+        let is_gone = |uid: &Uid, peer: &Peer| {
+            let member = graph.member(map, *uid);
+            member.is_some_and(|member| member.key != peer.key)
+        };
+        let gone = self.peers.extract_if(.., |uid, peer| is_gone(uid, peer));
+        self.outputs.extend(gone.map(|(_, peer)| Output::Close {
+            connection: peer.connection,
+            reason: CloseReason::Replaced,
+        }));
+    }
+
     fn wait_before_dial(&mut self, now: Instant, uid: Uid) {
         self.dials.rest(now, uid);
         let (map, graph) = (self.signed.map(), &self.graph);
@@ -305,7 +330,7 @@ impl Watch {
     }
 
     fn on_connected(&mut self, now: Instant, connection: ConnectionId, identity: PeerIdentity) {
-        let PeerIdentity::Agent { uid, .. } = identity else {
+        let PeerIdentity::Agent { uid, key } = identity else {
             self.outputs.push_back(Output::Close {
                 connection,
                 reason: CloseReason::ProtocolError,
@@ -318,8 +343,10 @@ impl Watch {
             uid,
             Peer {
                 connection,
+                key,
                 version: None,
-                sent: None,
+                sent: Told::default(),
+                asked: Told::default(),
                 heard: now,
             },
         ) {
@@ -365,10 +392,7 @@ impl Watch {
             Ok(Frame::Hello { era, epoch, sha256 }) => {
                 self.on_hello(now, uid, (era, epoch), sha256)
             }
-            Ok(Frame::MapRequest) => {
-                let frame = self.whole_map(now);
-                self.send(connection, &frame);
-            }
+            Ok(Frame::MapRequest) => self.send_whole_map(now, uid),
             Ok(Frame::Evidence(evidence)) => self.on_evidence(now, evidence),
             // The operator makes maps; it takes none.
             Ok(Frame::Map { .. } | Frame::MapDifference { .. }) => {

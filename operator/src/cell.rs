@@ -215,7 +215,7 @@ impl<K: Kubernetes> Cell<K> {
             let wait = due.map(|at| at.saturating_since(clock::now()));
             tokio::select! {
                 Some(command) = self.commands.recv() => self.on_command(command),
-                event = self.mesh.next_event() => self.on_event(event),
+                event = self.mesh.next_event() => self.hear(event).await,
                 changed = self.inventory.changed() => {
                     if changed.is_err() {
                         return;

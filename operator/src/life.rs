@@ -79,6 +79,8 @@ pub struct Life {
     freezes: Freezes,
     preview: Option<PlanPreview>,
     first_join: Option<Instant>,
+    /// The wait for the first map is over, and time alone will not bring it.
+    waits_for_others: bool,
     batch: Batch,
     /// Something other than a member's fate changed: look whether another map would be made now.
     look_again: bool,
@@ -105,6 +107,7 @@ impl Life {
             freezes: Freezes::default(),
             preview: None,
             first_join: None,
+            waits_for_others: false,
             batch: Batch::default(),
             look_again: false,
         };
@@ -240,6 +243,9 @@ impl Life {
 
     /// The verdict of the mesh: exactly these have failed.
     pub fn verdict(&mut self, now: Instant, failed: BTreeSet<MemberId>) {
+        if self.failed == failed {
+            return;
+        }
         self.failed = failed;
         self.note_who_is_away(now);
         self.batch.release();
@@ -323,7 +329,8 @@ impl Life {
             return None;
         }
         let Some(map) = &self.map else {
-            return self.first_join.map(|first| first + FIRST_MAP_WAIT);
+            let waited = self.first_join.map(|first| first + FIRST_MAP_WAIT);
+            return waited.filter(|_| !self.waits_for_others);
         };
         // A cell that was split changes no more.
         let may_change = map.delegation.is_empty();
@@ -355,6 +362,7 @@ impl Life {
             let batched = self.batch.ends().is_some_and(|ends| now >= ends);
             let due =
                 old_pods == 0 && !self.candidates.is_empty() && (waited || (complete && batched));
+            self.waits_for_others = waited && !due;
             return if due { self.first_map() } else { Ok(None) };
         };
         if self.next_deadline().is_none_or(|at| now < at) {

@@ -10,10 +10,6 @@ fn uid(number: u8) -> Uid {
     Uid::from_bytes([number; 16])
 }
 
-fn begin() -> Edge {
-    Edge::new(Instant::ZERO, INTERVAL)
-}
-
 fn happen(rng: &mut impl Rng, now: Instant, edge: &mut Edge, sequence: u32) {
     match rng.random_range(0..7) {
         0 | 1 => drop(edge.on_beat(now, sequence, rng.random_range(0..9) == 0)),
@@ -36,7 +32,7 @@ fn each_edge_is_due_when_it_says_so() {
         match rng.random_range(0..100) {
             0 => {
                 let subjects: Vec<Uid> = (0..10).map(|_| uid(rng.random_range(0..16))).collect();
-                edges.lead_to(subjects.iter().copied(), begin);
+                edges.lead_to(now, INTERVAL, subjects.iter().copied());
                 assert!(subjects.iter().all(|uid| edges.get(*uid).is_some()));
                 assert!(edges.iter().all(|(uid, _)| subjects.contains(&uid)));
             }
@@ -71,11 +67,11 @@ fn each_edge_is_due_when_it_says_so() {
 #[test]
 fn new_subjects_begin_and_others_go_on() {
     let mut edges = Edges::default();
-    edges.lead_to([uid(3), uid(1), uid(3)], begin);
+    edges.lead_to(Instant::ZERO, INTERVAL, [uid(3), uid(1), uid(3)]);
     assert_eq!(edges.len(), 2, "each once");
     let heard = Instant::from_micros(7);
     edges.change(uid(3), |edge| edge.on_answer(heard));
-    edges.lead_to([uid(2), uid(3)], begin);
+    edges.lead_to(Instant::ZERO, INTERVAL, [uid(2), uid(3)]);
     let heard_at = |number| edges.get(uid(number)).map(Edge::last_arrival);
     assert_eq!(heard_at(3), Some(heard));
     assert_eq!(heard_at(2), Some(Instant::ZERO));
@@ -86,7 +82,7 @@ fn new_subjects_begin_and_others_go_on() {
 fn nothing_is_due_where_all_have_failed() {
     let mut edges = Edges::default();
     assert_eq!(edges.deadline(), None);
-    edges.lead_to([uid(1), uid(2)], begin);
+    edges.lead_to(Instant::ZERO, INTERVAL, [uid(1), uid(2)]);
     for number in [1, 2] {
         edges.change(uid(number), |edge| edge.conclude(Instant::ZERO, true));
     }

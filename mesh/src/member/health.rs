@@ -16,6 +16,9 @@ use crate::wire::{Beat, Datagram, FLAG_DEAF, FLAG_DOUBT, FLAG_HEARS_OPERATOR, FL
 use super::Mesh;
 use super::peers::Kind;
 
+/// A beat leaves up to that part of the interval earlier or later, so that members do not fall into step: a tenth.
+pub(super) const BEAT_JITTER_PART: u32 = 10;
+
 impl Mesh {
     /// A late timer means that this process was away; silence meanwhile is its own. A short absence
     /// postpones everything, a long one starts afresh.
@@ -50,8 +53,8 @@ impl Mesh {
     /// One ticker sends all beats: that costs a third less CPU than one for each edge.
     fn beat(&mut self, now: Instant) {
         let interval = self.interval();
-        // Up to a tenth earlier or later, so that members do not fall into step.
-        let tenth = u64::try_from(interval.as_micros() / 10).unwrap_or(0);
+        let tenth = interval.as_micros() / u128::from(BEAT_JITTER_PART);
+        let tenth = u64::try_from(tenth).unwrap_or(0);
         let jitter = self.rng.random_range(0..=2 * tenth);
         self.next_beat =
             now + interval - Duration::from_micros(tenth) + Duration::from_micros(jitter);
@@ -332,3 +335,6 @@ impl Mesh {
 fn is_opening(edge: &Edge) -> bool {
     matches!(edge.state(), State::Opening { .. })
 }
+
+#[cfg(test)]
+mod tests;

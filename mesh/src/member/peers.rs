@@ -13,6 +13,7 @@ use crate::identity::{Epoch, MemberId, PublicKey, Uid};
 use crate::limits;
 use crate::machine::{CloseReason, ConnectionId, Output, PeerIdentity};
 use crate::time::Instant;
+use crate::told::Told;
 
 use super::Mesh;
 
@@ -34,10 +35,10 @@ pub(super) struct Peer {
     since: Instant,
     /// The map that it has, as far as it told.
     pub(super) version: Option<(u32, Epoch)>,
-    /// Last map sent to it, and when.
-    pub(super) sent: Option<((u32, Epoch), Instant)>,
-    /// Version that it was last told of, and when.
-    pub(super) told: Option<((u32, Epoch), Instant)>,
+    /// Maps sent to it, those of them that it got whole because it asked, and versions that it was told of.
+    pub(super) sent: Told,
+    pub(super) asked: Told,
+    pub(super) told: Told,
     /// When a summary was last sent to it.
     pub(super) summarized: Option<Instant>,
 }
@@ -131,6 +132,9 @@ impl Mesh {
         if let PeerIdentity::Agent { uid, .. } = identity {
             self.peers.dials.connected(uid);
         }
+        if kind == Kind::Stranger {
+            self.close_older_strangers(identity);
+        }
         if self.is_beyond_limit(kind) && !self.make_room_for(kind) {
             self.counters.refuse("ConnectionLimit");
             return self.close(connection, CloseReason::Limit);
@@ -141,8 +145,9 @@ impl Mesh {
             dialed,
             since: now,
             version: None,
-            sent: None,
-            told: None,
+            sent: Told::default(),
+            asked: Told::default(),
+            told: Told::default(),
             summarized: None,
         };
         self.peers.connections.insert(connection, peer);
@@ -200,6 +205,17 @@ impl Mesh {
         let listed = |uid| graph.member(map, uid).is_some();
         self.peers.dials.retain(listed);
         self.close_strangers_beyond_limit();
+    }
+
+    /// One process takes up one stranger's place.
+    fn close_older_strangers(&mut self, identity: PeerIdentity) {
+        let strangers = self.peers.stranger_connections();
+        let same =
+            |it: &ConnectionId| self.peers.get(*it).map(|peer| peer.identity) == Some(identity);
+        let older: Vec<ConnectionId> = strangers.into_iter().filter(same).collect();
+        for connection in older {
+            self.close(connection, CloseReason::Replaced);
+        }
     }
 
     /// A map that drops many members at once makes strangers of all of them. The newest stay: most

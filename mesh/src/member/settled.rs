@@ -96,11 +96,15 @@ impl Subject {
     }
 
     pub(super) fn hear_beat(&mut self, ms: u64, from: u16) {
+        self.hear_numbered_beat(ms, from, beats_until(ms));
+    }
+
+    pub(super) fn hear_numbered_beat(&mut self, ms: u64, from: u16, sequence: u32) {
         let beat = Beat {
             flags: 0,
             epoch: 100,
             incarnation: 100,
-            sequence: u32::try_from(ms / BEAT_MS).unwrap() + 1,
+            sequence,
             digest: self.mesh.evidence_digest(),
             timer_lag_ms: 0,
             send_drops: 0,
@@ -130,6 +134,11 @@ impl Subject {
         };
         self.said.iter().filter(is_probe).count()
     }
+}
+
+/// The number of the beat that a peer sends then.
+pub(super) fn beats_until(ms: u64) -> u32 {
+    u32::try_from(ms / BEAT_MS).unwrap() + 1
 }
 
 pub(super) const fn connection(to: u16) -> ConnectionId {

@@ -32,9 +32,11 @@ impl Census {
         version >= self.version && self.missing.remove(&uid)
     }
 
-    /// A newer map: whoever joined since got it when it joined.
+    /// A newer map: whoever joined since got it when it joined, and so will those that are listed as failed when they
+    /// join again.
     pub(super) fn retain_for(&mut self, map: &Map) {
-        self.missing.retain(|uid| map.member(*uid).is_some());
+        let takes_part = |uid| map.member(uid).is_some_and(|member| !member.failed);
+        self.missing.retain(|uid| takes_part(*uid));
     }
 
     /// Whom to be connected to now. Those that just failed to answer do not hold the others up.

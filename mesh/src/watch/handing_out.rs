@@ -92,7 +92,21 @@ impl Watch {
         u64::try_from(age.as_micros()).unwrap_or(u64::MAX)
     }
 
-    pub(super) fn whole_map(&self, now: Instant) -> Frame {
+    /// A peer asks for the map: each is sent whole to it once in a while.
+    pub(super) fn send_whole_map(&mut self, now: Instant, uid: Uid) {
+        let version = self.map().version();
+        let Some(peer) = self.peers.get_mut(&uid) else {
+            return;
+        };
+        if !peer.asked.is_due(now, version) {
+            return self.counters.refuse("MapRequestAgain");
+        }
+        let connection = peer.connection;
+        let frame = self.whole_map(now);
+        self.send(connection, &frame);
+    }
+
+    fn whole_map(&self, now: Instant) -> Frame {
         Frame::Map {
             age_us: self.age_us(now),
             bytes: self.signed.encode(),
@@ -132,7 +146,7 @@ impl Watch {
             return;
         };
         peer.version = Some(version);
-        if peer.sent.replace(version) == Some(version) {
+        if !peer.sent.is_due(now, version) {
             return;
         }
         let connection = peer.connection;

@@ -17,7 +17,8 @@ impl Watch {
         let interval = self.interval();
         let observes = self.graph.operator_may_observe();
         let subjects = self.graph.members().filter(|_| observes);
-        self.edges.lead_to(subjects, || Edge::new(now, interval));
+        self.edges.lead_to(now, interval, subjects);
+        self.next_tick = self.next_tick.min(now + interval);
     }
 
     /// As in a member: what this process slept through is nobody's silence.

@@ -13,6 +13,9 @@ use crate::seam::Kubernetes;
 
 use super::Cell;
 
+/// Whoever was given a certificate is listed within that time, or not at all.
+const LISTED_WITHIN: Duration = Duration::from_secs(60);
+
 /// Certificates of the members of one cell.
 pub(super) struct Certificates {
     lifetime: Duration,
@@ -36,7 +39,10 @@ impl Certificates {
     /// Names of members that got no certificate for three quarters of one's life. One that this
     /// operator never certified may have got a longer life from another.
     pub(super) fn overdue(&mut self, map: &Map, now: Instant) -> Vec<String> {
-        self.issued.retain(|uid, _| map.member(*uid).is_some());
+        // One that was issued just now is of a member that the next map lists.
+        let new = |at: &Instant| now.saturating_duration_since(*at) < LISTED_WITHIN;
+        self.issued
+            .retain(|uid, at| new(at) || map.member(*uid).is_some());
         let unseen = (self.since, self.lifetime.max(CERTIFICATE_LIFETIME));
         let late = |uid: &Uid| {
             let seen = self.issued.get(uid).map(|at| (*at, self.lifetime));

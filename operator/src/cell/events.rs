@@ -3,14 +3,38 @@
 use std::time::Instant;
 
 use slotmesh_mesh::machine::Event;
+use slotmesh_mesh::map::Map;
 use slotmesh_transport::clock;
 
 use crate::seam::Kubernetes;
 
+use super::mesh::Found;
 use super::{Cell, doubts};
 
 impl<K: Kubernetes> Cell<K> {
-    pub(super) fn on_event(&mut self, event: Event) {
+    /// Takes in an event. One that tells of a verdict may be late, or an earlier one lost: what counts is the verdict as it
+    /// stands.
+    pub(super) async fn hear(&mut self, event: Event) {
+        let tells_verdict = matches!(
+            event,
+            Event::Verdict { .. } | Event::VerdictWithdrawn { .. }
+        );
+        self.on_event(event);
+        if tells_verdict {
+            let found = self.mesh.found().await;
+            self.take_verdict(found);
+        }
+    }
+
+    /// A verdict counts under the map on record only.
+    pub(super) fn take_verdict(&mut self, found: Option<Found>) {
+        let recorded = self.life.map().map(Map::version);
+        if let Some(found) = found.filter(|found| Some(found.version) == recorded) {
+            self.life.verdict(clock::now(), found.failed);
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
         let cluster = self.settings.cluster.clone();
         match event {
             Event::Verdict { epoch, failed } => {
@@ -18,13 +42,9 @@ impl<K: Kubernetes> Cell<K> {
                 self.verdict_at = Some(Instant::now());
                 let names: Vec<String> = failed.iter().map(|id| self.name_of(*id)).collect();
                 tracing::warn!(%cluster, epoch, failed = names.join(","), "verdict: failed");
-                self.life
-                    .verdict(clock::now(), failed.into_iter().collect());
             }
             Event::VerdictWithdrawn { epoch } => {
                 tracing::info!(%cluster, epoch, "verdict withdrawn");
-                self.life
-                    .verdict(clock::now(), std::collections::BTreeSet::new());
             }
             Event::VerdictAwaited { epoch } => {
                 tracing::info!(%cluster, epoch, "more deaths are reported: the next map waits for them");

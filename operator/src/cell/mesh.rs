@@ -1,10 +1,11 @@
 //! The cell's place in the mesh: the watch and its driver, from the first map on.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use slotmesh_mesh::identity::{Keypair, MemberId, Uid};
+use slotmesh_mesh::identity::{Epoch, Keypair, MemberId, Uid};
 use slotmesh_mesh::machine::Event;
 use slotmesh_mesh::signed::SignedMap;
 use slotmesh_mesh::watch::{Watch, WatchConfig};
@@ -29,9 +30,26 @@ pub(super) enum Reach {
     Nobody,
 }
 
+/// Whom the mesh finds failed, under the map of that (era, epoch).
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) version: (u32, Epoch),
+    pub(super) failed: BTreeSet<MemberId>,
+}
+
+impl Found {
+    fn by(watch: &Watch) -> Self {
+        Self {
+            version: watch.signed_map().map().version(),
+            failed: watch.found_failed().clone(),
+        }
+    }
+}
+
 /// What is seen of a cell at one look.
 #[derive(Debug, Default)]
 pub(super) struct View {
+    pub(super) found: Option<Found>,
     pub(super) unproven: Vec<(MemberId, Duration)>,
     /// Nobody's word is missing that it has a map of this cell.
     pub(super) arrived: bool,
@@ -153,6 +171,7 @@ impl CellMesh {
         let looked = handle.with(|watch: &mut Watch| {
             let reached = watch.reach() > 0 || watch.signed_map().map().members.is_empty();
             let view = View {
+                found: Some(Found::by(watch)),
                 unproven: watch.unproven(clock::now()),
                 arrived: watch.census_missing() == 0,
             };
@@ -163,6 +182,14 @@ impl CellMesh {
             self.last_reached = Instant::now();
         }
         view
+    }
+
+    /// Whom the mesh finds failed now.
+    pub(super) async fn found(&self) -> Option<Found> {
+        let (driver, _) = self.running.as_ref()?;
+        let handle = driver.handle();
+        let found = handle.with(|watch: &mut Watch| Found::by(watch));
+        found.await.ok()
     }
 
     pub(super) fn reach(&self) -> Reach {

@@ -39,7 +39,12 @@ impl<K: Kubernetes> Cell<K> {
     /// The pace's work: looks at the mesh, at members that it cannot prove dead, and again at pods that
     /// could not be looked at.
     pub(super) async fn look(&mut self) {
-        let View { unproven, arrived } = self.mesh.look().await;
+        let View {
+            found,
+            unproven,
+            arrived,
+        } = self.mesh.look().await;
+        self.take_verdict(found);
         self.settled |= arrived;
         let names = unproven.iter().map(|(member, _)| self.name_of(*member));
         let names = names.collect();

@@ -139,3 +139,22 @@ fn whoever_is_needed_takes_the_place_of_one_that_is_not() {
     assert_eq!(mesh.peers.members().count(), limits::CONNECTIONS_MAX);
     assert!(needed.iter().all(|uid| mesh.peers.of(*uid).is_some()));
 }
+
+/// One process that the map does not list takes up one of the places for such.
+#[test]
+fn a_stranger_has_one_connection() {
+    let mut mesh = connected();
+    let (one, other) = (MEMBERS + 1, MEMBERS + 2);
+    let places = limits::STRANGERS_MAX as u64;
+    for number in 0..places {
+        let connection = ConnectionId(2000 + number);
+        mesh.handle(Instant::ZERO, settled::connected(connection, agent(one)));
+    }
+    assert_eq!(mesh.loads().strangers, 1, "the newest");
+    assert!(mesh.peers.get(ConnectionId(1999 + places)).is_some());
+    mesh.handle(
+        Instant::ZERO,
+        settled::connected(ConnectionId(3000), agent(other)),
+    );
+    assert_eq!(mesh.loads().strangers, 2);
+}

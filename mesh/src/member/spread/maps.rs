@@ -190,15 +190,10 @@ impl Mesh {
         let Some(peer) = self.peers.get_mut(to) else {
             return;
         };
-        let recently = |(told, at): (_, Instant)| {
-            told == version && now.saturating_since(at) < limits::REPAIR_INTERVAL
-        };
         let has_it = peer.version.is_some_and(|theirs| theirs >= version);
-        if has_it || peer.told.is_some_and(recently) {
-            return;
+        if !has_it && peer.told.is_due(now, version) {
+            self.say_hello(to);
         }
-        peer.told = Some((version, now));
-        self.say_hello(to);
     }
 
     /// A peer has a newer map: it is asked for it, a little later where it is in another zone.
@@ -267,13 +262,9 @@ impl Mesh {
         if peer.version.is_some_and(|theirs| theirs >= version) {
             return;
         }
-        let recently = |(sent, at): (_, Instant)| {
-            sent == version && now.saturating_since(at) < limits::REPAIR_INTERVAL
-        };
-        if peer.sent.is_some_and(recently) {
+        if !peer.sent.is_due(now, version) {
             return;
         }
-        peer.sent = Some((version, now));
         let theirs = peer.version;
         let age_us = self.age_us(now);
         if let Some(missed) = theirs.and_then(|theirs| self.missed_delegation(theirs)) {
@@ -294,11 +285,16 @@ impl Mesh {
         self.count_and_send_map(to, &frame);
     }
 
+    /// A peer asks for the map: each is sent whole to it once in a while.
     pub(super) fn send_whole_map(&mut self, now: Instant, to: ConnectionId) {
         let version = self.map().version();
-        if let Some(peer) = self.peers.get_mut(to) {
-            peer.sent = Some((version, now));
+        let Some(peer) = self.peers.get_mut(to) else {
+            return;
+        };
+        if !peer.asked.is_due(now, version) {
+            return self.counters.refuse("MapRequestAgain");
         }
+        peer.sent.note(now, version);
         let frame = whole_map(&self.signed, self.age_us(now));
         self.count_and_send_map(to, &frame);
     }

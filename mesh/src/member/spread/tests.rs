@@ -188,3 +188,18 @@ fn counts_of_more_than_all_or_of_an_unknown_map_are_dropped() {
     };
     assert_eq!(counts.total(), 1);
 }
+
+#[test]
+fn a_map_that_is_asked_for_again_and_again_is_sent_once_in_a_while() {
+    let mut mesh = member();
+    let pause = limits::REPAIR_INTERVAL.as_millis() as u64;
+    for (ms, sent) in [(10, 1), (11, 0), (9 + pause, 0), (10 + pause, 1)] {
+        hear(&mut mesh, at(ms), ONE, &Frame::MapRequest);
+        let whole = said(&mut mesh);
+        let whole = whole
+            .iter()
+            .filter(|(_, frame)| matches!(frame, Frame::Map { .. }));
+        assert_eq!(whole.count(), sent, "at {ms} ms");
+    }
+    assert_eq!(mesh.counters().refused["MapRequestAgain"], 2);
+}

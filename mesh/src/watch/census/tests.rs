@@ -20,6 +20,9 @@ fn failed_members_are_not_waited_for() {
     let mut map = map(3);
     map.members.last_mut().unwrap().failed = true;
     assert_eq!(Census::of(&map).missing(), 2);
+    let mut before = Census::of(&slotmesh_map::fixture::map(3));
+    before.retain_for(&map);
+    assert_eq!(before.missing(), 2, "nor those that failed since");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use slotmesh_map::fixture::{keypair, map};
+use slotmesh_map::fixture::{keypair, map, uid};
 
 use super::*;
-use crate::machine::{Input, Machine};
+use crate::machine::{CloseReason, ConnectionId, Input, Machine, Output, PeerIdentity};
 use crate::signed::SignedMap;
 use crate::watch::WatchConfig;
 
@@ -61,6 +61,66 @@ fn others_are_dialed_beside_those_that_do_not_answer_at_once() {
     assert_eq!(others.len(), limits::REPORTERS);
     assert!(others.iter().all(|uid| !first.contains(uid)));
     assert!(others.iter().all(|uid| !watch.dials.may_begin(at(0), *uid)));
+}
+
+fn connect(watch: &mut Watch, connection: u64, number: u16) {
+    let connected = Input::Connected {
+        connection: ConnectionId(connection),
+        peer: PeerIdentity::Agent {
+            uid: uid(number),
+            key: keypair(number).public(),
+        },
+        remote: "127.0.0.1:1".parse().unwrap(),
+        dialed: true,
+    };
+    watch.handle(at(0), connected);
+}
+
+fn outputs(watch: &mut Watch) -> Vec<Output> {
+    std::iter::from_fn(|| watch.poll_output()).collect()
+}
+
+/// The container of a member restarts, and is listed with its new key before its old connection has timed out.
+#[test]
+fn a_connection_to_a_process_that_was_replaced_is_let_go_of() {
+    let mut watch = watch(1);
+    let reporter = (0..24).find(|n| watch.reporters(at(0)).contains(&uid(*n)));
+    let (one, other) = (reporter.unwrap(), 24);
+    connect(&mut watch, 7, one);
+    outputs(&mut watch);
+    let mut map = watch.map().clone();
+    map.epoch += 1;
+    let member = map.members.iter_mut().find(|it| it.uid == uid(one));
+    let member = member.unwrap();
+    (member.key, member.incarnation) = (keypair(other).public(), map.epoch);
+    watch.publish(at(1), SignedMap::sign(map, &keypair(500)).unwrap());
+    let said = outputs(&mut watch);
+    let closed = Output::Close {
+        connection: ConnectionId(7),
+        reason: CloseReason::Replaced,
+    };
+    assert!(said.contains(&closed));
+    let dials =
+        |output: &Output| matches!(output, Output::Dial { uid: whom, .. } if *whom == uid(one));
+    assert!(said.iter().any(dials));
+}
+
+#[test]
+fn a_map_that_is_asked_for_again_and_again_is_sent_once_in_a_while() {
+    let mut watch = watch(1);
+    connect(&mut watch, 7, 0);
+    outputs(&mut watch);
+    let pause = limits::REPAIR_INTERVAL.as_millis() as u64;
+    for (ms, sent) in [(1, true), (2, false), (pause, false), (1 + pause, true)] {
+        let (connection, bytes) = (ConnectionId(7), Frame::MapRequest.encode());
+        watch.handle(at(ms), Input::Frame { connection, bytes });
+        let is_map = |output: &Output| match output {
+            Output::Frame { bytes, .. } => matches!(Frame::decode(bytes), Ok(Frame::Map { .. })),
+            _ => false,
+        };
+        assert_eq!(outputs(&mut watch).iter().any(is_map), sent, "at {ms} ms");
+    }
+    assert_eq!(watch.counters().refused["MapRequestAgain"], 2);
 }
 
 const fn at(ms: u64) -> Instant {

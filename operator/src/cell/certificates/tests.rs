@@ -55,3 +55,17 @@ fn whoever_asks_for_no_new_certificate_is_late() {
         "those that left are forgotten"
     );
 }
+
+/// A certificate is issued a moment before the map lists its pod.
+#[test]
+fn a_new_pod_is_not_late() {
+    let mut certificates = Certificates::new(LIFE);
+    let at = |seconds| certificates.since + CERTIFICATE_LIFETIME + Duration::from_secs(seconds);
+    let (joined, tick, listed) = (at(0), at(1), at(2));
+    let long_after = joined + LISTED_WITHIN;
+    certificates.issued_to(uid(9), joined);
+    certificates.overdue(&map(&[4]), tick);
+    assert!(certificates.overdue(&map(&[9]), listed).is_empty());
+    certificates.overdue(&map(&[4]), long_after);
+    assert!(certificates.issued.is_empty(), "it was never listed again");
+}
