@@ -19,6 +19,7 @@ mod metrics;
 mod renewal;
 mod run;
 mod snapshot;
+mod succession;
 mod trust;
 
 pub use config::Config;

@@ -4,8 +4,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use slotmesh_transport::endpoint::bind;
-
 use crate::config::Config;
 use crate::door::Door;
 use crate::error::AgentError;
@@ -15,6 +13,7 @@ use crate::keep;
 use crate::member::{Change, Member};
 use crate::metrics::Metrics;
 use crate::snapshot::Shared;
+use crate::succession::bind_mesh_port;
 
 /// Runs until `shutdown` ends, then leaves the mesh.
 ///
@@ -23,7 +22,7 @@ use crate::snapshot::Shared;
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
     let metrics = Metrics::new()?;
     let snapshots = Shared::default();
-    let endpoint = bind(config.mesh_address()).map_err(AgentError::of_mesh_port)?;
+    let endpoint = bind_mesh_port(&config).map_err(AgentError::of_mesh_port)?;
     if let Some(folder) = &config.state_dir {
         keep::start(&config, folder, &snapshots, &metrics);
     }
