@@ -65,7 +65,6 @@ pub struct Watch {
     judged: Judged,
     caution: Caution,
     patience: Patience,
-    left: BTreeSet<MemberId>,
     conflict: bool,
 
     peers: BTreeMap<Uid, Peer>,
@@ -120,7 +119,6 @@ impl Watch {
             judged: Judged::default(),
             caution: Caution::default(),
             patience: Patience::default(),
-            left: BTreeSet::new(),
             conflict: false,
             peers: BTreeMap::new(),
             dials: Dials::default(),
@@ -163,8 +161,6 @@ impl Watch {
         self.budget.retain_for(self.signed.map(), &self.graph);
         self.announced.clear();
         self.conflict = false;
-        let (map, graph) = (self.signed.map(), &self.graph);
-        self.left.retain(|member| graph.lists(map, *member));
         self.census.retain_for(self.signed.map());
         self.counters.maps_applied += 1;
         let same = |uid: Uid| {

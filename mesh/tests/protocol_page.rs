@@ -38,6 +38,7 @@ fn limits_are_those_of_the_code() {
         TAGS_MAX,
         WANTED_MAX,
         OFFERERS_MAX,
+        FORGED_MAX,
         WANTED_PATIENCE,
         WANTED_PATIENCE_MAX,
         REPORTERS_OF_LOST,

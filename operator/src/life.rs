@@ -263,6 +263,11 @@ impl Life {
         self.begin_batch(now);
     }
 
+    /// Whose death the mesh still finds and cannot prove: of all others a presumption no longer holds.
+    pub fn keep_presumed(&mut self, unproven: &BTreeSet<MemberId>) {
+        self.presumed.retain(|member| unproven.contains(member));
+    }
+
     /// The other cells of the cluster are these.
     pub fn set_directory(&mut self, now: Instant, directory: Vec<DirectoryEntry>) {
         self.directory = Some(directory);

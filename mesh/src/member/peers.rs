@@ -39,6 +39,8 @@ pub(super) struct Peer {
     pub(super) sent: Told,
     pub(super) asked: Told,
     pub(super) told: Told,
+    /// Statements from it whose signature does not hold.
+    pub(super) forged: u32,
     /// When a summary was last sent to it.
     pub(super) summarized: Option<Instant>,
 }
@@ -49,7 +51,7 @@ pub(super) struct Peers {
     connections: BTreeMap<ConnectionId, Peer>,
     /// Member -> its connection.
     members: BTreeMap<Uid, ConnectionId>,
-    dials: Dials,
+    pub(super) dials: Dials,
     /// All who are wanted are connected, and nobody else but operators: nothing is to be tended until that changes.
     complete: bool,
 }
@@ -148,6 +150,7 @@ impl Mesh {
             sent: Told::default(),
             asked: Told::default(),
             told: Told::default(),
+            forged: 0,
             summarized: None,
         };
         self.peers.connections.insert(connection, peer);

@@ -17,10 +17,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::edge::{Edge, State};
-use crate::evidence::{Evidence, Grounds, SummaryEntry};
+use crate::evidence::{Evidence, EvidenceError, Grounds, SummaryEntry};
 use crate::identity::{Epoch, Uid};
 use crate::limits;
-use crate::machine::{ConnectionId, Output};
+use crate::machine::{CloseReason, ConnectionId, Output};
 use crate::time::Instant;
 use crate::wire::Frame;
 
@@ -145,6 +145,13 @@ impl Mesh {
                     news.push(item);
                 }
                 Ok(None) => {}
+                Err(EvidenceError::BadSignature) => {
+                    self.counters.refuse(EvidenceError::BadSignature.category());
+                    if self.hangs_up_on_forger(now, from) {
+                        // What it sent before counts.
+                        break;
+                    }
+                }
                 // Between two epochs that is usual; the digest brings it back.
                 Err(error) => self.counters.refuse(error.category()),
             }
@@ -164,6 +171,23 @@ impl Mesh {
             }
         }
         self.spread_evidence(now, &news, Some(from));
+    }
+
+    /// Another statement of that peer does not hold. Honest members pass on what they have verified.
+    fn hangs_up_on_forger(&mut self, now: Instant, from: ConnectionId) -> bool {
+        let Some(peer) = self.peers.get_mut(from) else {
+            return false;
+        };
+        peer.forged += 1;
+        let Kind::Member(id) = peer.kind else {
+            return false;
+        };
+        let is_forger = peer.forged >= limits::FORGED_MAX;
+        if is_forger {
+            self.close(from, CloseReason::ProtocolError);
+            self.peers.dials.rest(now, id.uid);
+        }
+        is_forger
     }
 
     /// Whom to tell news: on each of a few rings the next member that is well, and whoever comes before

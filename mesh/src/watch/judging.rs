@@ -79,9 +79,6 @@ impl Watch {
         if !change.reported.is_empty() {
             self.patience.last_report = now;
         }
-        if change.leaves {
-            self.left.insert(observer);
-        }
         self.outputs
             .extend(change.events(observer).map(Output::Event));
         true

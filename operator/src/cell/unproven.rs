@@ -49,6 +49,8 @@ impl<K: Kubernetes> Cell<K> {
         let names = unproven.iter().map(|(member, _)| self.name_of(*member));
         let names = names.collect();
         self.reporter.set_unproven(names);
+        let members = unproven.iter().map(|(member, _)| *member).collect();
+        self.life.keep_presumed(&members);
         if self.look_again {
             self.look_for_gone_pods().await;
         }

@@ -287,6 +287,18 @@ fn who_is_presumed_dead_goes_and_is_told_as_failed() {
     assert_eq!(back.recovered, ["agent-002"]);
 }
 
+/// Paused for an hour, the operator takes nobody out who answers again.
+#[test]
+fn a_presumption_ends_when_the_mesh_no_longer_finds_the_death() {
+    let mut life = running(4);
+    let (two, three) = (id(&life, 2), id(&life, 3));
+    life.presume_dead(at(2000), two);
+    life.presume_dead(at(2000), three);
+    life.keep_presumed(&BTreeSet::from([three]));
+    let proposal = step(&mut life, 3000);
+    assert!(proposal.map.lists(two) && !proposal.map.lists(three));
+}
+
 #[test]
 fn a_presumption_about_an_older_process_does_no_harm() {
     let mut life = running(3);

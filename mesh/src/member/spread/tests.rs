@@ -203,3 +203,20 @@ fn a_map_that_is_asked_for_again_and_again_is_sent_once_in_a_while() {
     }
     assert_eq!(mesh.counters().refused["MapRequestAgain"], 2);
 }
+
+/// To refuse a statement costs as much as to take one in.
+#[test]
+fn whoever_passes_on_forged_statements_is_hung_up_on() {
+    let mut mesh = member();
+    let by = map(8).members[4].id();
+    let forged = |sequence| Evidence::sign(&map(8), by, &[], false, sequence, &keypair(5));
+    let most = u64::from(limits::FORGED_MAX);
+    let forged: Vec<Evidence> = (1..=2 * most).map(forged).collect();
+    let (few, many) = forged.split_at(limits::FORGED_MAX as usize - 1);
+    hear(&mut mesh, at(10), ONE, &Frame::Evidence(few.to_vec()));
+    assert!(mesh.peers.get(ONE).is_some());
+    hear(&mut mesh, at(11), ONE, &Frame::Evidence(many.to_vec()));
+    assert!(mesh.peers.get(ONE).is_none() && mesh.peers.get(THREE).is_some());
+    let refused = mesh.counters().refused["EvidenceBadSignature"];
+    assert_eq!(refused, most, "nothing after that was looked at");
+}
