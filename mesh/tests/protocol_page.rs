@@ -29,6 +29,7 @@ fn limits_are_those_of_the_code() {
         OPERATORS_MAX,
         STRANGERS_MAX,
         OPERATOR_OBSERVES_MAX,
+        OPERATOR_HEARD_BEATS,
         SECOND_LOOKS_MAX,
         REPORTERS,
         REPORTERS_MAX,
@@ -91,6 +92,7 @@ fn limits_are_those_of_the_code() {
         TIMER_LAG_MAX,
         LONG_SILENCE,
         STRANGER_LINGER,
+        OPERATOR_HEARD_MIN,
     ]);
     let (_, table) = PAGE.split_once("\n## Limits\n").unwrap_or_default();
     let (table, _) = table.split_once("\n## ").unwrap_or_default();
