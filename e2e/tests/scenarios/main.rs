@@ -33,6 +33,7 @@ mod no_majority;
 mod one_of_two;
 mod operator_restarted;
 mod operators;
+mod pace;
 mod policy;
 mod power_off;
 mod preview_and_pause;
@@ -71,13 +72,14 @@ type Play = fn(&mut Stage) -> LocalBoxFuture<'_, Result<()>>;
 
 /// One line a story, in the order in which they are played.
 #[rustfmt::skip]
-const STORIES: [Story; 36] = [
+const STORIES: [Story; 37] = [
     ("api", "each validation rule of the CRDs: accepted and refused", |s| Box::pin(api::play(s))),
     ("chart", "the chart and deploy/: rendered, tried against the API, rights, policy, helm test", |s| Box::pin(chart::play(s))),
     ("children", "every child is deleted and edited, names are taken, overrides refused, a cluster paused", |s| Box::pin(children::play(s))),
     ("kill_and_hold", "an agent is killed and held down: verdict, new owners, and back", |s| Box::pin(kill_and_hold::play(s))),
     ("restart", "an agent is killed and runs again within 100 ms: no slot moves", |s| Box::pin(restart::play(s))),
     ("freeze_and_wake", "an agent is frozen, loses its slots, wakes, and learns that it was deposed", |s| Box::pin(freeze_and_wake::play(s))),
+    ("pace", "the heartbeat of a running cluster is made slower, and fast again: nobody is reported", |s| Box::pin(pace::play(s))),
     ("four_of_ten", "four of ten agents are killed at once: one change", |s| Box::pin(four_of_ten::play(s))),
     ("one_of_two", "one of two agents is killed, with the operator and without", |s| Box::pin(one_of_two::play(s))),
     ("no_majority", "two of three agents are killed: nobody can prove it, the operator looks itself", |s| Box::pin(no_majority::play(s))),
