@@ -166,6 +166,10 @@ impl Member {
                 }
                 _ = self.tick.tick() => {
                     let Some(view) = self.publish().await else { return Change::Stopped };
+                    if view.deposed {
+                        // In a storm its event may have found a full queue.
+                        return Change::Deposed { epoch: view.signed.map().epoch };
+                    }
                     let others = view.signed.map().active().count() > 1;
                     if let Some(change) = self.listen(view.silent_for, others) {
                         // Readers see at once that answers may be outdated, or that they are not.
