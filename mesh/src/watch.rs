@@ -92,6 +92,8 @@ struct Peer {
     /// Maps sent to it, and those that it got whole because it asked.
     sent: Told,
     asked: Told,
+    /// Statements from it whose signature does not hold.
+    forged: u32,
     /// When it was last heard.
     heard: Instant,
 }
@@ -343,6 +345,7 @@ impl Watch {
                 version: None,
                 sent: Told::default(),
                 asked: Told::default(),
+                forged: 0,
                 heard: now,
             },
         ) {
@@ -389,7 +392,10 @@ impl Watch {
                 self.on_hello(now, uid, (era, epoch), sha256)
             }
             Ok(Frame::MapRequest) => self.send_whole_map(now, uid),
-            Ok(Frame::Evidence(evidence)) => self.on_evidence(now, evidence),
+            Ok(Frame::Evidence(evidence)) => {
+                let forged = self.on_evidence(now, evidence);
+                self.count_forged(now, uid, forged);
+            }
             // The operator makes maps; it takes none.
             Ok(Frame::Map { .. } | Frame::MapDifference { .. }) => {
                 self.counters.refuse("MapForTheOperator")

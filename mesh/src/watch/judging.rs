@@ -1,9 +1,10 @@
 //! The operator's verdict: evidence comes in, is checked as members check it, and is judged by the same
 //! function.
 
-use crate::evidence::{Evidence, Grounds};
+use crate::evidence::{Evidence, EvidenceError, Grounds};
+use crate::identity::Uid;
 use crate::limits;
-use crate::machine::{Event, Output};
+use crate::machine::{CloseReason, Event, Output};
 use crate::time::Instant;
 
 use super::Watch;
@@ -42,8 +43,10 @@ impl Patience {
 }
 
 impl Watch {
-    pub(super) fn on_evidence(&mut self, now: Instant, evidence: Vec<Evidence>) {
+    /// Takes in what somebody passes on; returns how many signatures do not hold.
+    pub(super) fn on_evidence(&mut self, now: Instant, evidence: Vec<Evidence>) -> u32 {
         let keys = self.keys();
+        let mut forged = 0;
         for item in evidence {
             let grounds = Grounds {
                 map: self.signed.map(),
@@ -57,10 +60,36 @@ impl Watch {
                     self.take_in(now, item);
                 }
                 Ok(false) => {}
-                Err(error) => self.counters.refuse(error.category()),
+                Err(error) => {
+                    self.counters.refuse(error.category());
+                    forged += u32::from(error == EvidenceError::BadSignature);
+                    if forged >= limits::FORGED_MAX {
+                        break;
+                    }
+                }
             }
         }
         self.judge(now);
+        forged
+    }
+
+    /// As a member does: who passes on what does not hold is hung up on.
+    pub(super) fn count_forged(&mut self, now: Instant, uid: Uid, forged: u32) {
+        let Some(peer) = self.peers.get_mut(&uid) else {
+            return;
+        };
+        peer.forged += forged;
+        if peer.forged < limits::FORGED_MAX {
+            return;
+        }
+        let connection = peer.connection;
+        self.peers.remove(&uid);
+        self.outputs.push_back(Output::Close {
+            connection,
+            reason: CloseReason::ProtocolError,
+        });
+        self.wait_before_dial(now, uid);
+        self.dial(now);
     }
 
     /// A checked statement; returns whether it is news.

@@ -3,6 +3,7 @@
 use slotmesh_map::fixture::{keypair, map, uid};
 
 use super::*;
+use crate::evidence::Evidence;
 use crate::machine::{CloseReason, ConnectionId, Input, Machine, Output, PeerIdentity};
 use crate::signed::SignedMap;
 use crate::watch::WatchConfig;
@@ -121,6 +122,31 @@ fn a_map_that_is_asked_for_again_and_again_is_sent_once_in_a_while() {
         assert_eq!(outputs(&mut watch).iter().any(is_map), sent, "at {ms} ms");
     }
     assert_eq!(watch.counters().refused["MapRequestAgain"], 2);
+}
+
+/// The operator is one process for many cells.
+#[test]
+fn whoever_passes_on_forged_statements_is_hung_up_on() {
+    let mut watch = watch(1);
+    let one = (0..24).find(|n| watch.reporters(at(0)).contains(&uid(*n)));
+    connect(&mut watch, 7, one.unwrap());
+    outputs(&mut watch);
+    let by = map(24).members[4].id();
+    let forged = |sequence| Evidence::sign(&map(24), by, &[], false, sequence, &keypair(5));
+    let forged: Vec<Evidence> = (1..=100).map(forged).collect();
+    let bytes = Frame::Evidence(forged).encode();
+    let connection = ConnectionId(7);
+    watch.handle(at(1), Input::Frame { connection, bytes });
+    let closed = Output::Close {
+        connection,
+        reason: CloseReason::ProtocolError,
+    };
+    let said = outputs(&mut watch);
+    assert!(said.contains(&closed));
+    let dialed = |output: &&Output| matches!(output, Output::Dial { .. });
+    assert_eq!(said.iter().filter(dialed).count(), 1, "another reporter");
+    let refused = watch.counters().refused["EvidenceBadSignature"];
+    assert_eq!(refused, u64::from(limits::FORGED_MAX));
 }
 
 const fn at(ms: u64) -> Instant {
