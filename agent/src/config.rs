@@ -66,7 +66,8 @@ pub struct Config {
     pub token_file: PathBuf,
 
     /// Folder that outlives a restart of the container (an emptyDir), for the last signed map: look-ups
-    /// are then answered, marked as stale, before this agent has joined again. Unset: nothing is kept.
+    /// are then answered, marked as stale, before this agent has joined again. And for a secret by which
+    /// a process that restarts tells its peers that the one before it is gone. Unset: nothing is kept.
     #[arg(long, env = "SLOTMESH_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
 
