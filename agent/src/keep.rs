@@ -5,8 +5,8 @@
 //! of this pod and one of the cluster's keys signed the map; anything else is one line in the log, and
 //! the agent goes on without. Writing happens on a thread of its own: no heartbeat waits for a disk.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::OpenOptions;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,12 +21,11 @@ use tokio::time::MissedTickBehavior;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::snapshot::{Shared, Snapshot, Standing};
+use crate::state_folder;
 use crate::trust::{TrustError, map_keys};
 
 /// Name of the file.
 const FILE: &str = "map";
-/// Name of the file while it is written.
-const UNFINISHED: &str = "map.new";
 /// What the file begins with, and its version.
 const HEAD: &[u8] = b"slotmesh kept map 1\n";
 /// Bytes of a UID.
@@ -107,7 +106,7 @@ fn load(
     keys: &[PublicKey],
 ) -> Result<Option<Kept>, KeepError> {
     let path = folder.join(FILE);
-    let (bytes, age) = match read(&path) {
+    let (bytes, written) = match state_folder::read(&path, BYTES_MAX) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(KeepError::Read { path, source }),
@@ -121,41 +120,23 @@ fn load(
         return Err(KeepError::OtherPod { path, pod: kept_by });
     }
     match SignedMap::decode(map, cluster, keys) {
-        Ok(signed) => Ok(Some(Kept { signed, age })),
+        Ok(signed) => Ok(Some(Kept {
+            signed,
+            age: SystemTime::now()
+                .duration_since(written)
+                .unwrap_or_default(),
+        })),
         Err(source) => Err(KeepError::Map { path, source }),
     }
 }
 
-/// The bytes of the file, not more than it may have, and its age.
-fn read(path: &Path) -> io::Result<(Vec<u8>, Duration)> {
-    // Looked at first: to open a pipe would wait for its other end.
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is not a file"));
-    }
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(BYTES_MAX).unwrap_or(u64::MAX);
-    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > BYTES_MAX {
-        return Err(io::Error::other("it is too large"));
-    }
-    let age = SystemTime::now().duration_since(metadata.modified()?);
-    Ok((bytes, age.unwrap_or_default()))
-}
-
-/// Replaces the file at once or not at all, whenever the machine may stop.
+/// Replaces the file.
 fn write(folder: &Path, pod: Uid, signed: &SignedMap) -> Result<(), KeepError> {
-    let (path, unfinished) = (folder.join(FILE), folder.join(UNFINISHED));
-    let map = signed.encode();
-    let bytes = [HEAD, pod.as_bytes(), &map].concat();
-    let replaced = || {
-        let mut file = File::create(&unfinished)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&unfinished, &path)?;
-        File::open(folder)?.sync_all()
-    };
-    replaced().map_err(|source| KeepError::Write { path, source })
+    let bytes = [HEAD, pod.as_bytes(), &signed.encode()].concat();
+    state_folder::replace(folder, FILE, &bytes).map_err(|source| KeepError::Write {
+        path: folder.join(FILE),
+        source,
+    })
 }
 
 /// The map on disk is still in force.

@@ -19,6 +19,7 @@ mod metrics;
 mod renewal;
 mod run;
 mod snapshot;
+mod state_folder;
 mod succession;
 mod trust;
 

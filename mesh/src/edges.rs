@@ -91,11 +91,10 @@ impl Edges {
 
     /// Lets go of the edges to all other subjects.
     pub(crate) fn retain(&mut self, keep: impl Fn(Uid) -> bool) {
-        let kept: Vec<bool> = self.iter().map(|(uid, _)| keep(uid)).collect();
-        let mut kept_again = kept.clone().into_iter();
-        self.subjects.retain(|_| kept_again.next() == Some(true));
-        let mut kept = kept.into_iter();
-        self.edges.retain(|_| kept.next() == Some(true));
+        let subjects = std::mem::take(&mut self.subjects).into_iter();
+        let all = subjects.zip(std::mem::take(&mut self.edges));
+        let kept = all.filter(|((uid, _), _)| keep(*uid));
+        (self.subjects, self.edges) = kept.unzip();
     }
 
     pub(crate) fn len(&self) -> usize {

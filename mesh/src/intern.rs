@@ -20,7 +20,7 @@ const DIFFERENCES_MAX: usize = 8;
 /// Signatures that are remembered; then all are forgotten.
 const VERIFIED_MAX: usize = 1 << 17;
 
-/// The newest maps with their graphs and differences, and signatures that hold.
+/// The newest maps with their graphs and differences, and signatures that hold; of machines that trust the same keys.
 #[derive(Clone, Debug, Default)]
 pub struct Interner(Arc<Mutex<Kept>>);
 

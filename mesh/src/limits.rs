@@ -57,7 +57,8 @@ pub const WANTED_PATIENCE: Duration = Duration::from_millis(50);
 /// ... up to that.
 pub const WANTED_PATIENCE_MAX: Duration = Duration::from_millis(400);
 /// Statements of one connection whose signature does not hold, until it is closed: honest members pass on what they have
-/// verified, and each costs as much to refuse as to take in.
+/// verified, and each costs as much to refuse as to take in. (Around a split peers sign for two cells for a moment: who is hung up
+/// on then is dialed again at once.)
 pub const FORGED_MAX: u32 = 16;
 /// Outputs of one input: an event for each subject that a frame of evidence reports or clears, a probe where that is
 /// one's own, and what is sent on to each connection.

@@ -145,15 +145,14 @@ impl Mesh {
                     news.push(item);
                 }
                 Ok(None) => {}
-                Err(EvidenceError::BadSignature) => {
-                    self.counters.refuse(EvidenceError::BadSignature.category());
-                    if self.hangs_up_on_forger(now, from) {
+                // Between two epochs most are usual; the digest brings it back.
+                Err(error) => {
+                    self.counters.refuse(error.category());
+                    if error == EvidenceError::BadSignature && self.hangs_up_on_forger(now, from) {
                         // What it sent before counts.
                         break;
                     }
                 }
-                // Between two epochs that is usual; the digest brings it back.
-                Err(error) => self.counters.refuse(error.category()),
             }
             if let Some(held) = self.evidence.get(signer) {
                 self.wanted.settle(SummaryEntry::of(held));

@@ -23,7 +23,7 @@
 use std::cmp::Ordering;
 
 use crate::graph::Graph;
-use crate::identity::MemberId;
+use crate::identity::{MemberId, Uid};
 use crate::limits;
 
 use super::Reports;
@@ -136,25 +136,14 @@ impl<'a> Sieve<'a> {
                     place
                 }
             };
-            let Some(at) = self.graph.place(subject.uid) else {
-                continue;
-            };
-            let mut observers = self.graph.observers_at(at).iter();
-            let number = by.and_then(|by| observers.position(|other| *other == by));
             let by_operator = *observer == MemberId::OPERATOR;
-            let edge_exists = if by_operator {
-                // A listed member that is failed already takes no part: nobody reports it.
-                self.operator && self.graph.operator_observes(subject.uid)
-            } else {
-                number.is_some()
-            };
-            if !edge_exists || self.standings.get(at) == Some(&Standing::Leaving) {
+            let Some((at, reporter)) = self.edge(by_operator, by, subject.uid) else {
                 continue;
-            }
+            };
             if let Some(suspected) = suspected.get_mut(at) {
                 let suspected = suspected.get_or_insert_default();
                 suspected.by_operator |= by_operator;
-                suspected.reporters |= number.map_or(0, bit);
+                suspected.reporters |= reporter;
             }
         }
         for (_, place) in speakers {
@@ -167,6 +156,22 @@ impl<'a> Sieve<'a> {
         for (at, _) in &self.found {
             set(&mut self.standings, Some(*at), Standing::Found);
         }
+    }
+
+    /// An edge that there is, to a subject that stays: the subject's place, and the observer's bit.
+    fn edge(&self, by_operator: bool, by: Option<usize>, subject: Uid) -> Option<(usize, u32)> {
+        let at = self.graph.place(subject)?;
+        if self.standings.get(at) == Some(&Standing::Leaving) {
+            return None;
+        }
+        if by_operator {
+            // A listed member that is failed already takes no part: nobody reports it.
+            let observes = self.operator && self.graph.operator_observes(subject);
+            return observes.then_some((at, 0));
+        }
+        let mut observers = self.graph.observers_at(at).iter();
+        let number = observers.position(|other| Some(*other) == by)?;
+        Some((at, bit(number)))
     }
 
     /// Who is in F, by place.
