@@ -79,7 +79,7 @@ enum Command {
     ///
     /// Rows above 1000 members need `RUSTFLAGS="--cfg beyond_record"` when mesh-sim is built: `make mesh-sim` does that.
     Bench {
-        /// Only rows whose name begins like this, e.g. P3m; may be given several times.
+        /// Only this row, e.g. P3, or a part of it, e.g. P3/out; may be given several times.
         #[arg(long)]
         only: Vec<String>,
         /// Fewer seeds and smaller cells: an aim can then be missed, but not met.

@@ -13,48 +13,56 @@ const RUNS: u64 = 1000;
 
 /// P3m: many die at once, while some edges are reported falsely.
 pub(super) fn mass_death(bench: &mut Bench) -> Result<()> {
-    for n in bench.sizes(&[10, 30, 100, 1000]) {
-        for share in [33_u32, 49] {
-            let dead = u32::from(n) * share / 100;
-            let seeds = match n {
-                10 | 30 => bench.seeds(RUNS, 20),
-                // A run of 100 takes a sixth of a second of a core, one of 1000 a quarter of a minute.
-                100 => bench.seeds(RUNS, 20),
-                _ => bench.seeds(3, 1),
-            };
-            let text = format!(
-                "title P3m, {dead} of {n}\nnodes {n}\n{NETWORK}run 5s\nat 0s false-reports 2%\n\
-                 at 0s crash some {dead}\nhold changes at-most 2\n"
-            );
-            let outcomes = bench.outcomes(&text, seeds)?;
-            let hurt = outcomes.iter().filter(|o| o.healthy_removed > 0).count();
-            let late = |outcome: &&Outcome| {
-                let found = outcome
-                    .removals
-                    .iter()
-                    .filter(|(node, _)| outcome.faulty.contains(node));
-                found.count() < outcome.faulty.len() || outcome.changes > 2
-            };
-            let late = outcomes.iter().filter(late).count();
-            let allowed = match n {
-                10 | 30 => 0.0,
-                100 => 5.0,
-                _ => 10.0,
-            };
-            let short = (seeds < RUNS).then(|| format!("{seeds} runs instead of {RUNS}"));
-            let table = &mut bench.table;
-            for (what, value, aim) in [
-                ("with dead left, or over two maps", late, 0.0),
-                ("in which a healthy one is removed", hurt, allowed),
-            ] {
-                let case = format!("P3m {dead} of {n} die: runs {what}");
-                table.at_most(case, value as f64, "", aim);
-                table.note(format!("{seeds} seeds"));
-                if let Some(how) = &short {
-                    table.shorten_last(how);
-                }
-            }
+    for n in bench.sizes(&[10, 30, 100]) {
+        for share in [33, 49] {
+            some_die(bench, n, share)?;
         }
+    }
+    Ok(())
+}
+
+/// P3m, see [`mass_death`]: an hour of two cores.
+pub(super) fn third_dies(bench: &mut Bench) -> Result<()> {
+    let mut sizes = bench.sizes(&[1000]).into_iter();
+    sizes.try_for_each(|n| some_die(bench, n, 33))
+}
+
+/// P3m, see [`mass_death`]: an hour of two cores.
+pub(super) fn almost_half_dies(bench: &mut Bench) -> Result<()> {
+    let mut sizes = bench.sizes(&[1000]).into_iter();
+    sizes.try_for_each(|n| some_die(bench, n, 49))
+}
+
+fn some_die(bench: &mut Bench, n: u16, percent: u32) -> Result<()> {
+    let dead = u32::from(n) * percent / 100;
+    let text = format!(
+        "title P3m, {dead} of {n}\nnodes {n}\n{NETWORK}run 5s\nat 0s false-reports 2%\n\
+         at 0s crash some {dead}\nhold changes at-most 2\n"
+    );
+    let seeds = bench.seeds(RUNS, 20);
+    let outcomes = bench.outcomes(&text, seeds)?;
+    let hurt = outcomes.iter().filter(|o| o.healthy_removed > 0).count();
+    let late = |outcome: &&Outcome| {
+        let found = outcome
+            .removals
+            .iter()
+            .filter(|(node, _)| outcome.faulty.contains(node));
+        found.count() < outcome.faulty.len() || outcome.changes > 2
+    };
+    let late = outcomes.iter().filter(late).count();
+    let allowed = match n {
+        10 | 30 => 0.0,
+        100 => 5.0,
+        _ => 10.0,
+    };
+    let table = &mut bench.table;
+    for (what, value, aim) in [
+        ("with dead left, or over two maps", late, 0.0),
+        ("in which a healthy one is removed", hurt, allowed),
+    ] {
+        let case = format!("P3m {dead} of {n} die: runs {what}");
+        table.at_most(case, value as f64, "", aim);
+        table.note(format!("{seeds} seeds"));
     }
     Ok(())
 }
