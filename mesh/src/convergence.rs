@@ -29,7 +29,7 @@ pub const BUCKETS_MS: [u64; 16] = [
 ];
 
 /// Members that applied a map, by its age then.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Counts([u16; BUCKETS_MS.len() + 1]);
 
 impl Counts {
@@ -80,7 +80,7 @@ impl Counts {
 }
 
 /// What the operator knows of one map's way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Convergence {
     /// Epoch of the map.
     pub epoch: Epoch,

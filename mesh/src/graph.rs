@@ -184,6 +184,14 @@ impl Graph {
         self.nodes.get(place).map_or(&[], |node| &node.subjects_at)
     }
 
+    /// Place of a member that the one at that place observes.
+    #[must_use]
+    pub fn subject_of(&self, observer: usize, subject: Uid) -> Option<usize> {
+        let observer = self.nodes.get(observer)?;
+        let index = observer.subjects.binary_search(&subject).ok()?;
+        observer.subjects_at.get(index).copied()
+    }
+
     /// Whether there is that edge.
     #[must_use]
     pub fn observes(&self, observer: Uid, subject: Uid) -> bool {

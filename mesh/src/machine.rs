@@ -213,7 +213,7 @@ pub enum Output {
 }
 
 /// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// A newer map is in force.
     MapApplied {

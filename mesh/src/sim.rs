@@ -400,17 +400,14 @@ impl Simulation {
     }
 
     /// What every process sees.
-    #[must_use]
-    pub fn views(&self) -> Vec<View> {
+    pub fn views(&self) -> impl Iterator<Item = View> {
         let record = &self.operator.record;
         // Who holds the newest map and no evidence sees nothing else than that map: no need to count.
         let plain = record.map().members.iter().all(|member| !member.failed);
         let plain = plain.then(|| *record.sha256());
         let numbered = (1..).map(NodeId).zip(&self.nodes);
         let running = numbered.filter(|(_, node)| node.running);
-        running
-            .map(|(id, node)| view(id, node.mesh.as_deref(), plain.as_ref()))
-            .collect()
+        running.map(move |(id, node)| view(id, node.mesh.as_deref(), plain.as_ref()))
     }
 
     /// What a node's line carried.

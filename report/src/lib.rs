@@ -125,13 +125,6 @@ impl Report {
         self.rows.iter_mut().for_each(|row| row.shorten(how));
     }
 
-    /// Only the row that was added last is from a shortened run.
-    pub fn shorten_last(&mut self, how: &str) {
-        if let Some(row) = self.rows.last_mut() {
-            row.shorten(how);
-        }
-    }
-
     /// Whether every aim is met.
     #[must_use]
     pub fn all_met(&self) -> bool {

@@ -24,15 +24,6 @@ fn a_shortened_run_can_miss_an_aim_but_not_meet_it() {
 }
 
 #[test]
-fn one_row_alone_can_be_of_a_shortened_run() {
-    let mut report = table("a", 0.5, false);
-    report.at_most("b", 0.5, "s", 1.0);
-    report.shorten_last("10 instead of 1000");
-    let met: Vec<Option<bool>> = report.rows.iter().map(|row| row.aim_met).collect();
-    assert_eq!(met, [Some(true), None]);
-}
-
-#[test]
 fn a_newer_row_takes_the_place_of_its_case_only() {
     let mut kept = table("a", 0.5, false);
     kept.merge(table("b", 0.6, false));

@@ -30,6 +30,10 @@ const NETWORK: &str = "network latency 200us jitter 100us loss 1%\n";
 struct Bench {
     table: Report,
     quick: bool,
+    /// Seeds at most, however many an aim asks for.
+    most_seeds: u64,
+    /// A row had fewer than it asks for, for that reason.
+    cut: bool,
 }
 
 type Measure = fn(&mut Bench) -> Result<()>;
@@ -59,7 +63,7 @@ const ROWS: [(&str, Measure); 20] = [
 ];
 
 /// Measures the rows that were asked for, or all; says whether no aim was missed.
-pub fn bench(only: &[String], quick: bool) -> Result<bool> {
+pub fn bench(only: &[String], quick: bool, most_seeds: Option<u64>) -> Result<bool> {
     for name in only {
         if !ROWS.iter().any(|(row, _)| is_of(row, name)) {
             let all: Vec<&str> = ROWS.iter().map(|(row, _)| *row).collect();
@@ -72,14 +76,14 @@ pub fn bench(only: &[String], quick: bool) -> Result<bool> {
         if !only.is_empty() && !only.iter().any(|asked| is_of(name, asked)) {
             continue;
         }
-        let table = Report::default();
-        let mut bench = Bench { table, quick };
+        let mut bench = Bench::new(quick, most_seeds);
         measure(&mut bench)?;
+        let how = bench.how();
         let mut table = bench.table;
-        if quick {
-            table.shorten("--quick");
+        if let Some(how) = &how {
+            table.shorten(how);
         }
-        table.stamp(&origin, &again(name, quick));
+        table.stamp(&origin, &again(name, how.as_deref()));
         table.print();
         met &= table.all_met();
         keep(table)?;
@@ -93,9 +97,9 @@ fn is_of(row: &str, asked: &str) -> bool {
 }
 
 /// Measures a row again, in all sizes.
-fn again(name: &str, quick: bool) -> String {
-    let quick = if quick { " --quick" } else { "" };
-    format!("make mesh-sim ARGS=\"bench --only {name}{quick}\"")
+fn again(name: &str, how: Option<&str>) -> String {
+    let how = how.map(|how| format!(" {how}")).unwrap_or_default();
+    format!("make mesh-sim ARGS=\"bench --only {name}{how}\"")
 }
 
 /// What is measured is kept, whatever becomes of the rows after it.
@@ -110,9 +114,28 @@ fn keep(table: Report) -> Result<()> {
 }
 
 impl Bench {
+    fn new(quick: bool, most_seeds: Option<u64>) -> Self {
+        Self {
+            table: Report::default(),
+            quick,
+            most_seeds: most_seeds.unwrap_or(u64::MAX),
+            cut: false,
+        }
+    }
+
     /// Fewer seeds where time is short.
-    fn seeds(&self, whole: u64, quick: u64) -> u64 {
-        if self.quick { quick } else { whole }
+    fn seeds(&mut self, whole: u64, quick: u64) -> u64 {
+        let asked = if self.quick { quick } else { whole };
+        self.cut |= self.most_seeds < asked;
+        asked.min(self.most_seeds)
+    }
+
+    /// By which arguments it measured with less than the aims ask for, if it did.
+    fn how(&self) -> Option<String> {
+        let quick = self.quick.then(|| "--quick".to_owned());
+        let cut = self.cut.then(|| format!("--seeds {}", self.most_seeds));
+        let how: Vec<String> = quick.into_iter().chain(cut).collect();
+        (!how.is_empty()).then(|| how.join(" "))
     }
 
     /// Sizes that this build, and the time there is, allow.
@@ -160,11 +183,16 @@ mod tests {
 
     #[test]
     fn a_row_says_how_it_was_measured() {
-        assert_eq!(
-            again("P1", false),
-            r#"make mesh-sim ARGS="bench --only P1""#
-        );
-        assert!(again("P1", true).ends_with(r#"--only P1 --quick""#));
+        assert_eq!(again("P1", None), r#"make mesh-sim ARGS="bench --only P1""#);
+        assert!(again("P1", Some("--quick")).ends_with(r#"--only P1 --quick""#));
+    }
+
+    #[test]
+    fn fewer_seeds_than_a_row_asks_for_are_told() {
+        let mut bench = Bench::new(false, Some(30));
+        assert_eq!((bench.seeds(30, 1), bench.how()), (30, None));
+        assert_eq!(bench.seeds(100, 1), 30);
+        assert_eq!(bench.how().as_deref(), Some("--seeds 30"));
     }
 
     #[test]
@@ -178,6 +206,6 @@ mod tests {
 
     #[test]
     fn unknown_rows_are_refused() {
-        assert!(bench(&["P99".to_owned()], true).is_err());
+        assert!(bench(&["P99".to_owned()], true, None).is_err());
     }
 }

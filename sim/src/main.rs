@@ -85,6 +85,9 @@ enum Command {
         /// Fewer seeds and smaller cells: an aim can then be missed, but not met.
         #[arg(long)]
         quick: bool,
+        /// Seeds at most, where a row asks for more: an aim can then be missed, but not met.
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+        seeds: Option<u64>,
     },
     /// Writes docs/benchmarks.md and docs/plots/*.svg from what was measured.
     ///
@@ -150,7 +153,7 @@ fn execute(command: Command) -> Result<bool> {
             node,
             lines,
         } => trace::replay(&scenario, seed, node, lines),
-        Command::Bench { only, quick } => bench::bench(&only, quick),
+        Command::Bench { only, quick, seeds } => bench::bench(&only, quick, seeds),
         Command::Plots { report, docs } => plots::plots(&plots::Folders::new(report, docs)),
         Command::Costs => costs::costs(),
         Command::Mutate { only } => mutate::mutate(&only),

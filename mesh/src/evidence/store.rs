@@ -73,8 +73,8 @@ struct Held {
 #[derive(Clone, Debug, Default)]
 pub struct EvidenceStore {
     newest: BTreeMap<MemberId, Held>,
-    /// Signers by their tag.
-    signers: BTreeMap<SignerTag, MemberId>,
+    /// Signers by their tag, and the sequence of each one's newest statement.
+    signers: BTreeMap<SignerTag, (MemberId, u64)>,
     /// Subjects, and how many report them.
     reported: BTreeMap<Uid, usize>,
     digest: u64,
@@ -111,13 +111,14 @@ impl EvidenceStore {
         }
         self.revision += 1;
         self.digest ^= fingerprint(&evidence);
+        self.signers
+            .insert(SignerTag::of(signer), (signer, evidence.sequence));
         let held = Held {
             reports: evidence.reports(map, graph),
             statement: evidence,
         };
         let (reports, leaves) = (held.reports.clone(), held.statement.leaves);
         let older = self.newest.insert(signer, held);
-        self.signers.insert(SignerTag::of(signer), signer);
         let (said, had_left) = match older {
             Some(older) => {
                 self.digest ^= fingerprint(&older.statement);
@@ -160,7 +161,8 @@ impl EvidenceStore {
             signer => graph.lists(map, signer),
         });
         let newest = &self.newest;
-        self.signers.retain(|_, signer| newest.contains_key(signer));
+        self.signers
+            .retain(|_, (signer, _)| newest.contains_key(signer));
         self.revision += 1;
         (self.digest, self.reported) = (0, BTreeMap::new());
         for held in self.newest.values_mut() {
@@ -259,14 +261,15 @@ impl EvidenceStore {
     /// Whether that is newer than what the store holds of its signer.
     #[must_use]
     pub fn lacks(&self, entry: &SummaryEntry) -> bool {
-        let held = self.of_signer(entry.signer);
-        held.is_none_or(|held| held.sequence < entry.sequence)
+        let held = self.signers.get(&entry.signer);
+        held.is_none_or(|(_, sequence)| *sequence < entry.sequence)
     }
 
     /// The newest statement of the signer with that tag.
     #[must_use]
     pub fn of_signer(&self, tag: SignerTag) -> Option<&Evidence> {
-        self.get(*self.signers.get(&tag)?)
+        let (signer, _) = self.signers.get(&tag)?;
+        self.get(*signer)
     }
 
     /// What the holder of that summary lacks; in parts, if that is more than one frame takes.

@@ -247,9 +247,9 @@ impl Simulation {
         if paused || !self.network.is_whole() || self.operator.watch.is_none() {
             return self.invariants.views.disturb();
         }
-        let views = self.views();
         let newest = *self.operator.record.sha256();
-        let found = self.invariants.views.observe(now, &newest, &views);
+        let compared = self.invariants.views.compare(&newest, self.views());
+        let found = self.invariants.views.observe(now, compared);
         self.invariants.keep(now, "ViewsConverge", found);
     }
 }

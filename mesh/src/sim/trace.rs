@@ -1,7 +1,7 @@
 //! A digest of everything that was given to a machine and of everything that one said, so that two
 //! runs can be compared bit by bit.
 
-use std::hash::Hasher;
+use std::hash::{Hash, Hasher};
 
 use siphasher::sip::SipHasher13;
 
@@ -82,8 +82,7 @@ impl Trace {
     pub(super) fn event(&mut self, now: Instant, node: NodeId, event: &Event) {
         self.hasher.write_u64(now.as_micros());
         self.hasher.write_u16(node.0);
-        // Events are plain data, and what they print as names every field.
-        self.hasher.write(format!("{event:?}").as_bytes());
+        event.hash(&mut self.hasher);
     }
 
     fn about(&mut self, kind: u8, connection: ConnectionId, bytes: &[u8]) {

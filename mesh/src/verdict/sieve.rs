@@ -36,6 +36,8 @@ const HALF: u8 = 50;
 struct Suspected {
     /// Which of its observers report it: a bit for each, as the graph numbers them.
     reporters: u32,
+    /// Which of its observers are outside F.
+    outside: u32,
     by_operator: bool,
     /// Whether it reports somebody itself.
     speaks: bool,
@@ -49,6 +51,14 @@ struct Suspected {
 impl Suspected {
     fn is_reported_by(&self, observer: usize) -> bool {
         self.reporters & bit(observer) != 0
+    }
+
+    /// Counts anew, without those observers.
+    fn count(&mut self, without: u32, operator: bool) {
+        let counts = self.outside & !without;
+        let of_operator = |is: bool| usize::from(operator && is);
+        self.observed = ones(counts) + of_operator(true);
+        self.reported = ones(counts & self.reporters) + of_operator(self.by_operator);
     }
 
     fn is_weak(&self, share: u8) -> bool {
@@ -156,21 +166,27 @@ impl<'a> Sieve<'a> {
         for (at, _) in &self.found {
             set(&mut self.standings, Some(*at), Standing::Found);
         }
+        let is_outside = |at: usize| self.standings.get(at) == Some(&Standing::Outside);
+        for (at, suspected) in &mut self.found {
+            let observers = self.graph.observers_at(*at);
+            suspected.outside = bits(observers, is_outside);
+            suspected.all = observers.len() + usize::from(self.operator);
+        }
     }
 
     /// An edge that there is, to a subject that stays: the subject's place, and the observer's bit.
     fn edge(&self, by_operator: bool, by: Option<usize>, subject: Uid) -> Option<(usize, u32)> {
-        let at = self.graph.place(subject)?;
-        if self.standings.get(at) == Some(&Standing::Leaving) {
-            return None;
-        }
+        let stays = |at: &usize| self.standings.get(*at) != Some(&Standing::Leaving);
         if by_operator {
             // A listed member that is failed already takes no part: nobody reports it.
             let observes = self.operator && self.graph.operator_observes(subject);
-            return observes.then_some((at, 0));
+            let at = observes.then(|| self.graph.place(subject))?;
+            return Some((at.filter(stays)?, 0));
         }
+        let by = by?;
+        let at = self.graph.subject_of(by, subject).filter(stays)?;
         let mut observers = self.graph.observers_at(at).iter();
-        let number = observers.position(|other| Some(*other) == by)?;
+        let number = observers.position(|other| *other == by)?;
         Some((at, bit(number)))
     }
 
@@ -233,14 +249,35 @@ impl<'a> Sieve<'a> {
     }
 
     fn drop_from_found(&mut self, to: Standing, drops: impl Fn(&Suspected) -> bool) {
-        let standings = &mut self.standings;
+        let mut dropped = Vec::new();
         self.found.retain(|(place, it)| {
-            let dropped = drops(it);
-            if dropped {
-                set(standings, Some(*place), to);
+            let drops = drops(it);
+            if drops {
+                dropped.push(*place);
             }
-            !dropped
+            !drops
         });
+        for place in dropped {
+            set(&mut self.standings, Some(place), to);
+            if to == Standing::Outside {
+                self.heed(place);
+            }
+        }
+    }
+
+    /// That member is outside F again: an observer of its subjects in it.
+    fn heed(&mut self, observer: usize) {
+        for subject in self.graph.subjects_at(observer) {
+            let Ok(index) = self
+                .found
+                .binary_search_by_key(subject, |(place, _)| *place)
+            else {
+                continue;
+            };
+            if let Some((_, suspected)) = self.found.get_mut(index) {
+                suspected.outside |= bits(self.graph.observers_at(*subject), |at| at == observer);
+            }
+        }
     }
 
     /// Counts anew, for each member of F, its observers that count at that share.
@@ -250,17 +287,12 @@ impl<'a> Sieve<'a> {
             Some((mute, true)) => mute,
             _ => Vec::new(),
         };
-        let counts = |at: usize| outside(at) && !is_set(&mute, at);
-        let operator = usize::from(self.operator);
         for (place, suspected) in &mut self.found {
-            let observers = self.graph.observers_at(*place);
-            suspected.reported = usize::from(self.operator && suspected.by_operator);
-            suspected.observed = operator;
-            for (number, _) in (0..).zip(observers).filter(|(_, at)| counts(**at)) {
-                suspected.observed += 1;
-                suspected.reported += usize::from(suspected.is_reported_by(number));
-            }
-            suspected.all = observers.len() + operator;
+            let mute = match mute.is_empty() {
+                true => 0,
+                false => bits(self.graph.observers_at(*place), |at| is_set(&mute, at)),
+            };
+            suspected.count(mute, self.operator);
         }
     }
 
@@ -297,6 +329,16 @@ impl<'a> Sieve<'a> {
         let weak = all.filter(|it| it.is_weak(share));
         weak.min_by(|one, other| one.cmp_share(other)).copied()
     }
+}
+
+/// Those of a member's observers: a bit for each.
+fn bits(observers: &[usize], are: impl Fn(usize) -> bool) -> u32 {
+    let those = (0..).zip(observers).filter(|(_, at)| are(**at));
+    those.fold(0, |bits, (number, _)| bits | bit(number))
+}
+
+fn ones(bits: u32) -> usize {
+    usize::try_from(bits.count_ones()).unwrap_or(usize::MAX)
 }
 
 /// Observers are [`limits::OBSERVERS_MAX`] at most.

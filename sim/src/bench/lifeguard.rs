@@ -174,7 +174,7 @@ fn series(counted: &[Counted]) -> Series {
         title: "Lifeguard's grid: healthy members held for dead, of 128".to_owned(),
         unit_x: "s for which 4 to 32 members are blocked, again and again".to_owned(),
         unit_y: "pairs, summed over the grid".to_owned(),
-        command: super::again("P2g", false),
+        command: super::again("P2g", None),
         seeds: "one for each point".to_owned(),
         lines: vec![
             line("SlotMesh", |it| it.ours.by_anybody),

@@ -86,7 +86,7 @@ pub(super) fn crash(bench: &mut Bench) -> Result<()> {
         title: title.to_owned(),
         unit_x: unit_x.to_owned(),
         unit_y: unit_y.to_owned(),
-        command: super::again("P1p", false),
+        command: super::again("P1p", None),
         seeds: "1 to 100; 40 at n = 300, 20 at 1000".to_owned(),
         lines,
     };

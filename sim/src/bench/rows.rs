@@ -344,7 +344,8 @@ pub(super) fn joins(bench: &mut Bench) -> Result<()> {
     for n in bench.sizes(&[100, 1000]) {
         let text =
             format!("title P6b, n = {n}\nnodes {n}\nfounders 3\n{NETWORK}settle 1s\nrun 9s\n");
-        let outcomes = bench.outcomes(&text, bench.seeds(2, 1))?;
+        let seeds = bench.seeds(2, 1);
+        let outcomes = bench.outcomes(&text, seeds)?;
         let slowest = outcomes
             .iter()
             .map(|outcome| outcome.everybody_member_after);

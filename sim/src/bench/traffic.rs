@@ -55,7 +55,7 @@ fn series(line: Line) -> Series {
         title: "Sent by a member of a cell in which nothing happens, headers counted".to_owned(),
         unit_x: "members".to_owned(),
         unit_y: "KB/s".to_owned(),
-        command: super::again("P5", false),
+        command: super::again("P5", None),
         seeds: "1".to_owned(),
         lines: vec![line],
     }
@@ -78,10 +78,7 @@ mod tests {
 
     #[test]
     fn a_short_run_measures_the_small_cell_only() {
-        let mut bench = Bench {
-            table: slotmesh_report::Report::default(),
-            quick: true,
-        };
+        let mut bench = Bench::new(true, None);
         at_rest(&mut bench).unwrap();
         let rows = bench.table.rows;
         assert_eq!(rows.len(), 1);

@@ -100,14 +100,14 @@ fn a_view_that_stays_different_is_seen() {
         let mut rule = ViewsConverge::within(Duration::from_secs(10));
         let (equal, mut different) = ([view(1), view(2)], [view(1), view(2)]);
         change(&mut different[1]);
-        rule.observe(second(0), &[9; 32], &different).unwrap();
-        rule.observe(second(9), &[9; 32], &equal).unwrap();
+        look(&mut rule, second(0), different.clone()).unwrap();
+        look(&mut rule, second(9), equal.clone()).unwrap();
         assert_eq!(rule.took(), Some(Duration::from_secs(9)));
         // A fault gives time again; what lasts longer than that does not.
         rule.disturb();
-        rule.observe(second(20), &[9; 32], &different).unwrap();
-        rule.observe(second(30), &[9; 32], &different).unwrap();
-        assert!(rule.observe(second(31), &[9; 32], &different).is_err());
+        look(&mut rule, second(20), different.clone()).unwrap();
+        look(&mut rule, second(30), different.clone()).unwrap();
+        assert!(look(&mut rule, second(31), different.clone()).is_err());
     }
 }
 
@@ -125,17 +125,12 @@ fn at_heavy_loss_reports_may_stand_and_nothing_else() {
     let mut rule = ViewsConverge::within(Duration::ZERO);
     let at = Instant::from_micros;
     rule.at_loss(10);
-    rule.observe(at(1), &[9; 32], std::slice::from_ref(&view))
-        .unwrap();
-    assert!(
-        rule.observe(at(2), &[9; 32], std::slice::from_ref(&view))
-            .is_err()
-    );
+    look(&mut rule, at(1), [view.clone()]).unwrap();
+    assert!(look(&mut rule, at(2), [view.clone()]).is_err());
     rule.at_loss(100);
-    rule.observe(at(3), &[9; 32], std::slice::from_ref(&view))
-        .unwrap();
+    look(&mut rule, at(3), [view.clone()]).unwrap();
     let wrong = View { failed: 1, ..view };
-    assert!(rule.observe(at(4), &[9; 32], &[wrong]).is_err());
+    assert!(look(&mut rule, at(4), [wrong]).is_err());
 }
 
 /// The rules are looked at while a simulation runs: one that is told of a member that there never was
@@ -149,4 +144,13 @@ fn a_simulation_looks_at_the_rules() {
     simulation.run_for(Duration::from_secs(3));
     let rules: Vec<&str> = simulation.violations().iter().map(|v| v.rule).collect();
     assert_eq!(rules, ["NoHealthyRemoved"]);
+}
+
+fn look<const N: usize>(
+    rule: &mut ViewsConverge,
+    now: Instant,
+    views: [View; N],
+) -> Result<(), String> {
+    let compared = rule.compare(&[9; 32], views);
+    rule.observe(now, compared)
 }

@@ -87,18 +87,13 @@ impl ViewsConverge {
         self.equal_since = None;
     }
 
-    /// What all processes see at one moment while no fault lasts, and the newest map's SHA-256.
+    /// What all processes see at one moment while no fault lasts, [compared](Self::compare).
     ///
     /// # Errors
     /// When time is up and a view differs.
-    pub fn observe(
-        &mut self,
-        now: Instant,
-        newest: &[u8; 32],
-        views: &[View],
-    ) -> Result<(), String> {
+    pub fn observe(&mut self, now: Instant, compared: Result<(), String>) -> Result<(), String> {
         let calm = *self.calm_since.get_or_insert(now);
-        let Err(difference) = compare(newest, views, self.lossy) else {
+        let Err(difference) = compared else {
             self.equal_since.get_or_insert(now);
             return Ok(());
         };
@@ -108,25 +103,33 @@ impl ViewsConverge {
         }
         Err(format!("after {:?}: {difference}", self.bound))
     }
-}
 
-fn compare(newest: &[u8; 32], views: &[View], lossy: bool) -> Result<(), String> {
-    let evidence = views.first().map(|view| view.evidence);
-    for view in views {
-        let what = if !view.is_member {
-            "is no member"
-        } else if view.map_sha256 != *newest {
-            "does not hold the newest map"
-        } else if !lossy && Some(view.evidence) != evidence {
-            "holds other evidence than the first"
-        } else if view.failed > 0 {
-            "finds somebody failed"
-        } else if !lossy && view.reported > 0 {
-            "holds a report"
-        } else {
-            continue;
-        };
-        return Err(format!("{} (epoch {}) {what}", view.node, view.epoch));
+    /// Compares views with each other and with the newest map's SHA-256, up to the first that differs.
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn compare(
+        &self,
+        newest: &[u8; 32],
+        views: impl IntoIterator<Item = View>,
+    ) -> Result<(), String> {
+        let mut evidence = None;
+        for view in views {
+            let what = if !view.is_member {
+                "is no member"
+            } else if view.map_sha256 != *newest {
+                "does not hold the newest map"
+            } else if !self.lossy && view.evidence != *evidence.get_or_insert(view.evidence) {
+                "holds other evidence than the first"
+            } else if view.failed > 0 {
+                "finds somebody failed"
+            } else if !self.lossy && view.reported > 0 {
+                "holds a report"
+            } else {
+                continue;
+            };
+            return Err(format!("{} (epoch {}) {what}", view.node, view.epoch));
+        }
+        Ok(())
     }
-    Ok(())
 }

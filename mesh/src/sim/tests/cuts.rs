@@ -60,7 +60,6 @@ fn a_minority_is_removed_and_comes_back() {
             members.len() == 10
                 && simulation
                     .views()
-                    .iter()
                     .all(|view| view.is_member && view.map_sha256 == *simulation.record().sha256())
         };
         let took = simulation.run_until(Duration::from_secs(40), whole);

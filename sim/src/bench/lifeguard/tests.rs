@@ -30,10 +30,7 @@ fn aims_are_about_sums_and_about_points_with_few() {
         theirs: by_anybody(theirs),
     };
     let rows_of = |counted: &[Counted]| {
-        let mut bench = Bench {
-            table: slotmesh_report::Report::default(),
-            quick: false,
-        };
+        let mut bench = Bench::new(false, None);
         rows(&mut bench, counted);
         let aims = bench
             .table

@@ -36,10 +36,7 @@ fn a_fetch_of_87_packets_waits_eight_latencies() {
 
 #[test]
 fn all_sizes_are_measured() {
-    let mut bench = Bench {
-        table: slotmesh_report::Report::default(),
-        quick: true,
-    };
+    let mut bench = Bench::new(true, None);
     sizes(&mut bench).unwrap();
     let rows = bench.table.rows;
     assert_eq!(rows.len(), 3 * SIZES.len() + 2);

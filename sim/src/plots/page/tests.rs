@@ -4,12 +4,14 @@
 use super::*;
 
 fn table() -> Report {
+    let mut few = Report::default();
+    few.at_most("P3m few", 0.0, "", 0.0);
+    few.shorten("--quick");
     let mut table = Report::default();
     table.at_most("P1 silent crash, n = 10", 0.5, "s", 0.8);
     table.at_most("P1v n = 25 | time", 2.0, "s", 1.0);
     table.note("5 seeds");
-    table.at_most("P3m few", 0.0, "", 0.0);
-    table.shorten_last("--quick");
+    table.merge(few);
     table.plain("PM model", 7.8304, "s");
     table.plain("30 agents", 1.0, "");
     for row in &mut table.rows {
