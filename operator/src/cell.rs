@@ -18,6 +18,7 @@ mod gone;
 mod mesh;
 mod others_hand;
 mod report;
+mod running;
 mod split;
 mod unproven;
 
@@ -33,7 +34,6 @@ use slotmesh_transport::authority::Authority;
 use slotmesh_transport::clock;
 use slotmesh_transport::endpoint::Credentials;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 
 use crate::join::{Admission, Knock};
 use crate::life::{Candidate, Life, LifeSettings, Policy, Proposal};
@@ -47,6 +47,8 @@ use certificates::Certificates;
 use mesh::CellMesh;
 use others_hand::OwnVersions;
 use report::Reporter;
+use running::Count;
+pub(crate) use running::Running;
 
 /// Pause after the API server failed us.
 const RETRY: Duration = Duration::from_secs(1);
@@ -101,26 +103,15 @@ pub(crate) struct Place {
     pub(crate) settled: bool,
 }
 
-/// A running cell. Dropping it stops it at once.
-pub(crate) struct Running {
-    pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) status: watch::Receiver<CellStatus>,
-    pub(crate) place: watch::Receiver<Place>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 /// Starts a cell.
 pub(crate) fn start<K: Kubernetes>(parts: Parts<K>) -> Running {
     let (status, status_receiver) = watch::channel(CellStatus::default());
     let (place, place_receiver) = watch::channel(Place::default());
     let (commands, commands_receiver) = mpsc::channel(COMMANDS_MAX);
-    let metrics = parts.metrics.clone();
+    let count = Count {
+        metrics: parts.metrics.clone(),
+        poke: parts.poke.clone(),
+    };
     let cell = Cell {
         life: Life::new(life_settings(&parts.settings), None, clock::now()),
         mesh: CellMesh::new(&parts),
@@ -144,24 +135,15 @@ pub(crate) fn start<K: Kubernetes>(parts: Parts<K>) -> Running {
         poke: parts.poke,
     };
     let task = tokio::spawn(async move {
-        metrics.cells.inc();
-        let _count = Count(metrics);
+        count.metrics.cells.inc();
         cell.run().await;
+        drop(count);
     });
     Running {
         commands,
         status: status_receiver,
         place: place_receiver,
         task,
-    }
-}
-
-/// Counts a running cell until it is dropped, however the task ends.
-struct Count(Metrics);
-
-impl Drop for Count {
-    fn drop(&mut self) {
-        self.0.cells.dec();
     }
 }
 

@@ -171,7 +171,17 @@ impl<K: Kubernetes> Cells<K> {
             self.go_on_splitting().await;
             self.tell_directories();
             self.report();
+            if let Some(cell) = self.ended() {
+                tracing::error!(cluster = %self.settings.cluster, cell, "a cell's task ended: a defect; all cells of the cluster begin anew from their records");
+                return tokio::time::sleep(RETRY).await;
+            }
         }
+    }
+
+    /// A cell that is not looked after any more.
+    fn ended(&self) -> Option<&str> {
+        let mut ended = self.running.iter().filter(|(_, cell)| cell.has_ended());
+        ended.next().map(|(name, _)| name.as_str())
     }
 
     /// Starts a cell for each record there is, or the first one.

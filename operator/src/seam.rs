@@ -460,7 +460,7 @@ impl CellHandle {
     /// Whether the cell ended by itself; it never should.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.task.is_finished()
+        self.task.is_finished() || self.status.has_changed().is_err()
     }
 }
 

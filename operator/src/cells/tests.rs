@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use slotmesh_mesh::seal::SealKey;
 
@@ -25,6 +26,8 @@ struct Store {
     /// So many writers wait for each other before the first one writes.
     rivals: Option<tokio::sync::Barrier>,
     conflicts: Mutex<usize>,
+    /// Whoever reads a record panics.
+    breaks: AtomicBool,
 }
 
 impl Store {
@@ -75,6 +78,7 @@ impl Kubernetes for Store {
         _: &ClusterKey,
         cell: &str,
     ) -> Result<Option<Recorded>, RecordFailure> {
+        assert!(!self.breaks.load(Ordering::Relaxed), "as the test wants it");
         let records = self.records.lock().unwrap();
         Ok(records.get(cell).map(|(map, version)| Recorded {
             map: map.clone(),
@@ -306,6 +310,15 @@ async fn a_record_that_is_gone_is_written_again() {
             .any(|(map, _)| map.epoch > whole.epoch && map.members == whole.members)
     })
     .await;
+}
+
+/// Else nobody would look after that cell until the operator is restarted.
+#[tokio::test]
+async fn a_cell_that_ends_by_itself_is_seen() {
+    let store = Store::with(&map(8, 0, 1, 2048));
+    store.breaks.store(true, Ordering::Relaxed);
+    let operator = operator(&store, 250);
+    until("the end of all", || operator.handle.is_finished()).await;
 }
 
 #[tokio::test]

@@ -129,7 +129,8 @@ impl Managed {
                     },
                     changed = status.changed() => match changed {
                         Ok(()) => queue.push(name.clone()),
-                        Err(_) => return,
+                        // It ended by itself, and is to be started again.
+                        Err(_) => return queue.push(name),
                     },
                 }
             }
