@@ -46,6 +46,10 @@ pub const EVIDENCE_PER_FRAME_MAX: usize = 128;
 pub const SUMMARY_ENTRIES_MAX: usize = EVIDENCE_MAX;
 /// Bytes of one line: a tag of six, and a sequence of 64 bits as a varint.
 pub const SUMMARY_ENTRY_BYTES_MAX: usize = 6 + 10;
+/// Statements that one connection is sent at once because it asked: each that there is, twice.
+pub const SERVED_BURST: u32 = 2 * EVIDENCE_MAX as u32;
+/// Time after which it may ask for so many again.
+pub const SERVED_REFILL: Duration = Duration::from_secs(4);
 /// Statements that are asked for at once and remembered so.
 pub const WANTED_MAX: usize = EVIDENCE_MAX;
 /// Peers that are remembered for one statement, beside the one that was asked: four rings offer it, and a few more where many

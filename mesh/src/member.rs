@@ -12,6 +12,7 @@ mod hints;
 mod operator;
 mod peers;
 mod separation;
+mod served;
 #[cfg(test)]
 mod settled;
 mod spread;

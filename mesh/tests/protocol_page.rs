@@ -40,6 +40,8 @@ fn limits_are_those_of_the_code() {
         WANTED_MAX,
         OFFERERS_MAX,
         FORGED_MAX,
+        SERVED_BURST,
+        SERVED_REFILL,
         WANTED_PATIENCE,
         WANTED_PATIENCE_MAX,
         REPORTERS_OF_LOST,

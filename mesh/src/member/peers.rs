@@ -16,6 +16,7 @@ use crate::time::Instant;
 use crate::told::Told;
 
 use super::Mesh;
+use super::served::Served;
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub(super) struct Peer {
     pub(super) told: Told,
     /// Statements from it whose signature does not hold.
     pub(super) forged: u32,
+    /// Statements that it asked for.
+    pub(super) served: Served,
     /// When a summary was last sent to it.
     pub(super) summarized: Option<Instant>,
 }
@@ -151,6 +154,7 @@ impl Mesh {
             asked: Told::default(),
             told: Told::default(),
             forged: 0,
+            served: Served::default(),
             summarized: None,
         };
         self.peers.connections.insert(connection, peer);

@@ -113,7 +113,7 @@ impl Mesh {
             }
             (Kind::Member(_), Frame::Offer(entries)) => self.on_offer(now, connection, &entries),
             (Kind::Member(id), Frame::Wants { reply, signers }) => {
-                self.on_wants(connection, signers);
+                self.on_wants(now, connection, signers);
                 if reply {
                     self.note_caught_up(id.uid);
                 }

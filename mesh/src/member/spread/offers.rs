@@ -61,7 +61,7 @@ impl Mesh {
         entries: &[SummaryEntry],
     ) {
         let missing = self.evidence.missing_from(entries);
-        self.send_evidence(from, &missing);
+        self.serve(now, from, missing);
         // Whoever asks in order to catch up waits for an answer.
         let mut signers = self.want(now, from, entries);
         let more = signers.split_off(signers.len().min(limits::EVIDENCE_PER_FRAME_MAX));
@@ -86,13 +86,26 @@ impl Mesh {
         self.wanted.offer(now, from, news.copied())
     }
 
-    pub(super) fn on_wants(&mut self, from: ConnectionId, signers: Vec<SignerTag>) {
+    pub(super) fn on_wants(&mut self, now: Instant, from: ConnectionId, signers: Vec<SignerTag>) {
         let signers: BTreeSet<SignerTag> = signers.into_iter().collect();
         let held = signers
             .iter()
             .filter_map(|tag| self.evidence.of_signer(*tag));
         let held: Vec<Evidence> = held.cloned().collect();
-        self.send_evidence(from, &held);
+        self.serve(now, from, held);
+    }
+
+    /// Sends what was asked for, as far as that peer may ask.
+    fn serve(&mut self, now: Instant, to: ConnectionId, mut asked: Vec<Evidence>) {
+        let Some(peer) = self.peers.get_mut(to) else {
+            return;
+        };
+        let taken = peer.served.take(now, asked.len());
+        if taken < asked.len() {
+            self.counters.refuse("StatementsAskedTooOften");
+        }
+        asked.truncate(taken);
+        self.send_evidence(to, &asked);
     }
 
     /// A neighbour that was asked for all it holds has answered.

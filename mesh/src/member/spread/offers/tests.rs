@@ -104,3 +104,22 @@ fn a_summary_is_answered_by_what_is_not_in_it_and_by_what_it_has_more_of() {
         "an answer in any case"
     );
 }
+
+/// A frame of tags costs its sender little, and the statements that they stand for are ten times as long.
+#[test]
+fn what_is_asked_for_again_and_again_is_sent_so_often_only() {
+    let mut mesh = member_of(MEMBERS);
+    let (said, entry) = statement(4, 1, 1);
+    hear(&mut mesh, at(10), ONE, &Frame::Evidence(vec![said.clone()]));
+    frames(&mut mesh);
+    let told = |mesh: &mut Mesh, now| {
+        hear(mesh, now, THREE, &wants(false, &[entry]));
+        frames(mesh).contains(&(THREE, Frame::Evidence(vec![said.clone()])))
+    };
+    let burst = limits::SERVED_BURST;
+    let sent = (0..2 * burst).filter(|_| told(&mut mesh, at(100)));
+    assert_eq!(sent.count(), burst as usize);
+    let refused = &mesh.counters().refused;
+    assert_eq!(refused["StatementsAskedTooOften"], u64::from(burst));
+    assert!(told(&mut mesh, at(100) + limits::SERVED_REFILL));
+}
