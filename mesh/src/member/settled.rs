@@ -53,21 +53,28 @@ pub(super) fn connected(connection: ConnectionId, peer: PeerIdentity) -> Input {
     }
 }
 
-/// Member 0 of eight, and what it said since it was last asked.
+/// Member 0 of a cell, and what it said since it was last asked.
 pub(super) struct Subject {
+    members: u16,
     pub(super) mesh: Mesh,
     pub(super) said: Vec<Output>,
 }
 
 impl Subject {
-    /// Connected to all others, whose beats it has heard until [`SETTLED_MS`].
+    /// One of eight.
     pub(super) fn settled() -> Self {
-        let first = SignedMap::sign(map(MEMBERS), &operator()).unwrap();
+        Self::settled_of(MEMBERS)
+    }
+
+    /// Connected to all others, whose beats it has heard until [`SETTLED_MS`].
+    pub(super) fn settled_of(members: u16) -> Self {
+        let first = SignedMap::sign(map(members), &operator()).unwrap();
         let mut subject = Self {
+            members,
             mesh: Mesh::new(config(0), first, at(0)).unwrap(),
             said: Vec::new(),
         };
-        for other in 1..MEMBERS {
+        for other in 1..members {
             subject.give(at(0), connected(connection(other), agent(other)));
         }
         for ms in (0..SETTLED_MS).step_by(20) {
@@ -89,7 +96,7 @@ impl Subject {
             self.give(at(ms), Input::Timer);
         }
         if ms.is_multiple_of(BEAT_MS) {
-            for other in (1..MEMBERS).filter(|other| beats(*other)) {
+            for other in (1..self.members).filter(|other| beats(*other)) {
                 self.hear_beat(ms, other);
             }
         }

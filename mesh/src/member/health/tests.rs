@@ -1,10 +1,12 @@
-//! A map that changes the time between two beats.
+//! A map that changes the time between two beats, and what a member says while others fall silent together.
 
 #![allow(clippy::unwrap_used)]
 
-use slotmesh_map::fixture::map;
+use slotmesh_map::fixture::{keypair, map};
 
-use crate::machine::{Input, Machine};
+use crate::evidence::Evidence;
+use crate::identity::MemberId;
+use crate::machine::{Event, Input, Machine, Output};
 use crate::member::settled::{
     BEAT_MS, MEMBERS, SETTLED_MS, Subject, at, beats_until, connection, operator,
 };
@@ -64,4 +66,44 @@ fn a_shorter_interval_counts_from_now_on() {
         subject.pass(ms, |other| other != 1);
     }
     assert!(subject.accuses());
+}
+
+/// Of six members two fall silent, and two others report them as this one does; of the sixth, which beats as long as
+/// it is told, nobody has reported anything. Whether that makes a verdict.
+fn two_are_found_failed(sixth_beats: fn(u64) -> bool) -> bool {
+    let mut subject = Subject::settled_of(6);
+    let cell = map(6);
+    let id = |n: u16| cell.members.get(usize::from(n)).unwrap().id();
+    let silent = [3, 4].map(id);
+    let reports = |subject: &Subject, whom: MemberId| {
+        let observer = subject.mesh.id();
+        subject.said.contains(&Output::Event(Event::Suspected {
+            observer,
+            subject: whom,
+        }))
+    };
+    let beats = |ms| move |other| other < 3 || (other == 5 && sixth_beats(ms));
+    let mut ms = SETTLED_MS;
+    while !silent.iter().all(|whom| reports(&subject, *whom)) {
+        subject.pass(ms, beats(ms));
+        ms += 20;
+        assert!(ms < SETTLED_MS + 10 * BEAT_MS);
+    }
+    let said = |n| Evidence::sign(&cell, id(n), &silent, false, 1, &keypair(n));
+    let evidence = Frame::Evidence([1, 2].map(said).to_vec());
+    let (connection, bytes) = (connection(1), evidence.encode());
+    subject.give(at(ms), Input::Frame { connection, bytes });
+    for ms in [ms, ms + 20, ms + 40] {
+        subject.pass(ms, beats(ms));
+    }
+    assert!(!reports(&subject, id(5)));
+    let is_verdict = |said: &Output| matches!(said, Output::Event(Event::Verdict { .. }));
+    subject.said.iter().any(is_verdict)
+}
+
+/// Four would be left, of whom three report: but the fourth is silent as well, and then it is half the cell.
+#[test]
+fn who_is_silent_and_not_reported_yet_does_not_make_a_majority() {
+    assert!(two_are_found_failed(|_| true));
+    assert!(!two_are_found_failed(|ms| ms == SETTLED_MS));
 }
