@@ -21,6 +21,13 @@ fn everybody_has_its_number_of_distinct_observers() {
     }
 }
 
+/// As `docs/protocol.md` shows it: another hash is another graph.
+#[test]
+fn a_ring_is_sorted_by_this_hash() {
+    let uid = Uid::from_bytes(1_u128.to_be_bytes());
+    assert_eq!(hash(0, uid), 0x1189_20b1_709e_361f);
+}
+
 #[test]
 fn connections_stay_within_the_limit() {
     for count in [30_u16, 100, 300, 1000] {

@@ -2,7 +2,7 @@
 //! while many members are reported that of others is offered and asked for (`spread/offers.rs`), as maps always are
 //! (`spread/maps.rs`). Both are repaired through what beats tell (digest and epoch), and only the difference is sent.
 //!
-//! Beats never wait for any of it: they are datagrams, with a queue of one. Of frames at most
+//! Beats never wait for any of it: they are datagrams, of which the newest pushes out the oldest. Of frames at most
 //! [`limits::FRAMES_QUEUED_MAX`] wait for one peer; when there are more the newest is dropped and counted,
 //! and the next beats show the peer what it misses.
 
