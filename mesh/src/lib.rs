@@ -9,6 +9,7 @@
 pub use slotmesh_map::{identity, join, join_address, map, seal, signed, slot};
 
 pub mod batch;
+mod bucket;
 pub mod convergence;
 pub mod counters;
 mod dials;

@@ -12,7 +12,6 @@ mod hints;
 mod operator;
 mod peers;
 mod separation;
-mod served;
 #[cfg(test)]
 mod settled;
 mod spread;

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::bucket::Bucket;
 use crate::evidence::{Evidence, EvidenceError, EvidenceStore, Grounds};
 use crate::graph::Graph;
 use crate::identity::MemberId;
@@ -18,26 +19,22 @@ use crate::time::Instant;
 /// Statements taken lately, by signer.
 #[derive(Clone, Debug, Default)]
 pub struct Budget {
-    spent: BTreeMap<MemberId, (u32, Instant)>,
+    spent: BTreeMap<MemberId, Bucket>,
 }
 
 impl Budget {
     /// Whether one more would be taken. `interval` is the time between two beats.
     pub fn has_room(&mut self, now: Instant, signer: MemberId, interval: Duration) -> bool {
-        let Some((spent, since)) = self.spent.get_mut(&signer) else {
+        let Some(spent) = self.spent.get_mut(&signer) else {
             return true;
         };
-        let leak =
+        let each =
             interval * limits::STATEMENTS_REFILL_BEATS / (2 * u32::from(limits::OBSERVERS_MAX));
-        let leaks = now.saturating_since(*since).as_micros() / leak.as_micros().max(1);
-        let leaks = u32::try_from(leaks).unwrap_or(u32::MAX);
-        if leaks >= *spent {
+        let level = spent.level(now, each);
+        if level == 0 {
             self.spent.remove(&signer);
-            return true;
         }
-        *spent -= leaks;
-        *since = *since + leak * leaks;
-        *spent < limits::STATEMENTS_BURST
+        level < limits::STATEMENTS_BURST
     }
 
     /// Whether a statement of somebody is to be taken in; false when it is no news. What passes is spent.
@@ -65,7 +62,7 @@ impl Budget {
 
     /// One was taken. Only of what is signed: nobody spends what is another's.
     pub fn spend(&mut self, now: Instant, signer: MemberId) {
-        self.spent.entry(signer).or_insert((0, now)).0 += 1;
+        self.spent.entry(signer).or_default().pour(now, 1);
     }
 
     /// Forgets who is no longer listed.

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::bucket::Bucket;
 use crate::dials::Dials;
 use crate::edge::State;
 use crate::identity::{Epoch, MemberId, PublicKey, Uid};
@@ -16,7 +17,6 @@ use crate::time::Instant;
 use crate::told::Told;
 
 use super::Mesh;
-use super::served::Served;
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +42,8 @@ pub(super) struct Peer {
     pub(super) told: Told,
     /// Statements from it whose signature does not hold.
     pub(super) forged: u32,
-    /// Statements that it asked for.
-    pub(super) served: Served,
+    /// Statements that it was sent because it asked.
+    pub(super) served: Bucket,
     /// When a summary was last sent to it.
     pub(super) summarized: Option<Instant>,
 }
@@ -154,7 +154,7 @@ impl Mesh {
             asked: Told::default(),
             told: Told::default(),
             forged: 0,
-            served: Served::default(),
+            served: Bucket::default(),
             summarized: None,
         };
         self.peers.connections.insert(connection, peer);

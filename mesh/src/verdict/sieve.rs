@@ -288,11 +288,12 @@ impl<'a> Sieve<'a> {
             _ => Vec::new(),
         };
         for (place, suspected) in &mut self.found {
-            let mute = match mute.is_empty() {
-                true => 0,
-                false => bits(self.graph.observers_at(*place), |at| is_set(&mute, at)),
+            let without = if mute.is_empty() {
+                0
+            } else {
+                bits(self.graph.observers_at(*place), |at| is_set(&mute, at))
             };
-            suspected.count(mute, self.operator);
+            suspected.count(without, self.operator);
         }
     }
 

@@ -21,16 +21,19 @@ pub(super) fn mass_death(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// P3m, see [`mass_death`]: an hour of two cores.
+/// P3m, see [`mass_death`]: more than an hour of two cores.
 pub(super) fn third_dies(bench: &mut Bench) -> Result<()> {
-    let mut sizes = bench.sizes(&[1000]).into_iter();
-    sizes.try_for_each(|n| some_die(bench, n, 33))
+    many_die(bench, 33)
 }
 
-/// P3m, see [`mass_death`]: an hour of two cores.
+/// P3m, see [`mass_death`]: more than an hour of two cores.
 pub(super) fn almost_half_dies(bench: &mut Bench) -> Result<()> {
+    many_die(bench, 49)
+}
+
+fn many_die(bench: &mut Bench, percent: u32) -> Result<()> {
     let mut sizes = bench.sizes(&[1000]).into_iter();
-    sizes.try_for_each(|n| some_die(bench, n, 49))
+    sizes.try_for_each(|n| some_die(bench, n, percent))
 }
 
 fn some_die(bench: &mut Bench, n: u16, percent: u32) -> Result<()> {

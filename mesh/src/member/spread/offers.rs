@@ -100,7 +100,11 @@ impl Mesh {
         let Some(peer) = self.peers.get_mut(to) else {
             return;
         };
-        let taken = peer.served.take(now, asked.len());
+        let each = limits::SERVED_REFILL / limits::SERVED_BURST;
+        let room = limits::SERVED_BURST.saturating_sub(peer.served.level(now, each));
+        let taken = u32::try_from(asked.len()).map_or(room, |asked| asked.min(room));
+        peer.served.pour(now, taken);
+        let taken = usize::try_from(taken).unwrap_or(usize::MAX);
         if taken < asked.len() {
             self.counters.refuse("StatementsAskedTooOften");
         }
