@@ -80,10 +80,17 @@ impl Dials {
         matches!(self.state(uid), Some(State::Resting { until }) if now < until)
     }
 
-    /// Whether a dial has been under way for so long that it may well lead nowhere.
-    pub(crate) fn is_slow(&self, now: Instant, uid: Uid) -> bool {
-        matches!(self.state(uid), Some(State::Underway { since })
-            if now.saturating_since(since) >= limits::DIAL_PATIENCE)
+    /// Whether a dial has been under way for so long that it may well lead nowhere, or led nowhere just now.
+    pub(crate) fn is_unanswered(&self, now: Instant, uid: Uid) -> bool {
+        let is_slow = matches!(self.state(uid), Some(State::Underway { since })
+            if now.saturating_since(since) >= limits::DIAL_PATIENCE);
+        is_slow || self.rests(now, uid)
+    }
+
+    /// How many are.
+    pub(crate) fn unanswered(&self, now: Instant) -> usize {
+        let all = self.0.keys();
+        all.filter(|uid| self.is_unanswered(now, **uid)).count()
     }
 }
 

@@ -26,7 +26,7 @@ pub const OPERATOR_OBSERVES_MAX: usize = 3;
 pub const SECOND_LOOKS_MAX: usize = 64;
 /// Reporters that the operator listens to in larger cells, at least ...
 pub const REPORTERS: usize = 3;
-/// ... and at most: one in each zone.
+/// ... and at most: one in each zone, or while nobody answers.
 pub const REPORTERS_MAX: usize = 8;
 /// A reporter that is dialed for so long without an answer is no longer counted on: another is dialed as well. A handshake takes
 /// some milliseconds, and a third of a second when its first packet is lost twice. Dials end by themselves, so no more are under
@@ -78,6 +78,12 @@ pub const FRAMES_QUEUED_MAX: usize = 64;
 /// After a verdict the next one waits so long for each report that it was made on. One costs a fraction of a microsecond a
 /// report, so judging takes a few percent of a core in the worst storm; after ten reports of one death it waits 0.1 ms.
 pub const REST_FOR_EACH_REPORT: Duration = Duration::from_micros(10);
+/// Observers outside the reported that have to report a member which has [`RINGS`] observers. Two were not enough when half of
+/// a cell dies: of a healthy member whose other eight observers are dead, two of two can be wrong (at 2 % false reports in one of
+/// 125 runs with 490 dead of 1000).
+pub const WITNESSES: usize = 3;
+/// The same for a member of fewer observers; with one or two observers one is enough.
+pub const WITNESSES_OF_FEW: usize = 2;
 /// An observer that reports none of so many of its subjects that most others report is no witness for them: it is dead and
 /// has no living observer, or it doubts itself.
 pub const MUTE_SUBJECTS: usize = 3;

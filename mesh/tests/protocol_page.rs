@@ -73,6 +73,8 @@ fn limits_are_those_of_the_code() {
         RUMOUR_HOPS,
         NEWS_AT_ONCE,
         UNFOUND_FEW,
+        WITNESSES,
+        WITNESSES_OF_FEW,
         MUTE_SUBJECTS,
         WITNESSES_FOR_EACH_MUTE,
         ANNOUNCED_MAX,

@@ -24,14 +24,18 @@ fn the_pause_doubles_until_a_dial_leads_somewhere() {
 }
 
 #[test]
-fn a_dial_without_an_answer_is_slow() {
+fn a_dial_that_takes_long_or_failed_just_now_is_unanswered() {
     let mut dials = Dials::default();
     dials.begin(Instant::ZERO, PEER);
     let patience = Instant::ZERO + limits::DIAL_PATIENCE;
-    assert!(!dials.is_slow(patience - Duration::from_micros(1), PEER));
-    assert!(dials.is_slow(patience, PEER));
+    let soon = patience - Duration::from_micros(1);
+    assert!(!dials.is_unanswered(soon, PEER));
+    assert_eq!(dials.unanswered(soon), 0);
+    assert!(dials.is_unanswered(patience, PEER));
+    assert_eq!(dials.unanswered(patience), 1);
     dials.rest(patience, PEER);
-    assert!(!dials.is_slow(patience + limits::REDIAL_MAX, PEER));
+    assert!(dials.is_unanswered(patience, PEER));
+    assert!(!dials.is_unanswered(patience + limits::REDIAL_MIN, PEER));
     dials.retain(|uid| uid != PEER);
     assert!(dials.0.is_empty());
 }

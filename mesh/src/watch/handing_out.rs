@@ -114,7 +114,8 @@ impl Watch {
     }
 
     /// Whom to be connected to: all of a small cell; else one of each zone, the lowest on ring 0 that answers, so that a map
-    /// need not cross a border between members; and where zones are few, voters, then anybody who answers.
+    /// need not cross a border between members; and where zones are few, voters, then anybody who answers. While nobody is
+    /// connected as many more are dialed as did not answer: where half of a cell is dead, each round of three is in one of eight.
     pub(super) fn reporters(&self, now: Instant) -> Vec<Uid> {
         if self.graph.operator_may_observe() {
             return self.graph.members().collect();
@@ -122,14 +123,19 @@ impl Watch {
         let ring = self.graph.ring(0);
         let zone = |uid: &Uid| self.listed(*uid).map(|member| member.zone.as_str());
         // Those who do not answer at once may all be dead: others are dialed beside them.
-        let rests = |uid: &&Uid| self.dials.rests(now, **uid) || self.dials.is_slow(now, **uid);
-        let ready = || ring.iter().filter(|uid| !rests(uid));
+        let unanswered = |uid: &&Uid| self.dials.is_unanswered(now, **uid);
+        let ready = || ring.iter().filter(|uid| !unanswered(uid));
+        let more = match self.peers.is_empty() {
+            true => self.dials.unanswered(now),
+            false => 0,
+        };
+        let wanted = limits::REPORTERS_MAX.min(limits::REPORTERS + more);
         let mut zones = BTreeSet::new();
         let in_new_zone = ready().filter(|uid| zones.insert(zone(uid)));
         let mut chosen: Vec<Uid> = in_new_zone.take(limits::REPORTERS_MAX).copied().collect();
-        let voters = self.graph.voters().iter().filter(|uid| !rests(uid));
+        let voters = self.graph.voters().iter().filter(|uid| !unanswered(uid));
         for uid in voters.chain(ready()) {
-            if chosen.len() < limits::REPORTERS && !chosen.contains(uid) {
+            if chosen.len() < wanted && !chosen.contains(uid) {
                 chosen.push(*uid);
             }
         }

@@ -61,7 +61,8 @@ fn the_dead_whom_nobody_observes_leave_no_others_behind() {
         let dead = some(&map, 49, &mut rng);
         let edges = reports(&map, &graph, &dead, 0, &mut rng);
         let observers = |uid: &Uid| graph.observers(*uid).iter();
-        let observed = |uid: &&Uid| observers(uid).filter(|o| !dead.contains(o)).count() >= 2;
+        let observed =
+            |uid: &&Uid| observers(uid).filter(|o| !dead.contains(o)).count() >= limits::WITNESSES;
         let expected: BTreeSet<Uid> = dead.iter().filter(observed).copied().collect();
         left += dead.len() - expected.len();
         let failed = judge(&map, &graph, edges).failed;
@@ -69,6 +70,26 @@ fn the_dead_whom_nobody_observes_leave_no_others_behind() {
         assert_eq!(failed, expected, "seed {seed}");
     }
     assert!(left > 20, "{left} that nobody observes");
+}
+
+/// A healthy member whose other observers are dead: two that report it falsely are no verdict, three would be.
+#[test]
+fn two_of_ten_observers_fail_nobody() {
+    let map = map(100);
+    let graph = Graph::of(&map);
+    let subject = map.members[42].uid;
+    let observers = graph.observers(subject).to_vec();
+    for liars in 1..=4 {
+        let dead = observers[liars..].iter().copied().collect();
+        let mut rng = Pcg64Mcg::seed_from_u64(0);
+        let mut edges = reports(&map, &graph, &dead, 0, &mut rng);
+        let id = |uid: Uid| map.member(uid).unwrap().id();
+        edges.extend(observers[..liars].iter().map(|o| (id(*o), id(subject))));
+        let found = judge(&map, &graph, edges).failed;
+        let found: BTreeSet<Uid> = found.iter().map(|id| id.uid).collect();
+        assert_eq!(found.contains(&subject), liars >= 3, "{liars} of them lie");
+        assert!(dead.is_subset(&found), "{liars} of them lie");
+    }
 }
 
 /// Of the living every second one has said whom it reports: the others still count as observers.

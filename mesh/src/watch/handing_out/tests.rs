@@ -59,9 +59,17 @@ fn others_are_dialed_beside_those_that_do_not_answer_at_once() {
     assert_eq!(watch.reporters(at(patience - 1)), first);
     watch.handle(at(patience), Input::Timer);
     let others = watch.reporters(at(patience));
-    assert_eq!(others.len(), limits::REPORTERS);
     assert!(others.iter().all(|uid| !first.contains(uid)));
     assert!(others.iter().all(|uid| !watch.dials.may_begin(at(0), *uid)));
+    assert_eq!(others.len(), 2 * limits::REPORTERS);
+    // Those who did not answer are nine by then.
+    let more = watch.reporters(at(2 * patience));
+    assert_eq!(more.len(), limits::REPORTERS_MAX);
+    // One is enough, to go on with as many as ever.
+    let one = (0..24).find(|n| others.contains(&uid(*n))).unwrap();
+    connect(&mut watch, 7, one);
+    let chosen = watch.reporters(at(2 * patience));
+    assert_eq!(chosen.len(), limits::REPORTERS);
 }
 
 fn connect(watch: &mut Watch, connection: u64, number: u16) {
@@ -144,7 +152,8 @@ fn whoever_passes_on_forged_statements_is_hung_up_on() {
     let said = outputs(&mut watch);
     assert!(said.contains(&closed));
     let dialed = |output: &&Output| matches!(output, Output::Dial { .. });
-    assert_eq!(said.iter().filter(dialed).count(), 1, "another reporter");
+    // Another in its place, and one more, because nobody is connected any more.
+    assert_eq!(said.iter().filter(dialed).count(), 2);
     let refused = watch.counters().refused["EvidenceBadSignature"];
     assert_eq!(refused, u64::from(limits::FORGED_MAX));
 }
