@@ -2,10 +2,14 @@
 //! so that no reader can hold up a heartbeat. `docs/agent-api.md` describes it, and a test compares.
 
 mod answers;
+mod asked;
 mod clients;
 mod connection;
 mod elsewhere;
+pub(crate) mod ended;
+mod map_cache;
 mod maps;
+mod places;
 mod problem;
 mod query;
 mod server;
@@ -24,10 +28,10 @@ use slotmesh_mesh::slot::{SLOT_COUNT, Slot, slot_of_key};
 use crate::metrics::Metrics;
 use crate::snapshot::{Shared, Snapshot, Standing};
 use answers::{LocationBody, MembersBody};
-use maps::{MapCache, Places};
+use map_cache::MapCache;
+use places::Places;
 use problem::Refusal;
 
-pub(crate) use maps::Ended;
 pub(crate) use problem::Problem;
 pub(crate) use server::{Limits, serve};
 #[cfg(test)]

@@ -19,9 +19,10 @@ use thiserror::Error;
 
 use crate::config::Config;
 use crate::door::Door;
+use crate::jitter::jittered;
 use crate::metrics::Metrics;
-use crate::renewal::Validity;
 use crate::trust::{Anchors, Trust, TrustError};
+use crate::validity::Validity;
 
 pub(crate) use route::Route;
 
@@ -269,10 +270,4 @@ fn new_key() -> Result<Keypair, Failure> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| Failure::Randomness(error.to_string()))?;
     Ok(Keypair::from_seed(seed))
-}
-
-/// Up to a quarter more, so that agents that start together do not knock together.
-pub(crate) fn jittered(wait: Duration) -> Duration {
-    let random = getrandom::u32().unwrap_or(0);
-    wait + wait / 4 * (random % 256) / 256
 }

@@ -11,6 +11,7 @@ pub mod config;
 mod door;
 mod error;
 mod http;
+mod jitter;
 mod join;
 mod keep;
 pub mod logging;
@@ -22,6 +23,7 @@ mod snapshot;
 mod state_folder;
 mod succession;
 mod trust;
+mod validity;
 
 pub use config::Config;
 pub use error::AgentError;

@@ -11,7 +11,7 @@ use slotmesh_transport::driver::TrafficSums;
 use slotmesh_transport::refusal::Refusal;
 
 use crate::error::AgentError;
-use crate::http::Ended;
+use crate::http::ended::Ended;
 
 /// Everything that `/metrics` shows, beside that of the process.
 #[derive(Clone, Debug)]

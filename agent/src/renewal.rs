@@ -6,65 +6,22 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustls_pki_types::CertificateDer;
 use slotmesh_mesh::identity::Keypair;
 use slotmesh_transport::driver::Dialer;
 use slotmesh_transport::endpoint::Credentials;
-use slotmesh_transport::identity::{IdentityError, expiry_of};
 
 use crate::config::Config;
 use crate::door::Door;
-use crate::join::{Failure, Route, jittered, knock};
+use crate::jitter::jittered;
+use crate::join::{Failure, Route, knock};
 use crate::metrics::Metrics;
 use crate::trust::Anchors;
+use crate::validity::{PAUSE_MIN, Validity};
 
-/// Pause after a failed attempt, at first; it doubles.
-const PAUSE_MIN: Duration = Duration::from_millis(500);
-/// Longest pause: an operator that is away for days is not asked all the time.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// No pause is longer than such a part of the certificate's life.
-const PAUSES_IN_A_LIFE: u32 = 20;
 /// Longest sleep before the clock is looked at again: a machine that was suspended wakes late.
 const LOOK_MAX: Duration = Duration::from_secs(30);
 /// Distinct causes of one renewal's delay that are logged.
 const CAUSES_MAX: usize = 16;
-
-/// The life of a certificate, by this machine's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Validity {
-    since: SystemTime,
-    pub(crate) until: SystemTime,
-}
-
-impl Validity {
-    /// Of a chain that was just received.
-    pub(crate) fn of(chain: &[CertificateDer<'_>], now: SystemTime) -> Result<Self, IdentityError> {
-        let leaf = chain.first().ok_or(IdentityError::Malformed)?;
-        Ok(Self {
-            since: now,
-            until: expiry_of(leaf)?,
-        })
-    }
-
-    fn life(&self) -> Duration {
-        self.until.duration_since(self.since).unwrap_or_default()
-    }
-
-    /// When to renew: after half of the life, and a little later, so that agents that joined together
-    /// do not renew together.
-    fn renewal(&self) -> SystemTime {
-        self.since + self.life() / 2 + jittered(self.life() / 5) - self.life() / 5
-    }
-
-    /// Whether so much of the life is over that somebody should know.
-    fn is_late(&self, now: SystemTime) -> bool {
-        now >= self.since + self.life() / 4 * 3
-    }
-
-    fn pause_max(&self) -> Duration {
-        (self.life() / PAUSES_IN_A_LIFE).clamp(PAUSE_MIN, PAUSE_MAX)
-    }
-}
 
 /// What the certificate of a membership is renewed with.
 pub(crate) struct Renewal {
@@ -147,37 +104,5 @@ impl Renewal {
 async fn wait_until(time: SystemTime) {
     while let Ok(left) = time.duration_since(SystemTime::now()) {
         tokio::time::sleep(left.min(LOOK_MAX).max(Duration::from_millis(1))).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn a_certificate_is_renewed_in_the_middle_of_its_life() {
-        let since = SystemTime::now();
-        let at = |seconds| since + Duration::from_secs(seconds);
-        let day = Validity {
-            since,
-            until: at(24 * 3600),
-        };
-        assert!((at(12 * 3600)..at(13 * 3600 + 900)).contains(&day.renewal()));
-        assert!(!day.is_late(at(18 * 3600 - 1)));
-        assert!(day.is_late(at(18 * 3600)));
-        assert_eq!(day.pause_max(), PAUSE_MAX);
-        let short = Validity {
-            since,
-            until: at(20),
-        };
-        assert!((at(10)..=at(11)).contains(&short.renewal()));
-        assert_eq!(short.pause_max(), Duration::from_secs(1));
-        let over = Validity {
-            since,
-            until: since - Duration::from_secs(5),
-        };
-        assert_eq!((over.renewal(), over.pause_max()), (since, PAUSE_MIN));
     }
 }

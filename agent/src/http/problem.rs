@@ -125,6 +125,11 @@ impl Refusal {
     }
 }
 
+/// What is answered once this agent ends.
+pub(super) fn shutting_down() -> Refusal {
+    Problem::ShuttingDown.because("this agent ends; ask the agent that takes its place")
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = self.problem.status();

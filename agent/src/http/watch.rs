@@ -18,8 +18,11 @@ use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 
 use super::answers::BookmarkBody;
-use super::maps::{Asked, Ended, MapCache, Place, shutting_down};
-use super::problem::{Problem, RefusalBody};
+use super::asked::Asked;
+use super::ended::Ended;
+use super::map_cache::MapCache;
+use super::places::Place;
+use super::problem::{Problem, RefusalBody, shutting_down};
 use super::{Api, no_store};
 use crate::snapshot::{News, Shared, Snapshot};
 

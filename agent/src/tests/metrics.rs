@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use slotmesh_mesh::counters::Counters;
 use slotmesh_transport::refusal::Refusal;
 
-use crate::http::Ended;
+use crate::http::ended::Ended;
 use crate::metrics::Metrics;
 
 /// Name -> (help, type, whether it has a sample).

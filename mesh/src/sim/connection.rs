@@ -8,8 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::flight::Flight;
-use super::network::PACKET_PAYLOAD;
-use super::parts::packets_of;
+use super::network::{PACKET_PAYLOAD, packets_of};
 use super::{Happening, NodeId, OPERATOR, ProcessId, Simulation};
 use crate::limits;
 use crate::machine::{ConnectionId, Disconnect, Input, PeerIdentity};

@@ -14,7 +14,6 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::NodeId;
-use super::parts::packets_of;
 use crate::time::Instant;
 
 /// Bytes around a datagram: IPv4 and UDP 28; QUIC short header with 8-byte connection ID and 2-byte
@@ -63,6 +62,12 @@ impl Default for NetworkSettings {
             line_queue_bytes: 1 << 20,
         }
     }
+}
+
+/// Packets that a message on a stream takes.
+#[must_use]
+pub fn packets_of(bytes: usize) -> usize {
+    bytes.div_ceil(PACKET_PAYLOAD).max(1)
 }
 
 /// What a node's line carried.

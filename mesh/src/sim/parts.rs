@@ -12,6 +12,7 @@ use rand_pcg::Pcg64Mcg;
 use super::connection::{STREAM_WINDOW, resend_pause};
 use super::flight::Flight;
 use super::handshake::{HANDSHAKE_PAUSE, HANDSHAKE_TIMEOUT};
+pub use super::network::packets_of;
 use super::network::{Network, NetworkSettings, PACKET_PAYLOAD, Traffic};
 use super::schedule::Schedule;
 use super::{Fault, NodeId};
@@ -141,12 +142,6 @@ impl Wire {
     pub fn generator(&mut self) -> Pcg64Mcg {
         Pcg64Mcg::seed_from_u64(self.network.random())
     }
-}
-
-/// Packets that a message on a stream takes.
-#[must_use]
-pub fn packets_of(bytes: usize) -> usize {
-    bytes.div_ceil(PACKET_PAYLOAD).max(1)
 }
 
 /// A choice of so many different nodes of 1 to n, made of the seed alone: all peers that are compared with it

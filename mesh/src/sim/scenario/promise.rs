@@ -5,9 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::run::Outcome;
-use crate::machine::Event;
-use crate::sim::{NodeId, OPERATOR, Simulation};
-use crate::time::Instant;
+use crate::sim::{NodeId, Simulation};
 
 /// Something that must hold. The *faulty* are those that a fault befell, operator and clocks apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +79,7 @@ impl Promise {
                 expect(most <= limit, || format!("{most} bytes a second"))
             }
             Self::EverybodyMember(limit) => {
-                let last =
-                    everybody_member_at(simulation).map(|at| at.saturating_since(Instant::ZERO));
+                let last = outcome.everybody_member_after;
                 expect(last.is_some_and(|last| last <= limit), || match last {
                     Some(last) => format!("the last after {last:?}"),
                     None => "not all at the end".to_owned(),
@@ -98,23 +95,6 @@ impl Promise {
 
 fn expect(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what()) }
-}
-
-/// When the last node became a member, if all are.
-#[must_use]
-pub(super) fn everybody_member_at(simulation: &Simulation) -> Option<Instant> {
-    let mut first: BTreeMap<NodeId, Instant> = BTreeMap::new();
-    for record in simulation.events() {
-        if let Event::MapApplied { .. } = record.event
-            && record.node != OPERATOR
-        {
-            first.entry(record.node).or_insert(record.at);
-        }
-    }
-    let all = simulation.node_ids().all(|node| {
-        simulation.mesh(node).is_some_and(|mesh| !mesh.is_deposed()) && first.contains_key(&node)
-    });
-    all.then(|| first.values().max().copied())?
 }
 
 impl fmt::Display for Promise {

@@ -1,12 +1,11 @@
 //! Runs a scenario: faults onto the schedule, time passes, and then the promises are looked at.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::promise::everybody_member_at;
 use super::{Planned, Reached, Scenario, Trouble, Who};
 use crate::identity::Epoch;
 use crate::machine::Event;
@@ -290,4 +289,20 @@ fn epoch_without(simulation: &Simulation, faulty: &BTreeSet<NodeId>) -> Option<E
         }
     }
     None
+}
+
+/// When the last node became a member, if all are.
+fn everybody_member_at(simulation: &Simulation) -> Option<Instant> {
+    let mut first: BTreeMap<NodeId, Instant> = BTreeMap::new();
+    for record in simulation.events() {
+        if let Event::MapApplied { .. } = record.event
+            && record.node != OPERATOR
+        {
+            first.entry(record.node).or_insert(record.at);
+        }
+    }
+    let all = simulation.node_ids().all(|node| {
+        simulation.mesh(node).is_some_and(|mesh| !mesh.is_deposed()) && first.contains_key(&node)
+    });
+    all.then(|| first.values().max().copied())?
 }
