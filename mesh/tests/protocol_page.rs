@@ -74,6 +74,7 @@ fn limits_are_those_of_the_code() {
         NEWS_AT_ONCE,
         UNFOUND_FEW,
         WITNESSES,
+        WITNESSES_OF_SPEAKER,
         WITNESSES_OF_FEW,
         MUTE_SUBJECTS,
         WITNESSES_FOR_EACH_MUTE,

@@ -39,7 +39,7 @@ struct Bench {
 type Measure = fn(&mut Bench) -> Result<()>;
 
 /// A row that takes long has parts, each kept by itself: `P3/out` is one of `P3`.
-const ROWS: [(&str, Measure); 20] = [
+const ROWS: [(&str, Measure); 26] = [
     ("P1", rows::crash),
     ("P1p", peers::crash),
     ("PM", peers::model),
@@ -51,8 +51,14 @@ const ROWS: [(&str, Measure); 20] = [
     ("P3/out", rows::rapid_out),
     ("P3/switch", rows::rapid_switch),
     ("P3m/small", mass::mass_death),
-    ("P3m/third", mass::third_dies),
-    ("P3m/half", mass::almost_half_dies),
+    ("P3m/third/1", |bench| mass::part_of_large(bench, 33, 1)),
+    ("P3m/third/2", |bench| mass::part_of_large(bench, 33, 2)),
+    ("P3m/third/3", |bench| mass::part_of_large(bench, 33, 3)),
+    ("P3m/third/4", |bench| mass::part_of_large(bench, 33, 4)),
+    ("P3m/half/1", |bench| mass::part_of_large(bench, 49, 1)),
+    ("P3m/half/2", |bench| mass::part_of_large(bench, 49, 2)),
+    ("P3m/half/3", |bench| mass::part_of_large(bench, 49, 3)),
+    ("P3m/half/4", |bench| mass::part_of_large(bench, 49, 4)),
     ("P4", rows::map_change),
     ("P4b", maps::sizes),
     ("P4z", rows::zones),
@@ -93,7 +99,8 @@ pub fn bench(only: &[String], quick: bool, most_seeds: Option<u64>) -> Result<bo
 
 /// Whether a row is the one asked for, or a part of it.
 fn is_of(row: &str, asked: &str) -> bool {
-    row == asked || row.split_once('/').is_some_and(|(whole, _)| whole == asked)
+    let part = row.strip_prefix(asked);
+    part.is_some_and(|part| part.is_empty() || part.starts_with('/'))
 }
 
 /// Measures a row again, in all sizes.
@@ -150,8 +157,12 @@ impl Bench {
     }
 
     fn outcomes(&self, text: &str, seeds: u64) -> Result<Vec<Outcome>> {
+        self.outcomes_from(text, 1, seeds)
+    }
+
+    fn outcomes_from(&self, text: &str, first: u64, seeds: u64) -> Result<Vec<Outcome>> {
         let scenario = scenario(text)?;
-        crate::sweep::outcomes(&scenario.title, &scenario, 1, seeds, None)
+        crate::sweep::outcomes(&scenario.title, &scenario, first, seeds, None)
     }
 }
 
@@ -200,6 +211,8 @@ mod tests {
         let asked = |name: &str| ROWS.iter().filter(|(row, _)| is_of(row, name)).count();
         assert_eq!(asked("P3"), 3);
         assert_eq!(asked("P3/out"), 1);
+        assert_eq!(asked("P3m/half"), 4);
+        assert_eq!(asked("P3m/half/2"), 1);
         assert_eq!(asked("P10"), 1);
         assert_eq!(asked("P"), 0);
     }

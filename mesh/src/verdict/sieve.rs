@@ -4,8 +4,8 @@
 //!   F = all who are reported ──▶ drop, at 10 %, 20 % ... 70 %: of whom too small a share of its observers
 //!        │                       outside F reports it; weakest first, all that tie at once, then count again
 //!        │                       (whoever is dropped is an observer outside F again; above half, the mute count no more)
-//!        ├─▶ unclear: fewer than three observers outside F report it (where it has ten; see `is_unclear`).
-//!        │            Neither failed nor, up to here, an observer
+//!        ├─▶ unclear: fewer than three observers outside F report it, or four if it reports somebody itself
+//!        │            (of ten that it has; see `is_unclear`). Neither failed nor, up to here, an observer
 //!        ▼
 //!   F is the verdict, if those outside F, without the unclear and the mute, are a majority (or half, with the voters)
 //! ```
@@ -14,7 +14,7 @@
 //! living, whose subjects died, doubt themselves. Taken for observers that see nothing wrong, they have others of the dead
 //! dropped, which then see nothing wrong either: of 49 dead of 100 members 4 to 33 were found.
 //!
-//! * *Unclear*: the rule that the word of one or two observers fails nobody comes last. Dropped at 10 %, such a dead member would
+//! * *Unclear*: the rule that the word of a few observers fails nobody comes last. Dropped at 10 %, such a dead member would
 //!   have counted as an observer from then on.
 //! * *Mute*: an observer outside F that reports none of [`limits::MUTE_SUBJECTS`] or more of its subjects that are in F does
 //!   not count. Only above half: there F is what most observers report, and no few liars can put enough into it to
@@ -63,16 +63,26 @@ impl Suspected {
     }
 
     fn is_weak(&self, share: u8) -> bool {
-        let by_few = self.speaks && self.is_unclear();
+        let by_few = self.speaks && self.reported < self.witnesses();
         by_few || self.reported * 100 < usize::from(share) * self.observed
     }
 
     /// The word of one observer, of ten that of two, fails nobody; in a cell where nobody has more than two, it has to.
-    fn is_unclear(&self) -> bool {
-        let needed = match self.all {
+    fn witnesses(&self) -> usize {
+        match self.all {
             0..=2 => 1,
             few if few < limits::RINGS => limits::WITNESSES_OF_FEW,
             _ => limits::WITNESSES,
+        }
+    }
+
+    /// Whoever reports somebody lived a moment ago.
+    fn is_unclear(&self) -> bool {
+        let lived = self.speaks && self.all >= limits::RINGS;
+        let needed = if lived {
+            limits::WITNESSES_OF_SPEAKER
+        } else {
+            self.witnesses()
         };
         self.reported < needed
     }

@@ -66,6 +66,11 @@ impl Book<'_> {
     }
 
     fn is_unclear(&self, subject: Uid, reporting: u64) -> bool {
+        let speaks_of_ten = self.speaks(subject) && self.observers(subject).len() >= 10;
+        self.has_few(subject, reporting) || speaks_of_ten && reporting < 4
+    }
+
+    fn has_few(&self, subject: Uid, reporting: u64) -> bool {
         let least = [0, 1, 1, 2, 2, 2, 2, 2, 2, 2, 3];
         let observers = self.observers(subject).len();
         reporting < least[observers.min(10)]
@@ -81,7 +86,7 @@ impl Book<'_> {
                 let mut weak: Vec<(u64, u64, Uid)> = Vec::new();
                 for subject in &self.found {
                     let (r, o) = self.count(*subject, &mute);
-                    let by_few = self.speaks(*subject) && self.is_unclear(*subject, r);
+                    let by_few = self.speaks(*subject) && self.has_few(*subject, r);
                     if by_few || 100 * r < percent * o {
                         weak.push((r, o, *subject));
                     }
