@@ -41,7 +41,7 @@ bench-operator: build ## measure the product on Kubernetes, about 30 min (ARGS="
 
 # With ARGS the live parts that they name, else the simulated rows as well. The page is written whatever is
 # missed or fails, and the last failure is the exit code.
-bench-mesh: build ## measure the health mesh, live beside its peers (about 75 min) and simulated (about 5 hours); write docs/benchmarks.md (ARGS as above)
+bench-mesh: build ## measure the health mesh, live beside its peers (about 75 min) and simulated (about 6 hours); write docs/benchmarks.md (ARGS as above)
 	@trap 'exit 130' INT; code=0; $(E2E) bench mesh $(ARGS) || code=$$?; \
 	$(if $(ARGS),,$(SIM) bench || code=$$?;) \
 	$(if $(filter --help -h,$(ARGS)),,$(SIM) plots || code=$$?;) exit $$code
