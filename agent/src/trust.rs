@@ -15,8 +15,10 @@ use thiserror::Error;
 
 /// Bytes of one file; a ConfigMap holds at most 1 MiB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-/// Time between two looks whether the keys of the cluster were replaced.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// Time between two looks whether the keys of the cluster were replaced: less than the grace of a new member's edges, so that
+/// whoever read its folder just before it changed joins before those that read it just after find it failed.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+const _: () = assert!(LOOK_INTERVAL.as_millis() < limits::EDGE_GRACE.as_millis());
 
 /// How the folder and the token are set.
 const TRUST_FLAG: &str = "--trust-dir (or SLOTMESH_TRUST_DIR)";
