@@ -78,12 +78,12 @@ pub const FRAMES_QUEUED_MAX: usize = 64;
 /// After a verdict the next one waits so long for each report that it was made on. One costs a fraction of a microsecond a
 /// report, so judging takes a few percent of a core in the worst storm; after ten reports of one death it waits 0.1 ms.
 pub const REST_FOR_EACH_REPORT: Duration = Duration::from_micros(10);
-/// Observers outside the reported that have to report a member which has [`RINGS`] observers. Two were not enough when half of
-/// a cell dies: of a healthy member whose other eight observers are dead, two of two can be wrong (at 2 % false reports in one of
-/// 125 runs with 490 dead of 1000).
+/// Observers outside the reported that have to report a member which has [`RINGS`] observers or more. Two were not enough when
+/// half of a cell dies: of a healthy member whose other eight observers are dead two of two can be wrong. With 490 dead of 1000
+/// and 2 % false reports 12 of 1000 verdicts would be wrong about somebody, 3.7 with three (binomials of ten observers, and 70 %
+/// of those that live).
 pub const WITNESSES: usize = 3;
-/// The same if it reports somebody itself: most likely it lives. Among 510 that are left 3 of 3 or 3 of 4 observers are wrong about
-/// one in 3.5 of 1000 runs, 4 of 4 or of 5 in 0.1 (binomials; peeling drawn edges alone: 12 of 4000, and 1 of 12,000).
+/// The same if it reports somebody itself: most likely it lives. With these four 0.12 of 1000 verdicts would be wrong.
 pub const WITNESSES_OF_SPEAKER: usize = 4;
 /// The same for a member of fewer observers; with one or two observers one is enough.
 pub const WITNESSES_OF_FEW: usize = 2;

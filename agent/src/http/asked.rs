@@ -1,4 +1,4 @@
-//! What is asked of `/v1/map`.
+//! The query of `/v1/map`, checked.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The newest map, encoded once for all who ask for it.
+//! The JSON of `/v1/map`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
