@@ -15,7 +15,7 @@ const DOMAIN: &str = "slotmesh join address v1";
 /// An address with the operator's signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinAddress {
-    /// Larger than that of every operator before (Unix microseconds are).
+    /// Larger than that of every operator before (Unix microseconds are, where clocks agree).
     number: u64,
     address: SocketAddr,
     signature: Signature,
@@ -46,6 +46,12 @@ impl JoinAddress {
     #[must_use]
     pub fn is_newer_than(&self, other: Option<&Self>) -> bool {
         other.is_none_or(|other| self.number > other.number)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// The address.

@@ -6,13 +6,14 @@
 //! place of beats, because two members that accuse each other prove nothing.
 
 mod census;
+mod claims;
 mod handing_out;
+mod joins;
 mod judging;
 mod probing;
 mod second_look;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::convergence::Convergence;
@@ -22,7 +23,6 @@ use crate::edges::Edges;
 use crate::evidence::{Budget, EvidenceStore};
 use crate::graph::Graph;
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Uid};
-use crate::join_address::JoinAddress;
 use crate::limits;
 use crate::machine::{
     CloseReason, ConnectionId, Disconnect, Event, Input, Machine, Output, PeerIdentity,
@@ -35,7 +35,9 @@ use crate::verdict::{Announced, Caution, Judged};
 use crate::wire::Frame;
 
 use census::Census;
+use claims::Claim;
 use handing_out::Ways;
+use joins::Joins;
 use judging::Patience;
 use second_look::SecondLook;
 
@@ -44,7 +46,7 @@ use second_look::SecondLook;
 pub struct WatchConfig {
     /// Key that signs maps, and what the operator observes.
     pub keypair: Keypair,
-    /// Statements are numbered from here: above all of earlier operators (Unix microseconds do).
+    /// Statements are numbered from here: above those of earlier operators, if clocks agree (Unix microseconds do).
     pub first_sequence: u64,
     /// Whether to find out of every member that it has applied a map of this cell.
     pub take_census: bool,
@@ -77,7 +79,7 @@ pub struct Watch {
     ways: Ways,
     sequence: u64,
     /// Told to every reporter.
-    join_address: Option<JoinAddress>,
+    joins: Joins,
     /// Number of the tick: nonce of its probes.
     tick: u32,
     next_tick: Instant,
@@ -89,10 +91,11 @@ struct Peer {
     /// The key that it showed.
     key: PublicKey,
     version: Option<(u32, Epoch)>,
+    claim: Claim,
     /// Maps sent to it, and those that it got whole because it asked.
     sent: Told,
     asked: Told,
-    /// Statements from it whose signature does not hold.
+    /// Statements and maps from it whose signature does not hold.
     forged: u32,
     /// When it was last heard.
     heard: Instant,
@@ -104,7 +107,7 @@ impl Watch {
     pub fn new(config: WatchConfig, current: SignedMap, now: Instant) -> Self {
         let mut watch = Self {
             sequence: config.first_sequence,
-            join_address: None,
+            joins: Joins::default(),
             census: match config.take_census {
                 true => Census::of(current.map()),
                 false => Census::default(),
@@ -135,13 +138,6 @@ impl Watch {
         watch
     }
 
-    /// Tells members, as they connect, where this operator answers joins.
-    pub fn answer_joins_at(&mut self, address: SocketAddr) {
-        let (cluster, number) = (self.map().cluster, self.config.first_sequence);
-        let told = JoinAddress::sign(cluster, number, address, &self.config.keypair);
-        self.join_address = Some(told);
-    }
-
     /// Hands a recorded map to the reporters.
     pub fn publish(&mut self, now: Instant, map: SignedMap) {
         if map.map().version() <= self.signed.map().version() {
@@ -154,7 +150,8 @@ impl Watch {
             .map(crate::map::Member::id)
             .collect();
         let begun = Convergence::of(self.map(), map.map(), now);
-        self.ways.begin(map.map().era, begun);
+        self.ways
+            .begin(map.map().era, map.map().members.len(), begun);
         let older = std::mem::replace(&mut self.signed, map);
         self.older.push_front(older);
         self.older.truncate(limits::OLDER_MAPS_MAX);
@@ -343,6 +340,7 @@ impl Watch {
                 connection,
                 key,
                 version: None,
+                claim: Claim::default(),
                 sent: Told::default(),
                 asked: Told::default(),
                 forged: 0,
@@ -355,9 +353,7 @@ impl Watch {
                 reason: CloseReason::Replaced,
             });
         }
-        if let Some(told) = self.join_address {
-            self.send(connection, &Frame::JoinAddress(told));
-        }
+        self.tell_join_address(connection);
         if let Some(own) = self.evidence.get(MemberId::OPERATOR) {
             let frame = Frame::Evidence(vec![own.clone()]);
             self.send(connection, &frame);
@@ -396,32 +392,13 @@ impl Watch {
                 let forged = self.on_evidence(now, evidence);
                 self.count_forged(now, uid, forged);
             }
-            // The operator makes maps; it takes none.
-            Ok(Frame::Map { .. } | Frame::MapDifference { .. }) => {
-                self.counters.refuse("MapForTheOperator")
-            }
+            Ok(Frame::Map { bytes, .. }) => self.on_map(now, uid, &bytes),
+            Ok(Frame::MapDifference { .. }) => self.refuse("MapForTheOperator"),
             Ok(Frame::Applied { era, epoch, counts }) => self.on_applied((era, epoch), &counts),
             Ok(Frame::Summary(_)) => self.refuse("SummaryForTheOperator"),
             Ok(Frame::Offer(_)) => self.refuse("OfferForTheOperator"),
             Ok(Frame::Wants { .. }) => self.refuse("WantsForTheOperator"),
-            Ok(Frame::JoinAddress(_)) => self.refuse("JoinAddressForTheOperator"),
-        }
-    }
-
-    fn on_hello(&mut self, now: Instant, uid: Uid, version: (u32, Epoch), sha256: [u8; 8]) {
-        if let Some(peer) = self.peers.get_mut(&uid) {
-            peer.version = Some(version);
-        }
-        self.census.hear(uid, version);
-        match version.cmp(&self.map().version()) {
-            std::cmp::Ordering::Less => self.send_map(now, uid),
-            std::cmp::Ordering::Greater => self.event(Event::NewerMapSeen { version }),
-            std::cmp::Ordering::Equal => {
-                if !self.signed.sha256().starts_with(&sha256) && !self.conflict {
-                    self.conflict = true;
-                    self.event(Event::MapConflict { epoch: version.1 });
-                }
-            }
+            Ok(Frame::JoinAddress(other)) => self.on_join_address(other),
         }
     }
 }

@@ -7,10 +7,16 @@ use crate::time::Instant;
 use crate::wire::Frame;
 
 use super::Mesh;
+use super::peers::Kind;
 
 impl Mesh {
     pub(super) fn on_join_address(&mut self, now: Instant, from: ConnectionId, told: JoinAddress) {
         if !told.is_newer_than(self.join_address.as_ref()) {
+            // An operator that says less than an earlier one did has to know.
+            let kind = self.peers.get(from).map(|peer| peer.kind);
+            if kind == Some(Kind::Operator) && self.join_address != Some(told) {
+                self.tell_join_address(from);
+            }
             return;
         }
         if !told.is_signed(self.config.cluster, &self.config.map_keys) {

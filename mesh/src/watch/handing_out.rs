@@ -16,6 +16,8 @@ use super::Watch;
 #[derive(Clone, Copy, Debug)]
 struct Way {
     era: u32,
+    /// Members that the map lists.
+    listed: usize,
     convergence: Convergence,
     /// Whether it was told what came of it, or nobody has to apply it.
     told: bool,
@@ -26,10 +28,11 @@ struct Way {
 pub(super) struct Ways(VecDeque<Way>);
 
 impl Ways {
-    pub(super) fn begin(&mut self, era: u32, convergence: Convergence) {
+    pub(super) fn begin(&mut self, era: u32, listed: usize, convergence: Convergence) {
         let told = convergence.members == 0;
         let way = Way {
             era,
+            listed,
             convergence,
             told,
         };
@@ -41,10 +44,9 @@ impl Ways {
         self.0.front().map(|way| &way.convergence)
     }
 
-    fn find(&mut self, (era, epoch): (u32, Epoch)) -> Option<&mut Convergence> {
+    fn find(&mut self, (era, epoch): (u32, Epoch)) -> Option<&mut Way> {
         let mut ways = self.0.iter_mut();
-        let way = ways.find(|way| (way.era, way.convergence.epoch) == (era, epoch));
-        way.map(|way| &mut way.convergence)
+        ways.find(|way| (way.era, way.convergence.epoch) == (era, epoch))
     }
 
     /// A map that all applied, or the newest one when it was waited for long enough. An older one may well
@@ -76,13 +78,14 @@ impl Watch {
     }
 
     pub(super) fn on_applied(&mut self, version: (u32, Epoch), counts: &Counts) {
-        let Some(told) = self.ways.find(version) else {
+        let Some(way) = self.ways.find(version) else {
             return self.counters.refuse("AppliedUnknownMap");
         };
-        if told.counts.total() + counts.total() > limits::MEMBERS_MAX {
+        // As each hop on the way here does.
+        if counts.total() > way.listed {
             return self.refuse("AppliedBeyondMembers");
         }
-        told.counts.add(counts);
+        way.convergence.counts.add(counts);
     }
 
     /// Time since the map was published; zero for one that an earlier operator published.

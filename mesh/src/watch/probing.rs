@@ -37,10 +37,13 @@ impl Watch {
     }
 
     pub(super) fn run_timers(&mut self, now: Instant) {
-        if now >= self.next_tick {
+        let ticks = now >= self.next_tick;
+        if ticks {
             self.next_tick = now + self.interval();
             self.tick = self.tick.wrapping_add(1);
             self.give_up_silent_reporters(now);
+            self.ask_for_proofs(now);
+            self.outbid_join_address();
             for uid in self.peers.keys().copied().collect::<Vec<_>>() {
                 self.probe(uid);
             }
@@ -59,7 +62,7 @@ impl Watch {
                 Some(Action::Clear | Action::Knock) | None => {}
             }
         }
-        self.tend_statement(now);
+        self.tend_statement(now, ticks);
     }
 
     /// Reporters may all die at once, and then nobody is left to report it: another one takes the place
@@ -137,8 +140,10 @@ impl Watch {
 
     /// Signs anew what the operator observes, if that has changed.
     ///
-    /// What was said of a member stands until its edge knows better, also where an earlier operator said it.
-    fn tend_statement(&mut self, now: Instant) {
+    /// What was said of a member stands until its edge knows better, also where an earlier operator said it. The clock of
+    /// that one may have been ahead: what it said has the larger sequence then, and is followed by a larger one. Not before the
+    /// next tick, because it may still live, and two that answer each other would do so at the network's pace.
+    fn tend_statement(&mut self, now: Instant, ticks: bool) {
         let said = self.evidence.reported_by(MemberId::OPERATOR);
         let reported = self.edges.to_report(said);
         let reported: Vec<MemberId> = reported
@@ -147,7 +152,12 @@ impl Watch {
         if reported == said {
             return;
         }
-        self.sequence += 1;
+        let held = self.evidence.get(MemberId::OPERATOR);
+        let held = held.map_or(0, |held| held.sequence);
+        if held > self.sequence && !ticks {
+            return;
+        }
+        self.sequence = self.sequence.max(held).saturating_add(1);
         let evidence = Evidence::sign(
             self.signed.map(),
             MemberId::OPERATOR,
@@ -158,7 +168,6 @@ impl Watch {
         );
         self.counters.evidence_signed += 1;
         if !self.take_in(now, evidence.clone()) {
-            // A newer operator has said more.
             return;
         }
         let bytes = Frame::Evidence(vec![evidence]).encode();

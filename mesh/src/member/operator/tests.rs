@@ -89,3 +89,27 @@ fn members_pass_it_on_and_nobody_makes_it_up() {
     hear(&mut mesh, ConnectionId(3), told(6, 8, &operator()));
     assert_eq!(said(&mut mesh).1, []);
 }
+
+/// An operator whose clock is behind that of the one before.
+#[test]
+fn an_operator_that_tells_less_than_is_known_is_told_what_is() {
+    let mut mesh = member(0);
+    connect(&mut mesh, PEER, agent(1));
+    let newest = told(9, 7, &operator());
+    hear(&mut mesh, PEER, newest);
+    connect(&mut mesh, OPERATOR, PeerIdentity::Operator);
+    said(&mut mesh);
+    let mut answers = |told| {
+        hear(&mut mesh, OPERATOR, told);
+        let outputs = std::iter::from_fn(|| mesh.poll_output());
+        let to_it = outputs.filter_map(|output| match output {
+            Output::Frame { connection, bytes } if connection == OPERATOR => Some(bytes),
+            _ => None,
+        });
+        to_it.collect::<Vec<_>>()
+    };
+    let frame = Frame::JoinAddress(newest).encode();
+    assert_eq!(answers(told(5, 8, &operator())), [frame]);
+    assert_eq!(answers(newest), [[0; 0]; 0]);
+    assert_eq!(answers(told(10, 8, &operator())), [[0; 0]; 0]);
+}

@@ -173,14 +173,16 @@ fn of(epoch: Epoch, members: usize) -> Convergence {
 
 fn apply(ways: &mut Ways, epoch: Epoch) {
     if let Some(told) = ways.find((0, epoch)) {
-        told.counts.add(&Counts::one(Duration::from_millis(3)));
+        told.convergence
+            .counts
+            .add(&Counts::one(Duration::from_millis(3)));
     }
 }
 
 #[test]
 fn a_map_is_told_once_when_all_applied_it() {
     let mut ways = Ways::default();
-    ways.begin(0, of(7, 2));
+    ways.begin(0, 9, of(7, 2));
     apply(&mut ways, 7);
     assert_eq!(ways.take_due(at(5)), None);
     apply(&mut ways, 7);
@@ -191,8 +193,8 @@ fn a_map_is_told_once_when_all_applied_it() {
 #[test]
 fn only_the_newest_is_told_though_it_is_incomplete() {
     let mut ways = Ways::default();
-    ways.begin(0, of(7, 2));
-    ways.begin(0, of(8, 2));
+    ways.begin(0, 9, of(7, 2));
+    ways.begin(0, 9, of(8, 2));
     assert_eq!(ways.take_due(at(14_999)), None);
     assert_eq!(ways.take_due(at(15_000)).map(|told| told.epoch), Some(8));
     assert_eq!(ways.take_due(at(15_000)), None);
@@ -203,14 +205,30 @@ fn only_the_newest_is_told_though_it_is_incomplete() {
 #[test]
 fn where_nobody_has_to_apply_it_nothing_is_told() {
     let mut ways = Ways::default();
-    ways.begin(0, of(7, 0));
+    ways.begin(0, 9, of(7, 0));
     assert_eq!(ways.take_due(at(20_000)), None);
 }
 
 #[test]
 fn few_maps_are_remembered() {
     let mut ways = Ways::default();
-    (1..100).for_each(|epoch| ways.begin(0, of(epoch, 1)));
+    (1..100).for_each(|epoch| ways.begin(0, 9, of(epoch, 1)));
     assert_eq!(ways.0.len(), limits::OLDER_MAPS_MAX);
     assert!(ways.find((0, 1)).is_none() && ways.find((0, 99)).is_some());
+}
+
+#[test]
+fn counts_of_more_members_than_the_map_lists_are_refused() {
+    let mut watch = watch(1);
+    let mut map = watch.map().clone();
+    map.epoch += 1;
+    let version = map.version();
+    watch.publish(at(1), SignedMap::sign(map, &keypair(500)).unwrap());
+    let mut counts = Counts::default();
+    (0..25).for_each(|_| counts.add(&Counts::one(Duration::ZERO)));
+    watch.on_applied(version, &counts);
+    assert_eq!(watch.counters().refused["AppliedBeyondMembers"], 1);
+    assert_eq!(watch.convergence().unwrap().applied(), 0);
+    watch.on_applied(version, &Counts::one(Duration::ZERO));
+    assert_eq!(watch.convergence().unwrap().applied(), 1);
 }

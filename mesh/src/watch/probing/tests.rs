@@ -59,3 +59,88 @@ fn what_an_earlier_operator_said_stands_until_the_member_answers() {
     let stated = watch.evidence.get(MemberId::OPERATOR).unwrap();
     assert!(stated.sequence > 1000 && stated.reported.is_empty());
 }
+
+/// The clock of the operator before was ahead, so what it said has the larger sequence: members would take in nothing else.
+#[test]
+fn what_is_stated_goes_above_an_earlier_operator_whose_clock_was_ahead() {
+    let (map, operator) = (map(3), keypair(500));
+    let ids: Vec<MemberId> = map.members.iter().map(Member::id).collect();
+    let config = WatchConfig {
+        keypair: keypair(500),
+        first_sequence: 1000,
+        take_census: false,
+    };
+    let signed = SignedMap::sign(map.clone(), &operator).unwrap();
+    let mut watch = Watch::new(config, signed, at(0));
+    let ahead = 30_000_000;
+    let said = Evidence::sign(&map, MemberId::OPERATOR, &[ids[1]], false, ahead, &operator);
+    watch.on_evidence(at(0), vec![said]);
+    let connected = Input::Connected {
+        connection: ConnectionId(1),
+        peer: PeerIdentity::Agent {
+            uid: ids[1].uid,
+            key: map.members[1].key,
+        },
+        remote: map.members[1].address,
+        dialed: true,
+    };
+    watch.handle(at(10), connected);
+    // That one answers: it lives, against what was said. The others never do.
+    let mut signed = Vec::new();
+    for ms in (10..6000).step_by(10) {
+        let (connection, nonce) = (ConnectionId(1), watch.tick);
+        let bytes = Datagram::Answer { nonce }.encode();
+        watch.handle(at(ms), Input::Datagram { connection, bytes });
+        let stated = watch.evidence.get(MemberId::OPERATOR).unwrap();
+        if signed.last() != Some(&stated.sequence) {
+            signed.push(stated.sequence);
+        }
+    }
+    let stated = watch.evidence.get(MemberId::OPERATOR).unwrap();
+    let reported = watch.evidence.reported_by(MemberId::OPERATOR);
+    assert_eq!(reported, [ids[0], ids[2]]);
+    assert!(stated.sequence > ahead);
+    // It says each thing once, not the same at each input.
+    assert_eq!(watch.counters().evidence_signed as usize, signed.len() - 1);
+    assert!(signed.len() <= 4, "{signed:?}");
+}
+
+/// Another operator that still lives may see things otherwise: the two do not answer each other at the network's pace.
+#[test]
+fn another_operators_word_is_answered_with_the_next_tick() {
+    let (map, operator) = (map(3), keypair(500));
+    let id = map.members[1].id();
+    let config = WatchConfig {
+        keypair: keypair(500),
+        first_sequence: 1000,
+        take_census: false,
+    };
+    let signed = SignedMap::sign(map.clone(), &operator).unwrap();
+    let mut watch = Watch::new(config, signed, at(0));
+    let connection = ConnectionId(1);
+    let connected = Input::Connected {
+        connection,
+        peer: PeerIdentity::Agent {
+            uid: id.uid,
+            key: map.members[1].key,
+        },
+        remote: map.members[1].address,
+        dialed: true,
+    };
+    watch.handle(at(0), connected);
+    let mut ticks = 0;
+    for ms in 1..2000 {
+        let before = watch.tick;
+        let (nonce, held) = (watch.tick, watch.evidence.get(MemberId::OPERATOR));
+        let sequence = held.map_or(5000, |held| held.sequence + 1);
+        let said = Evidence::sign(&map, MemberId::OPERATOR, &[id], false, sequence, &operator);
+        let frame = Frame::Evidence(vec![said]).encode();
+        let bytes = Datagram::Answer { nonce }.encode();
+        watch.handle(at(ms), Input::Datagram { connection, bytes });
+        let bytes = frame;
+        watch.handle(at(ms), Input::Frame { connection, bytes });
+        ticks += u64::from(watch.tick != before);
+    }
+    let signed = watch.counters().evidence_signed;
+    assert!(signed > 0 && signed <= ticks, "{signed} in {ticks} ticks");
+}
