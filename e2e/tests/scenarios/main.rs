@@ -40,6 +40,7 @@ mod preview_and_pause;
 mod rbac_taken;
 mod reconcile_killed;
 mod restart;
+mod restored;
 mod rollout;
 mod scale;
 mod scene;
@@ -72,7 +73,7 @@ type Play = fn(&mut Stage) -> LocalBoxFuture<'_, Result<()>>;
 
 /// One line a story, in the order in which they are played.
 #[rustfmt::skip]
-const STORIES: [Story; 37] = [
+const STORIES: [Story; 38] = [
     ("api", "each validation rule of the CRDs: accepted and refused", |s| Box::pin(api::play(s))),
     ("chart", "the chart and deploy/: rendered, tried against the API, rights, policy, helm test", |s| Box::pin(chart::play(s))),
     ("children", "every child is deleted and edited, names are taken, overrides refused, a cluster paused", |s| Box::pin(children::play(s))),
@@ -90,6 +91,7 @@ const STORIES: [Story; 37] = [
     ("mass_failure", "half of the agents vanish, then the owners of one key one by one: frozen, thawed", |s| Box::pin(mass_failure::play(s))),
     ("preview_and_pause", "Preview, Disabled, paused: what the operator does and does not", |s| Box::pin(preview_and_pause::play(s))),
     ("hand_edited", "a record is edited and deleted by hand", |s| Box::pin(hand_edited::play(s))),
+    ("restored", "a record is restored that is older than a death: no map is made on it", |s| Box::pin(restored::play(s))),
     ("rbac_taken", "a right is taken from the operator and given back", |s| Box::pin(rbac_taken::play(s))),
     ("rollout", "the pod template changes: every look-up is answered, no slot changes its node", |s| Box::pin(rollout::play(s))),
     ("scale", "no nodes and back; every node is replaced", |s| Box::pin(scale::play(s))),

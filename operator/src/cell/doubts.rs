@@ -82,11 +82,11 @@ pub(super) fn describe(settings: &CellSettings, what: &str) -> String {
     )
 }
 
-/// The same for a record that cannot be used, though this operator knows what it should say.
+/// The same where this operator knows what the record should say, or can go on from what it says.
 pub(super) fn describe_mendable(settings: &CellSettings, what: &str) -> String {
     let (namespace, cell) = (&settings.cluster.namespace, &settings.cell);
     format!(
-        "{}; deleted, it is written again as this operator last recorded it: kubectl -n {namespace} delete gossipcell {cell} (the chart's recordPolicy refuses that while it is enabled)",
+        "{}; deleted, it is written again as this operator last read it, with a newer epoch: kubectl -n {namespace} delete gossipcell {cell} (the chart's recordPolicy refuses that while it is enabled)",
         describe(settings, what)
     )
 }

@@ -57,7 +57,7 @@ impl<K: Kubernetes> Cell<K> {
             // The parts of a cell that was split go on; nothing more is decided here.
             Event::MapConflict { .. } | Event::NewerMapSeen { .. } if self.is_split() => {}
             Event::MapConflict { epoch } => {
-                let message = doubts::describe(
+                let message = doubts::describe_mendable(
                     &self.settings,
                     &format!("the mesh holds another map of epoch {epoch}"),
                 );
@@ -70,7 +70,7 @@ impl<K: Kubernetes> Cell<K> {
                 let message = format!(
                     "the mesh holds a newer map (era {era}, epoch {epoch}) than the record"
                 );
-                let message = doubts::describe(&self.settings, &message);
+                let message = doubts::describe_mendable(&self.settings, &message);
                 self.reporter.doubts.newer_seen((era, epoch), message);
             }
             Event::Converged(convergence) => self.on_convergence(&convergence),
