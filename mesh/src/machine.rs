@@ -286,7 +286,7 @@ pub enum Event {
         /// Where.
         address: SocketAddr,
     },
-    /// This process hears nobody and therefore accuses nobody, or hears somebody again.
+    /// This process doubts itself (it hears nobody, is late, or its packets are dropped) and therefore accuses nobody; or no longer.
     SelfDoubt {
         /// Whether it doubts itself.
         on: bool,

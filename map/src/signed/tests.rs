@@ -153,7 +153,7 @@ fn a_difference_tells_every_kind_of_change() {
     }
 }
 
-/// What the sizes of DESIGN's cells cost on the wire. (Row P4b of `mesh-sim bench` shows more.)
+/// What cells of usual sizes cost on the wire. (Row P4b of `mesh-sim bench` shows more.)
 #[test]
 fn maps_are_small_on_the_wire() {
     const WHOLE_OF_1000_MAX: usize = 96 * 1024;

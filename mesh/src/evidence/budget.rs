@@ -1,7 +1,7 @@
 //! The accuser's budget: how many statements are taken from one signer.
 //!
-//! In force a signer has no more than one for each of its edges: [`super::Evidence::check`] takes nothing about
-//! others. In time, this: a bucket that leaks. An honest edge needs ten beats from report to clear, so an
+//! In force a signer has one at a time, about those that it observes and nobody else: what it says of others counts for
+//! nothing ([`super::Evidence::reports`]). In time, this: a bucket that leaks. An honest edge needs ten beats from report to clear, so an
 //! honest signer never fills it. Whoever does hurts no convergence: what was refused is asked for
 //! again when a digest differs, and taken once the bucket has leaked.
 

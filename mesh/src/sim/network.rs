@@ -1,4 +1,4 @@
-//! What the network does to packets: delay, jitter (and so reordering), loss, copies, damage, links that are
+//! What the network does to packets: delay, jitter (and so reordering), loss, copies, links that are
 //! cut, and each node's own line, which takes time for every byte and holds no more than its queue.
 //!
 //! ```text
@@ -21,7 +21,7 @@ use crate::time::Instant;
 pub const PACKET_OVERHEAD: usize = 57;
 /// Bytes of a packet that only acknowledges: as above, with an ACK frame of 6 instead of the datagram.
 pub const ACK_BYTES: usize = 61;
-/// Payload of a full packet (QUIC's first datagram budget, DESIGN 13).
+/// Payload of a full packet (QUIC's first datagram budget, RFC 9000 section 14.1).
 pub const PACKET_PAYLOAD: usize = 1162;
 /// What is held back to be overtaken is that much later.
 const REORDER_DELAY: Duration = Duration::from_millis(5);

@@ -78,15 +78,23 @@ pub(super) fn start(
     Frames { queue }
 }
 
+/// Messages go out side by side, so that a long one does not hold up those behind it: as many as the peer reads at once.
 async fn write(connection: Connection, mut waiting: mpsc::Receiver<Vec<u8>>) {
+    let writers = Arc::new(Semaphore::new(limits::STREAMS as usize));
     while let Some(bytes) = waiting.recv().await {
+        let Ok(permit) = writers.clone().acquire_owned().await else {
+            return;
+        };
         let Ok(mut stream) = connection.open_uni().await else {
             return;
         };
-        if stream.write_all(&bytes).await.is_err() || stream.finish().is_err() {
-            // The peer stopped the stream, or the connection is gone: the reader says which.
-            tracing::trace!("a message was not taken");
-        }
+        tokio::spawn(async move {
+            if stream.write_all(&bytes).await.is_err() || stream.finish().is_err() {
+                // The peer stopped the stream, or the connection is gone: the reader says which.
+                tracing::trace!("a message was not taken");
+            }
+            drop(permit);
+        });
     }
 }
 

@@ -11,13 +11,15 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use slotmesh_mesh::identity::PublicKey;
-use slotmesh_mesh::limits::{FRAME_BYTES_MAX, FRAMES_QUEUED_MAX, STREAMS};
+use slotmesh_mesh::limits::{FRAME_BYTES_MAX, FRAMES_QUEUED_MAX};
 use slotmesh_mesh::machine::{PeerIdentity, Unread};
 use slotmesh_mesh::time::Instant;
 
 use super::*;
 use crate::identity::server_name;
 use crate::testing::{DEADLINE, authority, cluster, endpoint, keypair, uid};
+
+mod slow;
 
 /// Does what the test says.
 #[derive(Default)]
@@ -218,56 +220,6 @@ async fn a_message_beyond_the_limit_is_dropped_and_the_next_one_is_not() {
         _ => None,
     });
     assert_eq!(told.await, Unread::TooLong);
-}
-
-/// A peer that begins as many messages as it may, and goes on with none of them: its own beats pass, and others are
-/// not held up; in the end it is told on and may begin new ones.
-#[tokio::test]
-async fn messages_that_do_not_go_on_hold_up_nothing_and_are_given_up() {
-    let authority = authority();
-    let [one, two] = [party(&authority, 1), party(&authority, 2)];
-    let (endpoint, client) = endpoint(&authority, 3);
-    let name = server_name(cluster());
-    let slow = endpoint.connect_with(client, one.address, &name).unwrap();
-    let slow = slow.await.unwrap();
-    let mut begun = Vec::new();
-    for _ in 0..STREAMS {
-        let mut stream = slow.open_uni().await.unwrap();
-        stream.write_all(&[4]).await.unwrap();
-        begun.push(stream);
-    }
-    let no_more = tokio::time::timeout(Duration::from_millis(200), slow.open_uni());
-    assert!(no_more.await.is_err(), "no stream beyond the limit");
-    slow.send_datagram(vec![9; 30].into()).unwrap();
-    let beat = one.told(|input| match input {
-        Input::Datagram { bytes, .. } => Some(bytes.clone()),
-        _ => None,
-    });
-    assert_eq!(beat.await, [9; 30]);
-
-    two.dial(one.address, 1, keypair(1).public()).await;
-    let (connection, ..) = two.told(up).await;
-    let bytes = vec![7; 1000];
-    two.wants(vec![Output::Frame { connection, bytes }]).await;
-    let frame = |length: usize| {
-        move |input: &Input| match input {
-            Input::Frame { bytes, .. } => (bytes.len() == length).then_some(()),
-            _ => None,
-        }
-    };
-    one.told(frame(1000)).await;
-    let given_up = |input: &Input| match input {
-        Input::Unread { why, .. } => Some(*why),
-        _ => None,
-    };
-    assert_eq!(one.told(given_up).await, Unread::TooSlow);
-    for stream in begun {
-        assert!(stream.stopped().await.unwrap().is_some(), "told to stop");
-    }
-    let mut stream = slow.open_uni().await.unwrap();
-    stream.write_all(&[4; 10]).await.unwrap();
-    stream.finish().unwrap();
-    one.told(frame(10)).await;
 }
 
 #[tokio::test]
