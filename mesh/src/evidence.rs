@@ -13,6 +13,7 @@
 
 mod budget;
 mod store;
+mod tally;
 mod wanted;
 
 use std::hash::Hasher;
@@ -25,10 +26,12 @@ use crate::graph::Graph;
 use crate::identity::{Epoch, Keypair, MemberId, PublicKey, Signature};
 use crate::intern::Interner;
 use crate::limits;
-use crate::map::{Map, Member};
+use crate::map::Map;
 
 pub use budget::Budget;
 pub use store::{Change, EvidenceStore, SummaryEntry};
+pub use tally::{Said, Tally};
+pub(crate) use tally::{bit, ones};
 pub use wanted::Wanted;
 
 const DOMAIN: &str = "slotmesh evidence v2";
@@ -202,22 +205,25 @@ impl Evidence {
         }
     }
 
-    /// Whom it reports, under that map: those named that the signer observes.
+    /// Places of those whom it reports, under that graph: those named that the signer observes.
     #[must_use]
-    pub fn reports(&self, map: &Map, graph: &Graph) -> Vec<MemberId> {
+    pub fn reports(&self, graph: &Graph) -> Vec<usize> {
         if self.reported.is_empty() {
             return Vec::new();
         }
-        let named = |uid| {
-            let id = graph.member(map, uid).map(Member::id)?;
-            self.reported.contains(&Tag::of(id)).then_some(id)
+        let is_named = |place: &usize| {
+            let tag = graph.tag_at(*place);
+            tag.is_some_and(|tag| self.reported.contains(&tag))
         };
         if self.signer == MemberId::OPERATOR {
-            let observed = graph.members().filter(|uid| graph.operator_observes(*uid));
-            return observed.filter_map(named).collect();
+            let observed = (0..graph.places()).filter(|place| graph.operator_observes_at(*place));
+            return observed.filter(is_named).collect();
         }
-        let subjects = graph.subjects(self.signer.uid).iter().copied();
-        subjects.filter_map(named).collect()
+        let Some(signer) = graph.place(self.signer.uid) else {
+            return Vec::new();
+        };
+        let subjects = graph.links_at(signer).iter().map(|(place, _)| *place);
+        subjects.filter(is_named).collect()
     }
 
     fn body(&self) -> Vec<u8> {

@@ -12,6 +12,7 @@ use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
 
+use crate::evidence::Tag;
 use crate::identity::{MemberId, Uid};
 use crate::limits;
 use crate::map::{Map, Member};
@@ -30,8 +31,11 @@ pub struct Graph {
 }
 
 /// A listed member. Others are named by UID, and by their places beside it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Node {
+    id: MemberId,
+    /// Its name in statements.
+    tag: Tag,
     /// Where it stands in the map.
     in_map: usize,
     takes_part: bool,
@@ -40,28 +44,36 @@ struct Node {
     observers_at: Vec<usize>,
     /// Sorted.
     subjects: Vec<Uid>,
-    subjects_at: Vec<usize>,
+    /// Places of the subjects, each with the number that this one has among all observers there.
+    links: Vec<(usize, usize)>,
+}
+
+impl Node {
+    fn of(member: &Member, in_map: usize) -> Self {
+        Self {
+            id: member.id(),
+            tag: Tag::of(member.id()),
+            in_map,
+            takes_part: !member.failed,
+            observers: Vec::new(),
+            observers_at: Vec::new(),
+            subjects: Vec::new(),
+            links: Vec::new(),
+        }
+    }
 }
 
 impl Graph {
     /// The graph of a map. Members listed as failed take no part.
     #[must_use]
     pub fn of(map: &Map) -> Self {
-        let mut listed: Vec<(Uid, usize)> = (0..)
-            .zip(&map.members)
-            .map(|(in_map, member)| (member.uid, in_map))
-            .collect();
-        listed.sort_unstable();
-        let takes_part = |in_map: usize| map.members.get(in_map).is_some_and(|m| !m.failed);
-        let node = |(_, in_map): &(Uid, usize)| Node {
-            in_map: *in_map,
-            takes_part: takes_part(*in_map),
-            ..Node::default()
-        };
+        let numbered = map.members.iter().zip(0..);
+        let mut nodes: Vec<Node> = numbered.map(|(member, at)| Node::of(member, at)).collect();
+        nodes.sort_unstable_by_key(|node| (node.id.uid, node.in_map));
         let members: Vec<Uid> = map.active().map(|member| member.uid).collect();
         let mut graph = Self {
-            nodes: listed.iter().map(node).collect(),
-            uids: listed.into_iter().map(|(uid, _)| uid).collect(),
+            uids: nodes.iter().map(|node| node.id.uid).collect(),
+            nodes,
             rings: (0..u64::from(map.protocol.observers))
                 .map(|ring| ring_order(ring, &members))
                 .collect(),
@@ -97,10 +109,10 @@ impl Graph {
     /// In the order of UIDs.
     fn add_subjects(&mut self) {
         for (place, subject) in (0..).zip(self.uids.clone()) {
-            for observer in self.observers_at(place).to_vec() {
+            for (number, observer) in (0..).zip(self.observers_at(place).to_vec()) {
                 if let Some(node) = self.nodes.get_mut(observer) {
                     node.subjects.push(subject);
-                    node.subjects_at.push(place);
+                    node.links.push((place, number));
                 }
             }
         }
@@ -120,8 +132,14 @@ impl Graph {
 
     /// Who stands at a place.
     #[must_use]
-    pub fn at(&self, place: usize) -> Option<Uid> {
-        self.uids.get(place).copied()
+    pub fn at(&self, place: usize) -> Option<MemberId> {
+        self.nodes.get(place).map(|node| node.id)
+    }
+
+    /// The tag of whoever stands at a place.
+    #[must_use]
+    pub fn tag_at(&self, place: usize) -> Option<Tag> {
+        self.nodes.get(place).map(|node| node.tag)
     }
 
     fn node(&self, uid: Uid) -> Option<&Node> {
@@ -178,18 +196,10 @@ impl Graph {
         self.nodes.get(place).map_or(&[], |node| &node.observers_at)
     }
 
-    /// Places of those whom the member at that place observes.
+    /// Places of those whom the member at that place observes, each with the number that it has among all observers there.
     #[must_use]
-    pub fn subjects_at(&self, place: usize) -> &[usize] {
-        self.nodes.get(place).map_or(&[], |node| &node.subjects_at)
-    }
-
-    /// Place of a member that the one at that place observes.
-    #[must_use]
-    pub fn subject_of(&self, observer: usize, subject: Uid) -> Option<usize> {
-        let observer = self.nodes.get(observer)?;
-        let index = observer.subjects.binary_search(&subject).ok()?;
-        observer.subjects_at.get(index).copied()
+    pub fn links_at(&self, place: usize) -> &[(usize, usize)] {
+        self.nodes.get(place).map_or(&[], |node| &node.links)
     }
 
     /// Whether there is that edge.
@@ -207,7 +217,14 @@ impl Graph {
     /// Whether the operator may observe that member: it takes part, in a small cell.
     #[must_use]
     pub fn operator_observes(&self, subject: Uid) -> bool {
-        self.operator_may_observe() && self.node(subject).is_some_and(|node| node.takes_part)
+        self.place(subject)
+            .is_some_and(|place| self.operator_observes_at(place))
+    }
+
+    /// The same of whoever stands at a place.
+    #[must_use]
+    pub fn operator_observes_at(&self, place: usize) -> bool {
+        self.operator_may_observe() && self.nodes.get(place).is_some_and(|node| node.takes_part)
     }
 
     /// Members in the order of one ring, lowest hash first.

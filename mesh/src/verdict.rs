@@ -7,12 +7,12 @@
 
 mod sieve;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::evidence::{Edge, EvidenceStore};
+use crate::evidence::{Edge, EvidenceStore, Tally};
 use crate::graph::Graph;
-use crate::identity::{Epoch, MemberId, Uid};
+use crate::identity::{Epoch, MemberId};
 use crate::limits;
 use crate::machine::Event;
 use crate::map::Map;
@@ -31,33 +31,48 @@ pub struct Verdict {
     pub unclaimed: BTreeSet<MemberId>,
 }
 
-/// What a verdict is made of.
+/// What a verdict is made of, for those who hold no statements.
 #[derive(Clone, Debug, Default)]
 pub struct Reports {
     /// Edges whose newest statement is a report.
     pub edges: Vec<Edge>,
     /// Members that are leaving: they observe nobody any more.
-    pub leaving: BTreeSet<Uid>,
+    pub leaving: BTreeSet<MemberId>,
     /// Whether the operator observes too: a cell of up to three whose members hear it.
     pub operator: bool,
+}
+
+impl Reports {
+    /// The same by places; edges that are not the graph's are left out.
+    fn tally(&self, graph: &Graph) -> Tally {
+        let mut said: BTreeMap<MemberId, Vec<usize>> = BTreeMap::new();
+        for (observer, subject) in &self.edges {
+            let subjects = said.entry(*observer).or_default();
+            subjects.extend(graph.place(subject.uid));
+        }
+        for member in &self.leaving {
+            said.entry(*member).or_default();
+        }
+        let mut tally = Tally::of(graph);
+        for (signer, subjects) in said {
+            tally.set(graph, signer, &subjects, self.leaving.contains(&signer));
+        }
+        tally
+    }
 }
 
 /// The verdict on a cell.
 #[must_use]
 pub fn verdict(map: &Map, graph: &Graph, reports: &Reports) -> Verdict {
-    let mut sieve = Sieve::new(graph, reports);
+    on_tally(map, graph, &reports.tally(graph), reports.operator)
+}
+
+/// The verdict on what is reported, and whether the operator observes too.
+fn on_tally(map: &Map, graph: &Graph, tally: &Tally, operator: bool) -> Verdict {
+    let mut sieve = Sieve::new(graph, tally, operator);
     sieve.peel(map.protocol.verdict_percent);
-    let id = |place| {
-        graph
-            .member(map, graph.at(place)?)
-            .map(crate::map::Member::id)
-    };
-    let failed: BTreeSet<MemberId> = sieve.failed().filter_map(id).collect();
-    let degraded = reports
-        .edges
-        .iter()
-        .filter(|(_, subject)| !failed.contains(subject));
-    let degraded = degraded.copied().collect();
+    let failed: BTreeSet<MemberId> = sieve.failed().filter_map(|at| graph.at(at)).collect();
+    let degraded = tally.edges(graph, |place| !sieve.has_failed(place));
     let (failed, unclaimed) = match sieve.claim() {
         Claim::Stands => (failed, BTreeSet::new()),
         Claim::NotYet => Default::default(),
@@ -113,13 +128,8 @@ impl Judged {
         operator: bool,
     ) -> &Verdict {
         if self.is_outdated(map, evidence, operator) {
-            let reports = Reports {
-                edges: evidence.reports().collect(),
-                leaving: evidence.leaving().map(|id| id.uid).collect(),
-                operator,
-            };
-            self.verdict = verdict(map, graph, &reports);
-            let reports = u32::try_from(reports.edges.len()).unwrap_or(u32::MAX);
+            self.verdict = on_tally(map, graph, evidence.tally(), operator);
+            let reports = u32::try_from(evidence.tally().reports()).unwrap_or(u32::MAX);
             self.rests_until = now + limits::REST_FOR_EACH_REPORT * reports;
             self.grounds = Some((evidence.revision(), map.version(), operator));
         }

@@ -5,9 +5,9 @@ use std::hash::Hasher;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Edge, Evidence, EvidenceError, SignerTag, hasher, write_id};
+use super::{Edge, Evidence, EvidenceError, SignerTag, Tally, hasher, write_id};
 use crate::graph::Graph;
-use crate::identity::{MemberId, Uid};
+use crate::identity::MemberId;
 use crate::limits;
 use crate::machine::Event;
 use crate::map::Map;
@@ -65,6 +65,7 @@ impl Change {
 #[derive(Clone, Debug)]
 struct Held {
     statement: Evidence,
+    fingerprint: u64,
     /// [`Evidence::reports`] under the map in force.
     reports: Vec<MemberId>,
 }
@@ -75,8 +76,7 @@ pub struct EvidenceStore {
     newest: BTreeMap<MemberId, Held>,
     /// Signers by their tag, and the sequence of each one's newest statement.
     signers: BTreeMap<SignerTag, (MemberId, u64)>,
-    /// Subjects, and how many report them.
-    reported: BTreeMap<Uid, usize>,
+    tally: Tally,
     digest: u64,
     /// Grows with every change.
     revision: u64,
@@ -99,7 +99,6 @@ impl EvidenceStore {
     pub fn insert(
         &mut self,
         evidence: Evidence,
-        map: &Map,
         graph: &Graph,
     ) -> Result<Option<Change>, EvidenceError> {
         if !self.is_news(&evidence) {
@@ -110,18 +109,19 @@ impl EvidenceStore {
             return Err(EvidenceError::Full);
         }
         self.revision += 1;
-        self.digest ^= fingerprint(&evidence);
         self.signers
             .insert(SignerTag::of(signer), (signer, evidence.sequence));
+        let leaves = evidence.leaves;
+        let reports = take(&mut self.tally, graph, &evidence);
         let held = Held {
-            reports: evidence.reports(map, graph),
+            fingerprint: fingerprint(&evidence),
+            reports: reports.clone(),
             statement: evidence,
         };
-        let (reports, leaves) = (held.reports.clone(), held.statement.leaves);
-        let older = self.newest.insert(signer, held);
-        let (said, had_left) = match older {
+        self.digest ^= held.fingerprint;
+        let (said, had_left) = match self.newest.insert(signer, held) {
             Some(older) => {
-                self.digest ^= fingerprint(&older.statement);
+                self.digest ^= older.fingerprint;
                 (older.reports, older.statement.leaves)
             }
             None => (Vec::new(), false),
@@ -135,22 +135,7 @@ impl EvidenceStore {
             cleared: not_in(&said, &reports),
             leaves: leaves && !had_left,
         };
-        for subject in &change.reported {
-            *self.reported.entry(subject.uid).or_default() += 1;
-        }
-        for subject in &change.cleared {
-            self.forget_report(subject.uid);
-        }
         Ok(Some(change))
-    }
-
-    fn forget_report(&mut self, subject: Uid) {
-        if let Some(reports) = self.reported.get_mut(&subject) {
-            *reports -= 1;
-            if *reports == 0 {
-                self.reported.remove(&subject);
-            }
-        }
     }
 
     /// Another map is in force: drops what was said by those that it does not list, and sees anew what the rest
@@ -164,13 +149,10 @@ impl EvidenceStore {
         self.signers
             .retain(|_, (signer, _)| newest.contains_key(signer));
         self.revision += 1;
-        (self.digest, self.reported) = (0, BTreeMap::new());
+        (self.digest, self.tally) = (0, Tally::of(graph));
         for held in self.newest.values_mut() {
-            held.reports = held.statement.reports(map, graph);
-            self.digest ^= fingerprint(&held.statement);
-            for subject in &held.reports {
-                *self.reported.entry(subject.uid).or_default() += 1;
-            }
+            held.reports = take(&mut self.tally, graph, &held.statement);
+            self.digest ^= held.fingerprint;
         }
     }
 
@@ -194,22 +176,16 @@ impl EvidenceStore {
         })
     }
 
-    /// Whether anybody reports that member.
+    /// The same by places: what a verdict is made of.
     #[must_use]
-    pub fn is_reported(&self, uid: Uid) -> bool {
-        self.reporters_of(uid) > 0
-    }
-
-    /// How many report that member.
-    #[must_use]
-    pub fn reporters_of(&self, uid: Uid) -> usize {
-        self.reported.get(&uid).copied().unwrap_or_default()
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// How many members are reported.
     #[must_use]
     pub fn reported(&self) -> usize {
-        self.reported.len()
+        self.tally.reported()
     }
 
     /// Members that said they leave.
@@ -286,6 +262,13 @@ impl EvidenceStore {
         let missing = self.iter().filter(lacks).cloned();
         missing.take(limits::EVIDENCE_PER_FRAME_MAX).collect()
     }
+}
+
+/// Whom a statement reports, as the tally counts it from now on.
+fn take(tally: &mut Tally, graph: &Graph, statement: &Evidence) -> Vec<MemberId> {
+    let places = statement.reports(graph);
+    tally.set(graph, statement.signer, &places, statement.leaves);
+    places.into_iter().filter_map(|at| graph.at(at)).collect()
 }
 
 fn rank(evidence: &Evidence) -> impl Ord + '_ {

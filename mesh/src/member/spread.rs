@@ -135,7 +135,7 @@ impl Mesh {
             };
             let vetted = self.budget.vet(now, &item, &self.evidence, grounds);
             let taken = match vetted {
-                Ok(true) => self.evidence.insert(item.clone(), map, &self.graph),
+                Ok(true) => self.evidence.insert(item.clone(), &self.graph),
                 Ok(false) => Ok(None),
                 Err(error) => Err(error),
             };
@@ -199,11 +199,11 @@ impl Mesh {
     /// Two rings bring each rumour to a member twice at most. Where more than one member seems dead there are
     /// more of them, because then those that are told are not sure to tell others.
     pub(super) fn listeners(&self, now: Instant) -> BTreeSet<ConnectionId> {
-        let is_silent =
-            |(uid, edge): &(Uid, &Edge)| !edge.is_well(now) && !self.evidence.is_reported(*uid);
+        let is_reported = |uid: &Uid| self.reporters_of(*uid) > 0;
+        let is_silent = |(uid, edge): &(Uid, &Edge)| !edge.is_well(now) && !is_reported(uid);
         let silent = self.edges.iter().filter(is_silent);
         let silent: BTreeSet<Uid> = silent.map(|(uid, _)| uid).collect();
-        let is_unwell = |uid: &Uid| self.evidence.is_reported(*uid) || silent.contains(uid);
+        let is_unwell = |uid: &Uid| is_reported(uid) || silent.contains(uid);
         let unwell = self.evidence.reported() + silent.len();
         let rings = if unwell > 1 || self.graph.len() <= limits::FEW_MEMBERS {
             limits::FANOUT_MANY_DEAD
@@ -228,7 +228,11 @@ impl Mesh {
     /// Whether it is a subject that failed here, or several others report it.
     fn is_lost(&self, uid: Uid) -> bool {
         let state = self.edges.get(uid).map(Edge::state);
-        state == Some(State::Failed) || self.evidence.reporters_of(uid) >= limits::REPORTERS_OF_LOST
+        state == Some(State::Failed) || self.reporters_of(uid) >= limits::REPORTERS_OF_LOST
+    }
+
+    fn reporters_of(&self, uid: Uid) -> usize {
+        self.evidence.tally().reporters_of(&self.graph, uid)
     }
 
     /// Tells a few neighbours, and every operator.

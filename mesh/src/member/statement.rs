@@ -113,8 +113,7 @@ impl Mesh {
             &self.config.keypair,
         );
         self.counters.evidence_signed += 1;
-        let map = self.signed.map();
-        match self.evidence.insert(evidence.clone(), map, &self.graph) {
+        match self.evidence.insert(evidence.clone(), &self.graph) {
             Ok(Some(change)) => {
                 self.announce(self.me, &change);
                 self.spread_evidence(now, &[evidence], None);

@@ -23,11 +23,9 @@
 
 use std::cmp::Ordering;
 
+use crate::evidence::{Tally, bit, ones};
 use crate::graph::Graph;
-use crate::identity::{MemberId, Uid};
 use crate::limits;
-
-use super::Reports;
 
 /// Share, in percent, up to which every observer counts.
 const HALF: u8 = 50;
@@ -132,82 +130,46 @@ enum Standing {
 }
 
 impl<'a> Sieve<'a> {
-    pub(super) fn new(graph: &'a Graph, reports: &Reports) -> Self {
-        let mut standings = vec![Standing::Outside; graph.places()];
-        for uid in &reports.leaving {
-            set(&mut standings, graph.place(*uid), Standing::Leaving);
-        }
-        let mut sieve = Self {
+    pub(super) fn new(graph: &'a Graph, tally: &Tally, operator: bool) -> Self {
+        let operator = operator && graph.operator_may_observe();
+        let standing = |place| match tally.at(place) {
+            it if it.leaves => Standing::Leaving,
+            it if it.reporters != 0 || operator && it.by_operator => Standing::Found,
+            _ => Standing::Outside,
+        };
+        let standings: Vec<Standing> = (0..graph.places()).map(standing).collect();
+        let is_outside = |at: usize| standings.get(at) == Some(&Standing::Outside);
+        let suspected = |place| {
+            let (said, observers) = (tally.at(place), graph.observers_at(place));
+            Suspected {
+                reporters: said.reporters,
+                outside: bits(observers, is_outside),
+                by_operator: operator && said.by_operator,
+                speaks: said.speaks,
+                all: observers.len() + usize::from(operator),
+                ..Suspected::default()
+            }
+        };
+        let found = (0..)
+            .zip(&standings)
+            .filter(|(_, it)| **it == Standing::Found);
+        let found = found.map(|(place, _)| (place, suspected(place))).collect();
+        Self {
             graph,
             standings,
-            found: Vec::new(),
-            operator: reports.operator && graph.operator_may_observe(),
-        };
-        sieve.take_in(reports);
-        sieve
-    }
-
-    /// All reports along edges that there are, of members that stay.
-    fn take_in(&mut self, reports: &Reports) {
-        let mut suspected: Vec<Option<Suspected>> = vec![None; self.standings.len()];
-        let mut speakers: Vec<(MemberId, Option<usize>)> = Vec::new();
-        for (observer, subject) in &reports.edges {
-            // What one observer reports mostly stands together.
-            let by = match speakers.last() {
-                Some((last, place)) if last == observer => *place,
-                _ => {
-                    let place = self.graph.place(observer.uid);
-                    speakers.push((*observer, place));
-                    place
-                }
-            };
-            let by_operator = *observer == MemberId::OPERATOR;
-            let Some((at, reporter)) = self.edge(by_operator, by, subject.uid) else {
-                continue;
-            };
-            if let Some(suspected) = suspected.get_mut(at) {
-                let suspected = suspected.get_or_insert_default();
-                suspected.by_operator |= by_operator;
-                suspected.reporters |= reporter;
-            }
+            found,
+            operator,
         }
-        for (_, place) in speakers {
-            if let Some(Some(suspected)) = place.and_then(|place| suspected.get_mut(place)) {
-                suspected.speaks = true;
-            }
-        }
-        let found = (0..).zip(suspected);
-        self.found = found.filter_map(|(at, it)| Some((at, it?))).collect();
-        for (at, _) in &self.found {
-            set(&mut self.standings, Some(*at), Standing::Found);
-        }
-        let is_outside = |at: usize| self.standings.get(at) == Some(&Standing::Outside);
-        for (at, suspected) in &mut self.found {
-            let observers = self.graph.observers_at(*at);
-            suspected.outside = bits(observers, is_outside);
-            suspected.all = observers.len() + usize::from(self.operator);
-        }
-    }
-
-    /// An edge that there is, to a subject that stays: the subject's place, and the observer's bit.
-    fn edge(&self, by_operator: bool, by: Option<usize>, subject: Uid) -> Option<(usize, u32)> {
-        let stays = |at: &usize| self.standings.get(*at) != Some(&Standing::Leaving);
-        if by_operator {
-            // A listed member that is failed already takes no part: nobody reports it.
-            let observes = self.operator && self.graph.operator_observes(subject);
-            let at = observes.then(|| self.graph.place(subject))?;
-            return Some((at.filter(stays)?, 0));
-        }
-        let by = by?;
-        let at = self.graph.subject_of(by, subject).filter(stays)?;
-        let mut observers = self.graph.observers_at(at).iter();
-        let number = observers.position(|other| *other == by)?;
-        Some((at, bit(number)))
     }
 
     /// Who is in F, by place.
     pub(super) fn failed(&self) -> impl Iterator<Item = usize> {
         self.found.iter().map(|(place, _)| *place)
+    }
+
+    /// Whether whoever stands there is in F.
+    pub(super) fn has_failed(&self, place: usize) -> bool {
+        self.standings.get(place) == Some(&Standing::Found)
     }
 
     /// Whether the members outside F are enough to say so.
@@ -282,15 +244,12 @@ impl<'a> Sieve<'a> {
 
     /// That member is outside F again: an observer of its subjects in it.
     fn heed(&mut self, observer: usize) {
-        for subject in self.graph.subjects_at(observer) {
-            let Ok(index) = self
+        for &(subject, number) in self.graph.links_at(observer) {
+            let index = self
                 .found
-                .binary_search_by_key(subject, |(place, _)| *place)
-            else {
-                continue;
-            };
-            if let Some((_, suspected)) = self.found.get_mut(index) {
-                suspected.outside |= bits(self.graph.observers_at(*subject), |at| at == observer);
+                .binary_search_by_key(&subject, |(place, _)| *place);
+            if let Some((_, suspected)) = index.ok().and_then(|index| self.found.get_mut(index)) {
+                suspected.outside |= bit(number);
             }
         }
     }
@@ -352,17 +311,6 @@ fn bits(observers: &[usize], are: impl Fn(usize) -> bool) -> u32 {
     let those = (0..).zip(observers).filter(|(_, at)| are(**at));
     those.fold(0, |bits, (number, _)| bits | bit(number))
 }
-
-fn ones(bits: u32) -> usize {
-    usize::try_from(bits.count_ones()).unwrap_or(usize::MAX)
-}
-
-/// Observers are [`limits::OBSERVERS_MAX`] at most.
-fn bit(observer: usize) -> u32 {
-    u32::try_from(observer).map_or(0, |number| 1_u32.checked_shl(number).unwrap_or(0))
-}
-
-const _: () = assert!(limits::OBSERVERS_MAX as u32 <= u32::BITS);
 
 fn set<T>(all: &mut [T], place: Option<usize>, to: T) {
     if let Some(target) = place.and_then(|place| all.get_mut(place)) {

@@ -9,6 +9,7 @@ use rand_pcg::Pcg64Mcg;
 
 use super::*;
 use crate::evidence::Evidence;
+use crate::identity::Uid;
 use slotmesh_map::fixture::{keypair, map};
 
 fn ids(map: &Map) -> Vec<MemberId> {
@@ -65,7 +66,7 @@ fn a_judge_rests_for_each_report_that_it_judged() {
     let mut report = |observer: u16, subject: usize| {
         let (signer, subject) = (ids(&map)[usize::from(observer)], ids(&map)[subject]);
         let item = Evidence::sign(&map, signer, &[subject], false, 1, &keypair(observer));
-        evidence.insert(item, &map, &graph).unwrap();
+        evidence.insert(item, &graph).unwrap();
         evidence.clone()
     };
     let mut judged = Judged::default();

@@ -95,8 +95,7 @@ impl Watch {
     /// A checked statement; returns whether it is news.
     pub(super) fn take_in(&mut self, now: Instant, item: Evidence) -> bool {
         let observer = item.signer;
-        let map = self.signed.map();
-        let change = match self.evidence.insert(item, map, &self.graph) {
+        let change = match self.evidence.insert(item, &self.graph) {
             Ok(Some(change)) => change,
             Ok(None) => return false,
             Err(error) => {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::evidence::Tag;
-use crate::identity::Signature;
+use crate::identity::{Signature, Uid};
 use crate::wire::Frame;
 use slotmesh_map::fixture::{keypair, map};
 
@@ -19,7 +19,7 @@ fn suspect(map: &Map, observer: u16, subjects: &[usize], sequence: u64) -> Evide
 }
 
 fn insert(store: &mut EvidenceStore, map: &Map, evidence: Evidence) -> Option<Change> {
-    store.insert(evidence, map, &Graph::of(map)).unwrap()
+    store.insert(evidence, &Graph::of(map)).unwrap()
 }
 
 #[test]
@@ -36,7 +36,12 @@ fn the_newest_statement_of_a_signer_stands() {
     let reports: Vec<_> = store.reports().collect();
     assert_eq!(reports, [2, 3].map(|n| (id(&map, 0), id(&map, n))));
     assert_eq!((store.len(), store.reported()), (1, 2));
-    assert!(store.is_reported(id(&map, 3).uid) && !store.is_reported(id(&map, 1).uid));
+    let reporters_of = |n| {
+        store
+            .tally()
+            .reporters_of(&Graph::of(&map), id(&map, n).uid)
+    };
+    assert_eq!([1, 3].map(reporters_of), [0, 1]);
 }
 
 #[test]
@@ -86,8 +91,9 @@ fn a_statement_about_somebody_unknown_counts_when_the_map_lists_it() {
     let mut store = EvidenceStore::default();
     let change = insert(&mut store, &now, suspect(&later, 0, &[4], 1)).unwrap();
     assert_eq!((change.reported.len(), store.reported()), (0, 0));
-    store.adapt_to(&later, &Graph::of(&later));
-    assert!(store.is_reported(id(&later, 4).uid));
+    let graph = Graph::of(&later);
+    store.adapt_to(&later, &graph);
+    assert_eq!(store.tally().reporters_of(&graph, id(&later, 4).uid), 1);
 }
 
 #[test]
@@ -144,17 +150,17 @@ fn unsigned(signer: u32, sequence: u64, reported: u8, leaves: bool) -> Evidence 
 #[test]
 fn a_full_store_is_repaired_part_by_part_and_takes_no_more() {
     const BEHIND: usize = 600;
-    let (map, graph) = (map(1), Graph::of(&map(1)));
+    let graph = Graph::of(&map(1));
     let (mut full, mut behind) = (EvidenceStore::default(), EvidenceStore::default());
     for n in 0..limits::EVIDENCE_MAX {
         let item = unsigned(u32::try_from(n).unwrap(), u64::MAX, 1, false);
-        full.insert(item.clone(), &map, &graph).unwrap();
+        full.insert(item.clone(), &graph).unwrap();
         if n >= BEHIND {
-            behind.insert(item, &map, &graph).unwrap();
+            behind.insert(item, &graph).unwrap();
         }
     }
     assert_eq!(
-        full.insert(unsigned(u32::MAX, 1, 1, false), &map, &graph),
+        full.insert(unsigned(u32::MAX, 1, 1, false), &graph),
         Err(EvidenceError::Full)
     );
     let summary = Frame::Summary(full.summary());
@@ -165,7 +171,7 @@ fn a_full_store_is_repaired_part_by_part_and_takes_no_more() {
         let part = full.missing_from(&behind.summary());
         assert!(!part.is_empty() && part.len() <= limits::EVIDENCE_PER_FRAME_MAX);
         for evidence in part {
-            let taken = behind.insert(evidence, &map, &graph).unwrap();
+            let taken = behind.insert(evidence, &graph).unwrap();
             assert!(taken.is_some(), "only what was missing");
         }
         parts += 1;
@@ -181,14 +187,14 @@ proptest! {
         order in Just((0..48_usize).collect::<Vec<_>>()).prop_shuffle(),
         again in prop::collection::vec(0..48_usize, 0..20),
     ) {
-        let (map, graph) = (map(1), Graph::of(&map(1)));
+        let graph = Graph::of(&map(1));
         let all: Vec<Evidence> = (0..48_u32)
             .map(|i| unsigned(i % 4, u64::from(i / 16), (i / 4 % 2) as u8, i / 8 % 2 == 0))
             .collect();
         let fill = |order: &[usize]| {
             let mut store = EvidenceStore::default();
             for i in order {
-                store.insert(all[*i].clone(), &map, &graph).unwrap();
+                store.insert(all[*i].clone(), &graph).unwrap();
             }
             store
         };
@@ -212,15 +218,16 @@ proptest! {
             let graph = Graph::of(&map);
             store.adapt_to(&map, &graph);
             if usize::from(observer) < members {
-                store.insert(suspect(&whole, observer, &subjects, sequence), &map, &graph).unwrap();
+                store.insert(suspect(&whole, observer, &subjects, sequence), &graph).unwrap();
             }
             let subjects: std::collections::BTreeSet<Uid> =
                 store.reports().map(|(_, subject)| subject.uid).collect();
             prop_assert_eq!(store.reported(), subjects.len());
-            prop_assert!(subjects.iter().all(|uid| store.is_reported(*uid)));
+            let reporters_of = |uid: &Uid| store.tally().reporters_of(&graph, *uid);
+            prop_assert!(subjects.iter().all(|uid| reporters_of(uid) > 0));
             let mut fresh = EvidenceStore::default();
             for held in store.iter() {
-                fresh.insert(held.clone(), &map, &graph).unwrap();
+                fresh.insert(held.clone(), &graph).unwrap();
             }
             prop_assert_eq!(fresh.digest(), store.digest());
             prop_assert!(fresh.reports().eq(store.reports()));
