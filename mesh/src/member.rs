@@ -108,6 +108,8 @@ pub struct Mesh {
     repair: Option<Repair>,
     verdict: Verdict,
     judged: Judged,
+    /// Of the last verdict: whether caution withheld it, and whether this member could speak of it.
+    judged_last: Option<(bool, bool)>,
     caution: Caution,
     announced: Announced,
     catch_up: CatchUp,
@@ -169,6 +171,7 @@ impl Mesh {
             repair: None,
             verdict: Verdict::default(),
             judged: Judged::default(),
+            judged_last: None,
             caution: Caution::default(),
             announced: Announced::default(),
             catch_up: CatchUp {

@@ -31,6 +31,13 @@ pub struct Verdict {
     pub unclaimed: BTreeSet<MemberId>,
 }
 
+impl Verdict {
+    /// Claims nothing of it.
+    pub fn withhold(&mut self) {
+        self.unclaimed = std::mem::take(&mut self.failed);
+    }
+}
+
 /// What a verdict is made of, for those who hold no statements.
 #[derive(Clone, Debug, Default)]
 pub struct Reports {
@@ -118,7 +125,7 @@ impl Judged {
         self.wanted.then_some(self.rests_until)
     }
 
-    /// The verdict on the evidence in force.
+    /// Comes to the verdict on the evidence in force; returns whether it is another one than the last.
     pub fn on(
         &mut self,
         now: Instant,
@@ -126,13 +133,20 @@ impl Judged {
         graph: &Graph,
         evidence: &EvidenceStore,
         operator: bool,
-    ) -> &Verdict {
-        if self.is_outdated(map, evidence, operator) {
-            self.verdict = on_tally(map, graph, evidence.tally(), operator);
-            let reports = u32::try_from(evidence.tally().reports()).unwrap_or(u32::MAX);
-            self.rests_until = now + limits::REST_FOR_EACH_REPORT * reports;
-            self.grounds = Some((evidence.revision(), map.version(), operator));
+    ) -> bool {
+        if !self.is_outdated(map, evidence, operator) {
+            return false;
         }
+        self.verdict = on_tally(map, graph, evidence.tally(), operator);
+        let reports = u32::try_from(evidence.tally().reports()).unwrap_or(u32::MAX);
+        self.rests_until = now + limits::REST_FOR_EACH_REPORT * reports;
+        self.grounds = Some((evidence.revision(), map.version(), operator));
+        true
+    }
+
+    /// The last verdict.
+    #[must_use]
+    pub fn verdict(&self) -> &Verdict {
         &self.verdict
     }
 }
@@ -146,15 +160,17 @@ pub struct Caution {
 }
 
 impl Caution {
-    /// Holds a verdict back while caution lasts. (In a cell of two nobody can claim anything before the
+    /// Whether a verdict is to be withheld: while caution lasts. (In a cell of two nobody can claim anything before the
     /// operator's report is there: that is no reason.)
-    pub fn restrain(&mut self, now: Instant, map: &Map, verdict: &mut Verdict) {
-        if !verdict.unclaimed.is_empty() && map.active().count() > 2 {
+    #[must_use]
+    pub fn withholds(&mut self, now: Instant, map: &Map, verdict: &Verdict) -> bool {
+        if !verdict.unclaimed.is_empty() && map.active().nth(2).is_some() {
             let interval = Duration::from_millis(map.protocol.heartbeat_interval_ms.into());
             self.until = Some(now + interval * limits::CAUTION_BEATS);
         } else if self.until.is_some_and(|until| now < until) {
-            verdict.unclaimed = std::mem::take(&mut verdict.failed);
+            return true;
         }
+        false
     }
 }
 

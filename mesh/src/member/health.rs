@@ -285,10 +285,18 @@ impl Mesh {
             State::Opening { .. } => true,
             State::Failed => false,
         };
-        let found: BTreeSet<Uid> = failed.iter().map(|id| id.uid).collect();
-        let others = || self.edges.iter().filter(|(uid, _)| !found.contains(uid));
-        let all = others().count() + 1;
-        let heard = others().filter(|(_, edge)| is_heard(edge)).count() + 1;
+        let is_found = |uid| {
+            let member = self.listed(uid);
+            member.is_some_and(|member| failed.contains(&member.id()))
+        };
+        let others: Vec<&Edge> = self
+            .edges
+            .iter()
+            .filter(|(uid, _)| !is_found(*uid))
+            .map(|(_, edge)| edge)
+            .collect();
+        let all = others.len() + 1;
+        let heard = others.iter().filter(|edge| is_heard(edge)).count() + 1;
         let members = self.graph.len();
         let rest = members.saturating_sub(failed.len());
         // Where everybody else is heard the verdict's own rule decides, at exactly half too.
@@ -312,13 +320,25 @@ impl Mesh {
         if rests {
             return;
         }
-        let judged = self
+        let is_new = self
             .judged
             .on(now, map, &self.graph, &self.evidence, operator);
+        let judged = self.judged.verdict();
+        let is_withheld = self.caution.withholds(now, map, judged);
+        let nobody = BTreeSet::new();
+        let claimed = if is_withheld { &nobody } else { &judged.failed };
+        let may_speak = self.may_speak(now, claimed);
+        // While many have failed an input rarely changes any of it, and to compare them all would cost more than the rest.
+        let was = self.judged_last.replace((is_withheld, may_speak));
+        if !is_new && was == self.judged_last {
+            return;
+        }
         self.verdict.clone_from(judged);
-        self.caution.restrain(now, map, &mut self.verdict);
-        if !self.may_speak(now, &self.verdict.failed) {
-            self.verdict.unclaimed = std::mem::take(&mut self.verdict.failed);
+        if is_withheld {
+            self.verdict.withhold();
+        }
+        if !may_speak {
+            self.verdict.withhold();
         }
         // What the others found of this member is theirs to act upon: their map tells it.
         if self.verdict.failed.contains(&self.me) {

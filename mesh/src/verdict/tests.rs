@@ -48,7 +48,9 @@ fn what_is_left_of_a_cut_is_not_claimed() {
     let mut judge = |at_ms: u64, dead: &[usize]| {
         let mut verdict = verdict(&map, &graph, &reports_of(&map, &graph, dead, false));
         let now = Instant::from_micros(at_ms * 1000);
-        caution.restrain(now, &map, &mut verdict);
+        if caution.withholds(now, &map, &verdict) {
+            verdict.withhold();
+        }
         (verdict.failed.len(), verdict.unclaimed.len())
     };
     assert_eq!(judge(0, &[5, 6, 7]), (3, 0));

@@ -124,11 +124,12 @@ impl Watch {
         }
         let operator = self.graph.operator_may_observe();
         let map = self.signed.map();
-        let judged = self
-            .judged
+        self.judged
             .on(now, map, &self.graph, &self.evidence, operator);
-        let mut verdict = judged.clone();
-        self.caution.restrain(now, map, &mut verdict);
+        let mut verdict = self.judged.verdict().clone();
+        if self.caution.withholds(now, map, &verdict) {
+            verdict.withhold();
+        }
         self.second_look.set(now, &verdict.unclaimed);
         let found = verdict.failed.len() + verdict.unclaimed.len();
         let epoch = self.map().epoch;

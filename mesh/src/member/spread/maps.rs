@@ -151,6 +151,7 @@ impl Mesh {
         self.budget.retain_for(self.signed.map(), &self.graph);
         self.old_observers = (old_observers, now + limits::OLD_EDGE_LINGER);
         self.announced.clear();
+        self.judged_last = None;
     }
 
     /// Adapts peers and edges to a map that was put in force, and passes it on.
