@@ -332,7 +332,7 @@ impl Simulation {
             return;
         };
         let Some(mesh) = &place.mesh else { return };
-        let others = mesh.signed_map().map().active().count() > 1;
+        let others = mesh.signed_map().map().active().nth(1).is_some();
         let limit = if others {
             ALONE_AFTER
         } else {
