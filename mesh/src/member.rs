@@ -319,13 +319,20 @@ impl Mesh {
     /// Links that do not work though neither end was found failed or leaves, (observer, subject).
     #[must_use]
     pub fn degraded_links(&self) -> Vec<Link> {
-        let gone: BTreeSet<MemberId> = self.evidence.leaving().collect();
-        let gone = |id: &MemberId| self.verdict.failed.contains(id) || gone.contains(id);
-        let links = self.verdict.degraded.iter();
-        links
-            .filter(|(observer, subject)| !gone(observer) && !gone(subject))
-            .copied()
-            .collect()
+        self.degraded().collect()
+    }
+
+    /// Whether there are any.
+    #[must_use]
+    pub fn has_degraded_links(&self) -> bool {
+        self.degraded().next().is_some()
+    }
+
+    fn degraded(&self) -> impl Iterator<Item = Link> + '_ {
+        let leaves = |id: &MemberId| self.evidence.get(*id).is_some_and(|held| held.leaves);
+        let gone = move |id: &MemberId| self.verdict.failed.contains(id) || leaves(id);
+        let links = self.verdict.degraded.iter().copied();
+        links.filter(move |(observer, subject)| !gone(observer) && !gone(subject))
     }
 
     fn map(&self) -> &Arc<Map> {

@@ -101,7 +101,7 @@ pub(in crate::sim) fn of_machine(mesh: &Mesh) -> impl Iterator<Item = State> {
         (State::Repaired, counters.summaries_sent > 0),
         (State::Refused, !counters.refused.is_empty()),
         (State::Paused, counters.pauses > 0),
-        (State::Peeled, !mesh.degraded_links().is_empty()),
+        (State::Peeled, mesh.has_degraded_links()),
     ];
     let came = counted.into_iter().filter(|(_, came)| *came);
     came.map(|(state, _)| state)
