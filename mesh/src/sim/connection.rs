@@ -101,11 +101,11 @@ pub(super) struct Message {
 }
 
 impl Message {
-    fn again(&self) -> Self {
+    fn again(self) -> Self {
         Self {
             missing: packets(&self.bytes),
             flight: Flight::PROBE,
-            ..self.clone()
+            ..self
         }
     }
 }
@@ -308,9 +308,10 @@ impl Simulation {
         let frozen = self.is_frozen(process.node);
         if frozen || self.is_busy(process.node) {
             // A message that finds no room is not acknowledged, and sent again.
-            let again = message.again();
-            if !self.wait(process.node, frozen, Happening::Message(message)) {
-                self.transmit_again(again);
+            if let Err(Happening::Message(message)) =
+                self.wait(process.node, frozen, Happening::Message(message))
+            {
+                self.transmit_again(message.again());
             }
             return;
         }
@@ -350,7 +351,8 @@ impl Simulation {
         self.pump(from);
     }
 
-    fn wait(&mut self, node: NodeId, frozen: bool, what: Happening) -> bool {
+    /// What finds no room comes back.
+    fn wait(&mut self, node: NodeId, frozen: bool, what: Happening) -> Result<(), Happening> {
         if frozen {
             self.wait_for_thaw(node, what)
         } else {
@@ -401,7 +403,7 @@ impl Simulation {
         let frozen = self.is_frozen(process.node);
         if frozen || self.is_busy(process.node) {
             // What finds no room is lost, a close as well: silence tells later.
-            self.wait(process.node, frozen, Happening::Arrival { end, what });
+            let _ = self.wait(process.node, frozen, Happening::Arrival { end, what });
             return;
         }
         let connection = end.name();

@@ -175,14 +175,14 @@ impl Simulation {
         self.node(node).and_then(|node| node.key)
     }
 
-    /// Keeps something for a frozen process. Returns whether there was room.
-    pub(super) fn wait_for_thaw(&mut self, node: NodeId, what: Happening) -> bool {
+    /// Keeps something for a frozen process. Where there is no room it comes back.
+    pub(super) fn wait_for_thaw(&mut self, node: NodeId, what: Happening) -> Result<(), Happening> {
         match self.node_mut(node) {
             Some(node) if node.inbox.len() < FROZEN_INPUTS_MAX => {
                 node.inbox.push_back(what);
-                true
+                Ok(())
             }
-            _ => false,
+            _ => Err(what),
         }
     }
 
@@ -271,7 +271,7 @@ impl Simulation {
         if place.frozen {
             let answer = Happening::JoinAnswer { node, key, map };
             // Where there is no room the request is made again.
-            self.wait_for_thaw(node, answer);
+            let _ = self.wait_for_thaw(node, answer);
             return;
         }
         let Some(keypair) = place.joining.take_if(|joining| joining.public() == key) else {

@@ -138,22 +138,26 @@ impl Simulation {
         self.work(node, micros);
     }
 
-    /// Keeps something for a node that works. Returns whether there was room.
-    pub(super) fn wait_for_processor(&mut self, node: NodeId, what: Happening) -> bool {
+    /// Keeps something for a node that works. Where there is no room it comes back.
+    pub(super) fn wait_for_processor(
+        &mut self,
+        node: NodeId,
+        what: Happening,
+    ) -> Result<(), Happening> {
         let (now, process) = (self.now, self.process_of(node));
         let Some(place) = self.node_mut(node) else {
-            return false;
+            return Err(what);
         };
         let processor = &mut place.processor;
         if processor.backlog.len() >= FROZEN_INPUTS_MAX {
-            return false;
+            return Err(what);
         }
         processor.backlog.push_back(what);
         if processor.backlog.len() == 1 {
             let at = processor.busy_until.max(now);
             self.schedule.push(at, Happening::Continue(process));
         }
-        true
+        Ok(())
     }
 
     /// The node is through with one thing and takes the next from its backlog.

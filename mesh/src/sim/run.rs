@@ -140,7 +140,7 @@ impl Simulation {
         }
         if self.is_frozen(process.node) {
             // The pause ends some day; where there is no room the dial stays underway, as it would.
-            self.wait_for_thaw(process.node, Happening::DialFailed { process, uid });
+            let _ = self.wait_for_thaw(process.node, Happening::DialFailed { process, uid });
             return;
         }
         self.give(process.node, Input::DialFailed { uid });
