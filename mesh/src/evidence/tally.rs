@@ -111,36 +111,26 @@ impl Tally {
         self.said.iter().map(Said::count).sum()
     }
 
-    /// Those who report whoever stands at a place.
-    pub fn reporters_at<'a>(
-        &self,
-        graph: &'a Graph,
-        place: usize,
-    ) -> impl Iterator<Item = MemberId> + use<'a> {
-        let said = self.at(place);
-        let numbered = (0..).zip(graph.observers_at(place));
-        let reporting = numbered.filter(move |(number, _)| said.reporters & bit(*number) != 0);
-        let members = reporting.filter_map(|(_, observer)| graph.at(*observer));
-        said.by_operator
-            .then_some(MemberId::OPERATOR)
-            .into_iter()
-            .chain(members)
-    }
-
-    /// All reports of those whose places pass, sorted.
+    /// The reports of those members whose places pass, sorted.
     #[must_use]
     pub fn edges(&self, graph: &Graph, passes: impl Fn(usize) -> bool) -> Vec<Edge> {
         let mut edges = Vec::new();
-        for place in (0..self.said.len()).filter(|place| passes(*place)) {
-            let Some(subject) = graph.at(place) else {
+        let by_operator = (0..).zip(&self.said).filter(|(_, said)| said.by_operator);
+        let subjects = by_operator.filter(|(place, _)| passes(*place));
+        let subjects = subjects.filter_map(|(place, _)| graph.at(place));
+        edges.extend(subjects.map(|subject| (MemberId::OPERATOR, subject)));
+        let speakers = (0..).zip(&self.said).filter(|(_, said)| said.speaks);
+        for (place, _) in speakers {
+            let Some(observer) = graph.at(place) else {
                 continue;
             };
-            edges.extend(
-                self.reporters_at(graph, place)
-                    .map(|observer| (observer, subject)),
-            );
+            let links = graph.links_at(place).iter();
+            let reported = links.filter(|(subject, number)| {
+                self.at(*subject).reporters & bit(*number) != 0 && passes(*subject)
+            });
+            let subjects = reported.filter_map(|(subject, _)| graph.at(*subject));
+            edges.extend(subjects.map(|subject| (observer, subject)));
         }
-        edges.sort_unstable();
         edges
     }
 }

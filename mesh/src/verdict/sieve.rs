@@ -35,8 +35,9 @@ const HALF: u8 = 50;
 struct Suspected {
     /// Which of its observers report it: a bit for each, as the graph numbers them.
     reporters: u32,
-    /// Which of its observers are outside F.
+    /// Which of its observers are outside F, and which of them are mute.
     outside: u32,
+    mute: u32,
     by_operator: bool,
     /// Whether it reports somebody itself.
     speaks: bool,
@@ -52,9 +53,9 @@ impl Suspected {
         self.reporters & bit(observer) != 0
     }
 
-    /// Counts anew, without those observers.
-    fn count(&mut self, without: u32, operator: bool) {
-        let counts = self.outside & !without;
+    /// Counts anew, without the mute.
+    fn count(&mut self, operator: bool) {
+        let counts = self.outside & !self.mute;
         let of_operator = |is: bool| usize::from(operator && is);
         self.observed = ones(counts) + of_operator(true);
         self.reported = ones(counts & self.reporters) + of_operator(self.by_operator);
@@ -111,9 +112,18 @@ pub(super) enum Claim {
 pub(super) struct Sieve<'a> {
     graph: &'a Graph,
     standings: Vec<Standing>,
-    /// F, by place.
-    found: Vec<(usize, Suspected)>,
+    /// Places of F, and what counts of each.
+    found: Vec<usize>,
+    suspected: Vec<Suspected>,
+    subjects: Vec<Subjects>,
     operator: bool,
+}
+
+/// Of an observer's subjects: how many are in F, and how many of those it reports itself.
+#[derive(Clone, Copy, Default)]
+struct Subjects {
+    found: usize,
+    reported: usize,
 }
 
 /// How a member stands.
@@ -150,21 +160,50 @@ impl<'a> Sieve<'a> {
                 ..Suspected::default()
             }
         };
-        let found = (0..)
-            .zip(&standings)
-            .filter(|(_, it)| **it == Standing::Found);
-        let found = found.map(|(place, _)| (place, suspected(place))).collect();
-        Self {
+        let is_found = |place: &usize| standings.get(*place) == Some(&Standing::Found);
+        let found: Vec<usize> = (0..graph.places()).filter(is_found).collect();
+        let mut all = vec![Suspected::default(); graph.places()];
+        for place in &found {
+            set(&mut all, Some(*place), suspected(*place));
+        }
+        let mut sieve = Self {
             graph,
             standings,
+            subjects: vec![Subjects::default(); all.len()],
+            suspected: all,
             found,
             operator,
+        };
+        for place in sieve.found.clone() {
+            sieve.change_subjects(place, |count| *count += 1);
+        }
+        sieve
+    }
+
+    /// Whoever stands there is in F now, or no longer: its observers have one subject there more, or fewer.
+    fn change_subjects(&mut self, place: usize, change: impl Fn(&mut usize)) {
+        let Some(suspected) = self.suspected.get(place) else {
+            return;
+        };
+        for (number, observer) in (0..).zip(self.graph.observers_at(place)) {
+            if let Some(subjects) = self.subjects.get_mut(*observer) {
+                change(&mut subjects.found);
+                if suspected.is_reported_by(number) {
+                    change(&mut subjects.reported);
+                }
+            }
         }
     }
 
     /// Who is in F, by place.
     pub(super) fn failed(&self) -> impl Iterator<Item = usize> {
-        self.found.iter().map(|(place, _)| *place)
+        self.found.iter().copied()
+    }
+
+    /// F itself.
+    fn found(&self) -> impl Iterator<Item = &Suspected> {
+        let found = self.found.iter();
+        found.filter_map(|place| self.suspected.get(*place))
     }
 
     /// Whether whoever stands there is in F.
@@ -176,9 +215,11 @@ impl<'a> Sieve<'a> {
     pub(super) fn claim(&self) -> Claim {
         let is_away = |it: &Standing| matches!(it, Standing::Found | Standing::Unclear);
         let away: Vec<bool> = self.standings.iter().map(is_away).collect();
-        let mute = self.mute(|place| !is_set(&away, place)).0;
-        let silent = away.iter().zip(mute).map(|(away, mute)| *away || mute);
-        if self.are_enough_without(&silent.collect::<Vec<bool>>()) {
+        let mut silent = away.clone();
+        for mute in self.mute(|place| !is_set(&away, place)).0 {
+            set(&mut silent, Some(mute), true);
+        }
+        if self.are_enough_without(&silent) {
             Claim::Stands
         } else if self.are_enough_without(&away) {
             Claim::NotYet
@@ -194,10 +235,9 @@ impl<'a> Sieve<'a> {
         match (rest * 2).cmp(&members) {
             Ordering::Greater => true,
             Ordering::Less => false,
-            Ordering::Equal if members == 2 => self
-                .found
-                .iter()
-                .all(|(_, it)| self.operator && it.by_operator),
+            Ordering::Equal if members == 2 => {
+                self.found().all(|it| self.operator && it.by_operator)
+            }
             Ordering::Equal => {
                 let voters = self.graph.voters().iter();
                 let places = voters.filter_map(|voter| self.graph.place(*voter));
@@ -226,16 +266,12 @@ impl<'a> Sieve<'a> {
     }
 
     fn drop_from_found(&mut self, to: Standing, drops: impl Fn(&Suspected) -> bool) {
-        let mut dropped = Vec::new();
-        self.found.retain(|(place, it)| {
-            let drops = drops(it);
-            if drops {
-                dropped.push(*place);
-            }
-            !drops
-        });
+        let suspected = &self.suspected;
+        let drops = |place: &mut usize| suspected.get(*place).is_some_and(&drops);
+        let dropped: Vec<usize> = self.found.extract_if(.., drops).collect();
         for place in dropped {
             set(&mut self.standings, Some(place), to);
+            self.change_subjects(place, |count| *count -= 1);
             if to == Standing::Outside {
                 self.heed(place);
             }
@@ -245,10 +281,7 @@ impl<'a> Sieve<'a> {
     /// That member is outside F again: an observer of its subjects in it.
     fn heed(&mut self, observer: usize) {
         for &(subject, number) in self.graph.links_at(observer) {
-            let index = self
-                .found
-                .binary_search_by_key(&subject, |(place, _)| *place);
-            if let Some((_, suspected)) = index.ok().and_then(|index| self.found.get_mut(index)) {
+            if let Some(suspected) = self.suspected.get_mut(subject) {
                 suspected.outside |= bit(number);
             }
         }
@@ -256,52 +289,53 @@ impl<'a> Sieve<'a> {
 
     /// Counts anew, for each member of F, its observers that count at that share.
     fn count_observers(&mut self, share: u8) {
+        if share > HALF {
+            self.find_mute();
+        }
+        for place in &self.found {
+            if let Some(suspected) = self.suspected.get_mut(*place) {
+                suspected.count(self.operator);
+            }
+        }
+    }
+
+    /// Who of the observers of F does not count, if those are few.
+    fn find_mute(&mut self) {
         let outside = |place: usize| self.standings.get(place) == Some(&Standing::Outside);
-        let mute = match (share > HALF).then(|| self.mute(outside)) {
-            Some((mute, true)) => mute,
+        let mute = match self.mute(outside) {
+            (mute, true) => mute,
             _ => Vec::new(),
         };
-        for (place, suspected) in &mut self.found {
-            let without = if mute.is_empty() {
-                0
-            } else {
-                bits(self.graph.observers_at(*place), |at| is_set(&mute, at))
-            };
-            suspected.count(without, self.operator);
+        self.suspected.iter_mut().for_each(|it| it.mute = 0);
+        for observer in mute {
+            for &(subject, number) in self.graph.links_at(observer) {
+                if let Some(suspected) = self.suspected.get_mut(subject) {
+                    suspected.mute |= bit(number);
+                }
+            }
         }
     }
 
     /// Who of those outside reports none of its subjects in F though they are several, and whether those are few.
-    fn mute(&self, is_outside: impl Fn(usize) -> bool) -> (Vec<bool>, bool) {
-        // Of an observer's subjects: how many are in F, and how many of those it reports itself.
-        let mut spoken = vec![(0_usize, 0_usize); self.standings.len()];
-        for (place, suspected) in &self.found {
-            for (number, at) in (0..).zip(self.graph.observers_at(*place)) {
-                if let Some((accused, backed)) = spoken.get_mut(*at) {
-                    *accused += 1;
-                    *backed += usize::from(suspected.is_reported_by(number));
-                }
-            }
-        }
-        let (mut mute, mut silent, mut witnesses) = (vec![false; spoken.len()], 0, 0);
-        for (place, (accused, backed)) in (0..).zip(spoken) {
-            if accused < limits::MUTE_SUBJECTS || !is_outside(place) {
+    fn mute(&self, is_outside: impl Fn(usize) -> bool) -> (Vec<usize>, bool) {
+        let (mut mute, mut witnesses) = (Vec::new(), 0);
+        for (place, subjects) in (0..).zip(&self.subjects) {
+            if subjects.found < limits::MUTE_SUBJECTS || !is_outside(place) {
                 continue;
             }
-            if backed == 0 {
-                set(&mut mute, Some(place), true);
-                silent += 1;
+            if subjects.reported == 0 {
+                mute.push(place);
             } else {
                 witnesses += 1;
             }
         }
-        (mute, silent * limits::WITNESSES_FOR_EACH_MUTE <= witnesses)
+        let are_few = mute.len() * limits::WITNESSES_FOR_EACH_MUTE <= witnesses;
+        (mute, are_few)
     }
 
     /// Of the weak members one with the smallest share of reports.
     fn weakest(&self, share: u8) -> Option<Suspected> {
-        let all = self.found.iter().map(|(_, it)| it);
-        let weak = all.filter(|it| it.is_weak(share));
+        let weak = self.found().filter(|it| it.is_weak(share));
         weak.min_by(|one, other| one.cmp_share(other)).copied()
     }
 }
