@@ -67,12 +67,13 @@ impl Mesh {
         let bytes = Datagram::Beat(self.current_beat(now)).encode();
         self.timer_lag = Duration::ZERO;
         self.doubt.begin_beat();
-        let mut observers: BTreeSet<Uid> =
-            self.graph.observers(self.me.uid).iter().copied().collect();
+        let mut observers = self.graph.observers(self.me.uid).to_vec();
         let (old, until) = &self.old_observers;
         if *until > now {
             observers.extend(old);
         }
+        observers.sort_unstable();
+        observers.dedup();
         for observer in observers {
             if let Some(connection) = self.peers.of(observer) {
                 self.counters.beats_sent += 1;

@@ -10,11 +10,14 @@ pub(super) struct Connections {
     /// The first number that is still kept, and all from there on.
     first: u64,
     all: VecDeque<Option<Connection>>,
+    /// Whether some may have become useless since the useless were forgotten.
+    pub(super) stale: bool,
 }
 
 impl Connections {
     pub(super) fn insert(&mut self, connection: Connection) -> u64 {
         self.all.push_back(Some(connection));
+        self.stale = true;
         self.first + self.all.len() as u64 - 1
     }
 
@@ -38,7 +41,11 @@ impl Connections {
             .map(|(id, _)| id)
     }
 
+    /// Forgets the others, if there may be any.
     pub(super) fn retain(&mut self, keep: impl Fn(&Connection) -> bool) {
+        if !std::mem::take(&mut self.stale) {
+            return;
+        }
         for place in &mut self.all {
             if place.as_ref().is_some_and(|connection| !keep(connection)) {
                 *place = None;

@@ -289,6 +289,7 @@ impl Simulation {
             self.invariants.healthy.disturb(id);
         }
         self.remember_states(node);
+        self.connections.stale = true;
         if let Some(place) = self.node_mut(node) {
             place.end_machine();
         }
@@ -386,6 +387,7 @@ impl Simulation {
 
     pub(super) fn crash(&mut self, node: NodeId) {
         self.remember_states(node);
+        self.connections.stale = true;
         if let Some(place) = self.node_mut(node) {
             place.end_machine();
             place.running = false;

@@ -119,6 +119,7 @@ impl Simulation {
     }
 
     pub(super) fn stop_operator(&mut self) {
+        self.connections.stale = true;
         self.operator.watch = None;
         self.operator.generation += 1;
         self.operator.candidates.clear();

@@ -69,6 +69,7 @@ impl Simulation {
             end.state = state;
             if state == State::Gone {
                 end.rest.waiting.clear();
+                self.connections.stale = true;
             }
         }
     }
