@@ -178,6 +178,19 @@ impl Graph {
         all.filter(|(_, node)| node.takes_part).map(|(uid, _)| *uid)
     }
 
+    /// Whether that member takes part: the map lists it, and not as failed.
+    #[must_use]
+    pub fn takes_part(&self, uid: Uid) -> bool {
+        self.place(uid)
+            .is_some_and(|place| self.takes_part_at(place))
+    }
+
+    /// The same of whoever stands at a place.
+    #[must_use]
+    pub fn takes_part_at(&self, place: usize) -> bool {
+        self.nodes.get(place).is_some_and(|node| node.takes_part)
+    }
+
     /// Who observes that member.
     #[must_use]
     pub fn observers(&self, uid: Uid) -> &[Uid] {
@@ -224,7 +237,7 @@ impl Graph {
     /// The same of whoever stands at a place.
     #[must_use]
     pub fn operator_observes_at(&self, place: usize) -> bool {
-        self.operator_may_observe() && self.nodes.get(place).is_some_and(|node| node.takes_part)
+        self.operator_may_observe() && self.takes_part_at(place)
     }
 
     /// Members in the order of one ring, lowest hash first.

@@ -298,7 +298,10 @@ impl Mesh {
             .collect();
         let all = others.len() + 1;
         let heard = others.iter().filter(|edge| is_heard(edge)).count() + 1;
-        let members = self.graph.len();
+        // Those that leave are counted on neither side, as in the verdict.
+        let leaving = self.evidence.leaving();
+        let leaving = leaving.filter(|id| self.graph.takes_part(id.uid)).count();
+        let members = self.graph.len().saturating_sub(leaving);
         let rest = members.saturating_sub(failed.len());
         // Where everybody else is heard the verdict's own rule decides, at exactly half too.
         heard == all || rest * heard * 2 > members * all

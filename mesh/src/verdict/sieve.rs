@@ -7,7 +7,8 @@
 //!        ├─▶ unclear: fewer than three observers outside F report it, or four if it reports somebody itself
 //!        │            (of ten that it has; see `is_unclear`). Neither failed nor, up to here, an observer
 //!        ▼
-//!   F is the verdict, if those outside F, without the unclear and the mute, are a majority (or half, with the voters)
+//!   F is the verdict, if those outside F, without the unclear and the mute, are a majority (or half, with the voters) of those
+//!   that stay
 //! ```
 //!
 //! Two rules are for the death of half a cell, when a few of the dead have few living observers, or none, and a few of the
@@ -116,6 +117,8 @@ pub(super) struct Sieve<'a> {
     found: Vec<usize>,
     suspected: Vec<Suspected>,
     subjects: Vec<Subjects>,
+    /// How many members leave.
+    leaving: usize,
     operator: bool,
 }
 
@@ -160,6 +163,10 @@ impl<'a> Sieve<'a> {
                 ..Suspected::default()
             }
         };
+        let leaves = |place: &usize| {
+            graph.takes_part_at(*place) && standings.get(*place) == Some(&Standing::Leaving)
+        };
+        let leaving = (0..graph.places()).filter(leaves).count();
         let is_found = |place: &usize| standings.get(*place) == Some(&Standing::Found);
         let found: Vec<usize> = (0..graph.places()).filter(is_found).collect();
         let mut all = vec![Suspected::default(); graph.places()];
@@ -172,6 +179,7 @@ impl<'a> Sieve<'a> {
             subjects: vec![Subjects::default(); all.len()],
             suspected: all,
             found,
+            leaving,
             operator,
         };
         for place in sieve.found.clone() {
@@ -195,6 +203,10 @@ impl<'a> Sieve<'a> {
         }
     }
 
+    fn stays(&self, at: usize) -> bool {
+        self.standings.get(at) != Some(&Standing::Leaving)
+    }
+
     /// Who is in F, by place.
     pub(super) fn failed(&self) -> impl Iterator<Item = usize> {
         self.found.iter().copied()
@@ -216,7 +228,7 @@ impl<'a> Sieve<'a> {
         let is_away = |it: &Standing| matches!(it, Standing::Found | Standing::Unclear);
         let away: Vec<bool> = self.standings.iter().map(is_away).collect();
         let mut silent = away.clone();
-        for mute in self.mute(|place| !is_set(&away, place)).0 {
+        for mute in self.mute().0 {
             set(&mut silent, Some(mute), true);
         }
         if self.are_enough_without(&silent) {
@@ -228,9 +240,12 @@ impl<'a> Sieve<'a> {
         }
     }
 
-    /// Of the members that take part; those listed as failed do not, and are in none of the sets.
+    /// Of the members that stay: whoever leaves can speak neither for those outside F nor for F, so it is counted on neither
+    /// side. (As one outside F it would count for both sides of a cut, and each might find the other failed.)
+    ///
+    /// Those listed as failed take no part, and are in none of the sets.
     fn are_enough_without(&self, those: &[bool]) -> bool {
-        let members = self.graph.len();
+        let members = self.graph.len().saturating_sub(self.leaving);
         let rest = members.saturating_sub(those.iter().filter(|is| **is).count());
         match (rest * 2).cmp(&members) {
             Ordering::Greater => true,
@@ -241,8 +256,9 @@ impl<'a> Sieve<'a> {
             Ordering::Equal => {
                 let voters = self.graph.voters().iter();
                 let places = voters.filter_map(|voter| self.graph.place(*voter));
-                let living = places.filter(|place| !is_set(those, *place));
-                living.count() * 2 > self.graph.voters().len()
+                let voters: Vec<usize> = places.filter(|place| self.stays(*place)).collect();
+                let living = voters.iter().filter(|place| !is_set(those, **place));
+                living.count() * 2 > voters.len()
             }
         }
     }
@@ -301,8 +317,7 @@ impl<'a> Sieve<'a> {
 
     /// Who of the observers of F does not count, if those are few.
     fn find_mute(&mut self) {
-        let outside = |place: usize| self.standings.get(place) == Some(&Standing::Outside);
-        let mute = match self.mute(outside) {
+        let mute = match self.mute() {
             (mute, true) => mute,
             _ => Vec::new(),
         };
@@ -317,10 +332,12 @@ impl<'a> Sieve<'a> {
     }
 
     /// Who of those outside reports none of its subjects in F though they are several, and whether those are few.
-    fn mute(&self, is_outside: impl Fn(usize) -> bool) -> (Vec<usize>, bool) {
+    /// The silence of those that leave says nothing.
+    fn mute(&self) -> (Vec<usize>, bool) {
         let (mut mute, mut witnesses) = (Vec::new(), 0);
         for (place, subjects) in (0..).zip(&self.subjects) {
-            if subjects.found < limits::MUTE_SUBJECTS || !is_outside(place) {
+            let is_outside = self.standings.get(place) == Some(&Standing::Outside);
+            if subjects.found < limits::MUTE_SUBJECTS || !is_outside {
                 continue;
             }
             if subjects.reported == 0 {

@@ -2,6 +2,7 @@
 
 mod book;
 mod half;
+mod leaving;
 
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};

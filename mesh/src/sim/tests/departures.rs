@@ -19,3 +19,21 @@ fn a_member_that_leaves_is_let_go_without_a_verdict() {
         assert_sound(&simulation);
     }
 }
+
+/// Nobody makes a map of those who left, and then others die: those who left are not waited for.
+#[test]
+fn the_dead_are_found_though_others_left_while_no_operator_was_there() {
+    let mut simulation = settled(19, 10);
+    simulation.inflict(&Fault::OperatorDown);
+    (1..=3).for_each(|n| simulation.inflict(&Fault::Leave(NodeId(n))));
+    simulation.run_for(Duration::from_secs(10));
+    assert_eq!(verdicts(&simulation), []);
+    (4..=6).for_each(|n| simulation.inflict(&Fault::Crash(NodeId(n))));
+    simulation.run_for(Duration::from_secs(5));
+    let events = simulation.events().iter();
+    let found_all = events.filter(
+        |record| matches!(&record.event, Event::Verdict { failed, .. } if failed.len() == 3),
+    );
+    let found_all: BTreeSet<NodeId> = found_all.map(|record| record.node).collect();
+    assert_eq!(found_all, (7..=10).map(NodeId).collect());
+}
