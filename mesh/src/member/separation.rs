@@ -13,7 +13,7 @@
 //! behind: it speaks of edges of another graph. The delegation is kept: the operator hands it to a few
 //! reporters only, so a member that missed it has nobody else to ask than those that went over.
 
-use crate::evidence::EvidenceStore;
+use crate::evidence::{EvidenceStore, Wanted};
 use crate::identity::Epoch;
 use crate::machine::Event;
 use crate::map::Map;
@@ -21,6 +21,7 @@ use crate::signed::SignedMap;
 use crate::time::Instant;
 
 use super::Mesh;
+use super::spread::outbox::Outbox;
 
 /// What a map of another cell is to a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +96,10 @@ impl Mesh {
         self.older.clear();
         self.reports.clear();
         self.evidence = EvidenceStore::default();
+        // What was to be told, or asked for, is signed for the other cell: here it holds for nobody.
+        self.outbox = Outbox::default();
+        self.wanted = Wanted::default();
+        self.repair = None;
         self.verdict = crate::verdict::Verdict::default();
         self.caution = crate::verdict::Caution::default();
         self.settle(now);

@@ -1,12 +1,13 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
+use crate::evidence::{Evidence, SummaryEntry};
 use crate::machine::{ConnectionId, Input, Machine, Output, PeerIdentity};
 use crate::map::Delegation;
 use crate::member::settled::{agent, config, connected, operator};
 use crate::slot::SlotSet;
 use crate::wire::Frame;
-use slotmesh_map::fixture::{map, uid};
+use slotmesh_map::fixture::{keypair, map, uid};
 
 const OPERATOR: ConnectionId = ConnectionId(1);
 
@@ -207,4 +208,46 @@ fn who_is_listed_as_failed_is_no_member_and_joins_again() {
     );
     assert!(mesh.is_deposed());
     assert!(Mesh::new(config(2), next, Instant::from_micros(1)).is_err());
+}
+
+/// What it had still to tell, or to ask for, when it went over: signed for the other cell, it would be taken for forged.
+#[test]
+fn news_of_the_cell_that_was_split_stay_behind() {
+    let mut mesh = member();
+    connect(&mut mesh, ConnectionId(2), agent(1));
+    connect(&mut mesh, ConnectionId(3), agent(3));
+    let id = |n: usize| map(8).members[n].id();
+    let now = Instant::from_micros(2);
+    let many: Vec<_> = [4, 5, 6, 7].map(id).to_vec();
+    let said = |signer: u16, sequence| {
+        let (by, key) = (id(signer.into()), keypair(signer));
+        Evidence::sign(&map(8), by, &many, false, sequence, &key)
+    };
+    hear(&mut mesh, now, &Frame::Evidence(vec![said(0, 1)]));
+    // While many are reported the next news wait for further ones.
+    hear(&mut mesh, now, &Frame::Evidence(vec![said(1, 1)]));
+    let unknown = SummaryEntry::of(&said(3, 1));
+    hear(&mut mesh, now, &Frame::Offer(vec![unknown]));
+    assert!(mesh.outbox.deadline().is_some() && mesh.wanted.len() == 1);
+    hand(&mut mesh, &delegated());
+    hand(&mut mesh, &signed(part("a", 0..4)));
+    assert_eq!(mesh.signed_map().map().cell, "a");
+    assert!(mesh.outbox.deadline().is_none() && mesh.wanted.is_empty());
+    for later in [10, 100, 1000] {
+        mesh.handle(Instant::from_micros(later * 1000), Input::Timer);
+    }
+    let outputs = std::iter::from_fn(|| mesh.poll_output());
+    let told = outputs.filter(|output| match output {
+        Output::Frame { bytes, .. } => matches!(
+            Frame::decode(bytes).unwrap(),
+            Frame::Evidence(_) | Frame::Wants { .. } | Frame::Offer(_)
+        ),
+        _ => false,
+    });
+    assert_eq!(told.count(), 0);
+}
+
+fn hear(mesh: &mut Mesh, now: Instant, frame: &Frame) {
+    let (connection, bytes) = (ConnectionId(2), frame.encode());
+    mesh.handle(now, Input::Frame { connection, bytes });
 }
