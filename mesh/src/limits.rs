@@ -46,10 +46,23 @@ pub const EVIDENCE_PER_FRAME_MAX: usize = 128;
 pub const SUMMARY_ENTRIES_MAX: usize = EVIDENCE_MAX;
 /// Bytes of one line: a tag of six, and a sequence of 64 bits as a varint.
 pub const SUMMARY_ENTRY_BYTES_MAX: usize = 6 + 10;
-/// Statements that one connection is sent at once because it asked: each that there is, twice.
+/// Statements that one process is sent at once because it asked: each that there is, twice.
 pub const SERVED_BURST: u32 = 2 * EVIDENCE_MAX as u32;
 /// Time after which it may ask for so many again.
 pub const SERVED_REFILL: Duration = Duration::from_secs(4);
+/// Whole maps that one process is sent at once, on however many connections, and one more in each [`REPAIR_INTERVAL`]: a split
+/// takes two, and one that is lost with its connection is sent again on the next.
+pub const MAPS_AT_ONCE: u32 = 4;
+/// Differences that take up the room of a whole map: so one more is sent in each eighth of a second, and the operator makes a
+/// map in 300 ms at most.
+pub const DIFFERENCES_FOR_A_MAP: u32 = 4;
+/// Maps of one process that are read at once, whole or as a difference, whatever comes of them ...
+pub const MAPS_READ_MAX: u32 = 32;
+/// ... and then one in each such time: a map of 1 MiB takes some ten milliseconds.
+pub const MAPS_READ_PAUSE: Duration = Duration::from_millis(200);
+/// Processes that are not connected any more of which is kept what they have used up of all that. It is kept until it has leaked:
+/// for 20 s at most.
+pub const PARTED_MAX: usize = 64;
 /// Statements that are asked for at once and remembered so.
 pub const WANTED_MAX: usize = EVIDENCE_MAX;
 /// Peers that are remembered for one statement, beside the one that was asked: four rings offer it, and a few more where many
@@ -60,10 +73,15 @@ pub const OFFERERS_MAX: usize = 8;
 pub const WANTED_PATIENCE: Duration = Duration::from_millis(50);
 /// ... up to that.
 pub const WANTED_PATIENCE_MAX: Duration = Duration::from_millis(400);
-/// Statements of one connection whose signature does not hold, until it is closed: honest members pass on what they have
+/// Statements of one process whose signature does not hold, until it is hung up on: honest members pass on what they have
 /// verified, and each costs as much to refuse as to take in. (Around a split peers sign for two cells for a moment: who is hung up
-/// on then is dialed again at once.)
+/// on then is dialed again at once.) So is an address of the operator that does not hold.
 pub const FORGED_MAX: u32 = 16;
+/// A map that does not hold counts as so many of them. (A difference that cannot be read counts as one: it may be of a form that
+/// only newer versions know.)
+pub const FORGED_MAP_WEIGHT: u32 = 4;
+/// One of them is forgotten in each such time. Until there are fewer than [`FORGED_MAX`] nothing of that process is verified.
+pub const FORGED_PAUSE: Duration = Duration::from_secs(1);
 /// Outputs of one input: an event for each subject that a frame of evidence reports or clears, a probe where that is
 /// one's own, and what is sent on to each connection.
 pub const OUTPUTS_MAX: usize = 2 * EVIDENCE_PER_FRAME_MAX * TAGS_MAX + 8 * CONNECTIONS_MAX;

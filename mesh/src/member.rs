@@ -265,6 +265,7 @@ impl Mesh {
         Loads {
             connections: self.peers.len(),
             strangers: self.peers.strangers(),
+            parted: self.peers.parted(),
             evidence: self.evidence.len(),
             outputs: self.outputs.len(),
             edges: self.edges.len(),
@@ -386,6 +387,8 @@ pub struct Loads {
     pub connections: usize,
     /// Connections of peers that the map does not list.
     pub strangers: usize,
+    /// Processes of which something is kept though they are not connected.
+    pub parted: usize,
     /// Statements in force.
     pub evidence: usize,
     /// Outputs not yet taken.

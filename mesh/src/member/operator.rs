@@ -20,7 +20,9 @@ impl Mesh {
             return;
         }
         if !told.is_signed(self.config.cluster, &self.config.map_keys) {
-            return self.refuse("BadJoinAddress");
+            self.refuse("BadJoinAddress");
+            self.distrust(now, from, 1);
+            return;
         }
         self.join_address = Some(told);
         self.event(Event::JoinAddress {

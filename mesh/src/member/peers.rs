@@ -4,10 +4,13 @@
 //! long: the peer may no longer list it, and then nobody would dial. A peer with a certificate of the cluster that
 //! the map does not list is a stranger: it may exchange maps, because they prove themselves, and
 //! nothing else. So a member that slept, or one that joined an instant ago, finds its way.
+//!
+//! What a process may cost is its own, however often it connects: [`allowance`].
+
+pub(super) mod allowance;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::bucket::Bucket;
 use crate::dials::Dials;
 use crate::edge::State;
 use crate::identity::{Epoch, MemberId, PublicKey, Uid};
@@ -17,6 +20,7 @@ use crate::time::Instant;
 use crate::told::Told;
 
 use super::Mesh;
+use allowance::{Allowance, Parted};
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +44,8 @@ pub(super) struct Peer {
     pub(super) sent: Told,
     pub(super) asked: Told,
     pub(super) told: Told,
-    /// Statements from it whose signature does not hold.
-    pub(super) forged: u32,
-    /// Statements that it was sent because it asked.
-    pub(super) served: Bucket,
-    /// When a summary was last sent to it.
-    pub(super) summarized: Option<Instant>,
+    /// What its process has used up, on whatever connection.
+    pub(super) allowance: Allowance,
 }
 
 /// All connections.
@@ -55,6 +55,7 @@ pub(super) struct Peers {
     /// Member -> its connection.
     members: BTreeMap<Uid, ConnectionId>,
     pub(super) dials: Dials,
+    parted: Parted,
     /// All who are wanted are connected, and nobody else but operators: nothing is to be tended until that changes.
     complete: bool,
 }
@@ -108,6 +109,27 @@ impl Peers {
             .count()
     }
 
+    /// Processes of which something is kept though they are not connected.
+    pub(super) fn parted(&self) -> usize {
+        self.parted.len()
+    }
+
+    /// Whether that peer's process sent too much that does not hold, lately.
+    pub(super) fn is_forger(&mut self, now: Instant, connection: ConnectionId) -> bool {
+        let peer = self.connections.get_mut(&connection);
+        peer.is_some_and(|peer| peer.allowance.is_forger(now))
+    }
+
+    /// What is left to a process: as on its connection that a new one takes the place of, or as it parted.
+    fn allowance_of(&mut self, now: Instant, identity: PeerIdentity) -> Allowance {
+        let mut others = self.connections.values();
+        match others.find(|peer| peer.identity == identity) {
+            Some(_) if identity == PeerIdentity::Operator => Allowance::default(),
+            Some(other) => other.allowance.clone(),
+            None => self.parted.recall(now, identity),
+        }
+    }
+
     pub(super) fn dial_failed(&mut self, now: Instant, uid: Uid) {
         self.dials.rest(now, uid);
     }
@@ -120,6 +142,12 @@ impl Peers {
         {
             self.members.remove(&id.uid);
         }
+        let Peer {
+            identity,
+            allowance,
+            ..
+        } = &peer;
+        self.parted.remember(*identity, allowance.clone());
         Some(peer)
     }
 }
@@ -153,9 +181,7 @@ impl Mesh {
             sent: Told::default(),
             asked: Told::default(),
             told: Told::default(),
-            forged: 0,
-            served: Bucket::default(),
-            summarized: None,
+            allowance: self.peers.allowance_of(now, identity),
         };
         self.peers.connections.insert(connection, peer);
         self.peers.complete = false;

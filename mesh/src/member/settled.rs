@@ -68,6 +68,16 @@ impl Subject {
 
     /// Connected to all others, whose beats it has heard until [`SETTLED_MS`].
     pub(super) fn settled_of(members: u16) -> Self {
+        let mut subject = Self::fresh_of(members);
+        for ms in (0..SETTLED_MS).step_by(20) {
+            subject.pass(ms, |_| true);
+        }
+        subject.said.clear();
+        subject
+    }
+
+    /// Connected to all others, of whom it has heard nothing.
+    pub(super) fn fresh_of(members: u16) -> Self {
         let first = SignedMap::sign(map(members), &operator()).unwrap();
         let mut subject = Self {
             members,
@@ -77,10 +87,6 @@ impl Subject {
         for other in 1..members {
             subject.give(at(0), connected(connection(other), agent(other)));
         }
-        for ms in (0..SETTLED_MS).step_by(20) {
-            subject.pass(ms, |_| true);
-        }
-        subject.said.clear();
         subject
     }
 
@@ -130,6 +136,18 @@ impl Subject {
         let reports = |event: &Event| matches!(event, Event::Suspected { observer, .. } if *observer == self.mesh.id());
         let mut events = self.said.iter();
         events.any(|output| matches!(output, Output::Event(event) if reports(event)))
+    }
+
+    /// Beats that it sent, in the order of time; one for each observer.
+    pub(super) fn beats(&self) -> Vec<Beat> {
+        let beat = |output: &Output| match output {
+            Output::Datagram { bytes, .. } => match Datagram::decode(bytes) {
+                Ok(Datagram::Beat(beat)) => Some(beat),
+                _ => None,
+            },
+            _ => None,
+        };
+        self.said.iter().filter_map(beat).collect()
     }
 
     pub(super) fn probes(&self) -> usize {

@@ -87,6 +87,9 @@ impl Mesh {
             Ok(frame) => frame,
             Err(error) => return self.refuse(error.category()),
         };
+        if is_to_verify(&frame) && self.peers.is_forger(now, connection) {
+            return self.counters.refuse("ForgersFrame");
+        }
         match (kind, frame) {
             (_, Frame::Hello { era, epoch, sha256 }) => {
                 self.on_hello(now, connection, (era, epoch), sha256)
@@ -148,7 +151,7 @@ impl Mesh {
                 // Between two epochs most are usual; the digest brings it back.
                 Err(error) => {
                     self.counters.refuse(error.category());
-                    if error == EvidenceError::BadSignature && self.hangs_up_on_forger(now, from) {
+                    if error == EvidenceError::BadSignature && self.distrust(now, from, 1) {
                         // What it sent before counts.
                         break;
                     }
@@ -172,19 +175,23 @@ impl Mesh {
         self.spread_evidence(now, &news, Some(from));
     }
 
-    /// Another statement of that peer does not hold. Honest members pass on what they have verified.
-    fn hangs_up_on_forger(&mut self, now: Instant, from: ConnectionId) -> bool {
+    /// Something from that peer does not hold, and counts so much; says whether the peer is hung up on. Honest peers pass on
+    /// what they have verified.
+    pub(super) fn distrust(&mut self, now: Instant, from: ConnectionId, weight: u32) -> bool {
         let Some(peer) = self.peers.get_mut(from) else {
             return false;
         };
-        peer.forged += 1;
-        let Kind::Member(id) = peer.kind else {
+        if peer.kind == Kind::Operator {
             return false;
-        };
-        let is_forger = peer.forged >= limits::FORGED_MAX;
+        }
+        let kind = peer.kind;
+        peer.allowance.forge(now, weight);
+        let is_forger = peer.allowance.is_forger(now);
         if is_forger {
             self.close(from, CloseReason::ProtocolError);
-            self.peers.dials.rest(now, id.uid);
+            if let Kind::Member(id) = kind {
+                self.peers.dials.rest(now, id.uid);
+            }
         }
         is_forger
     }
@@ -349,6 +356,17 @@ impl Mesh {
             bytes: frame.encode(),
         });
     }
+}
+
+/// Whether a frame carries signatures.
+fn is_to_verify(frame: &Frame) -> bool {
+    matches!(
+        frame,
+        Frame::Map { .. }
+            | Frame::MapDifference { .. }
+            | Frame::Evidence(_)
+            | Frame::JoinAddress(_)
+    )
 }
 
 #[cfg(test)]

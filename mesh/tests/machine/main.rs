@@ -57,6 +57,7 @@ impl Subject for Mesh {
         vec![
             ("connections", loads.connections, all),
             ("strangers", loads.strangers, limits::STRANGERS_MAX),
+            ("parted", loads.parted, limits::PARTED_MAX),
             ("evidence", loads.evidence, limits::EVIDENCE_MAX),
             ("edges", loads.edges, limits::OBSERVERS_MAX.into()),
         ]

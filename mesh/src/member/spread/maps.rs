@@ -16,6 +16,7 @@ use crate::wire::Frame;
 
 use super::super::Mesh;
 use super::super::peers::Kind;
+use super::super::peers::allowance::{DIFFERENCE, WHOLE_MAP};
 use super::neighbours::Neighbours;
 
 impl Mesh {
@@ -47,7 +48,9 @@ impl Mesh {
         age_us: u64,
         bytes: &[u8],
     ) {
-        self.count_received(from);
+        if !self.reads_map_of(now, from) {
+            return;
+        }
         let map = SignedMap::decode(bytes, self.config.cluster, &self.config.map_keys);
         self.on_map(now, from, age_us, map);
     }
@@ -59,12 +62,18 @@ impl Mesh {
         age_us: u64,
         bytes: &[u8],
     ) {
-        self.count_received(from);
+        if !self.reads_map_of(now, from) {
+            return;
+        }
         match self.config.apply(&self.signed, bytes) {
             // Of another base, or of a form that this version does not read: the whole will do.
             Err(error @ (MapError::WrongBase | MapError::Malformed(_))) => {
                 self.counters.refuse(error.category());
-                self.send(from, &Frame::MapRequest);
+                // Now and then an honest peer may send the latter.
+                let is_unread = error != MapError::WrongBase;
+                if !(is_unread && self.distrust(now, from, 1)) {
+                    self.send(from, &Frame::MapRequest);
+                }
             }
             map => self.on_map(now, from, age_us, map),
         }
@@ -79,7 +88,13 @@ impl Mesh {
     ) {
         let map = match map {
             Ok(map) => map,
-            Err(error) => return self.refuse(error.category()),
+            Err(error) => {
+                self.refuse(error.category());
+                if proves_nothing(&error) {
+                    self.distrust(now, from, limits::FORGED_MAP_WEIGHT);
+                }
+                return;
+            }
         };
         let version = map.map().version();
         if map.map().cell != self.map().cell {
@@ -244,6 +259,17 @@ impl Mesh {
         }
     }
 
+    /// Each map costs milliseconds to read, whatever it turns out to be.
+    fn reads_map_of(&mut self, now: Instant, from: ConnectionId) -> bool {
+        self.count_received(from);
+        let peer = self.peers.get_mut(from);
+        let reads = peer.is_some_and(|it| it.kind == Kind::Operator || it.allowance.read_map(now));
+        if !reads {
+            self.counters.refuse("MapsTooOften");
+        }
+        reads
+    }
+
     fn count_received(&mut self, from: ConnectionId) {
         self.counters.maps_received += 1;
         let zone = |uid| self.listed(uid).map(|member| &member.zone);
@@ -257,33 +283,51 @@ impl Mesh {
     /// Sends what the peer lacks: a difference where its map is known, else the whole.
     fn send_map(&mut self, now: Instant, to: ConnectionId) {
         let version = self.map().version();
-        let Some(peer) = self.peers.get_mut(to) else {
+        let Some(theirs) = self.peers.get(to).map(|peer| peer.version) else {
             return;
         };
-        if peer.version.is_some_and(|theirs| theirs >= version) {
+        if theirs.is_some_and(|theirs| theirs >= version) {
             return;
         }
-        if !peer.sent.is_due(now, version) {
+        let missed = theirs.and_then(|theirs| self.missed_delegation(theirs));
+        let missed = missed.cloned();
+        let mut older = self.older.iter();
+        let base = older.find(|older| Some(older.map().version()) == theirs);
+        let base = base.cloned();
+        let room = base.as_ref().map_or(WHOLE_MAP, |_| DIFFERENCE)
+            + missed.as_ref().map_or(0, |_| WHOLE_MAP);
+        if !self.may_send_map(now, to, room) {
             return;
         }
-        let theirs = peer.version;
         let age_us = self.age_us(now);
-        if let Some(missed) = theirs.and_then(|theirs| self.missed_delegation(theirs)) {
-            let frame = whole_map(missed, age_us);
-            self.count_and_send_map(to, &frame);
+        if let Some(missed) = missed {
+            self.count_and_send_map(to, &whole_map(&missed, age_us));
         }
-        let base = self
-            .older
-            .iter()
-            .find(|older| Some(older.map().version()) == theirs);
         let frame = match base {
             Some(base) => Frame::MapDifference {
                 age_us,
-                bytes: self.config.difference(base, &self.signed),
+                bytes: self.config.difference(&base, &self.signed),
             },
             None => whole_map(&self.signed, age_us),
         };
         self.count_and_send_map(to, &frame);
+    }
+
+    /// Whether the map in force is to be sent to that peer now: then it counts as sent.
+    fn may_send_map(&mut self, now: Instant, to: ConnectionId, room: u32) -> bool {
+        let version = self.map().version();
+        let Some(peer) = self.peers.get_mut(to) else {
+            return false;
+        };
+        if !peer.allowance.has_room_for_map(now, room) {
+            self.counters.refuse("MapsAskedTooOften");
+            return false;
+        }
+        let is_due = peer.sent.is_due(now, version);
+        if is_due {
+            peer.allowance.send_map(now, room);
+        }
+        is_due
     }
 
     /// A peer asks for the map: each is sent whole to it once in a while.
@@ -292,9 +336,13 @@ impl Mesh {
         let Some(peer) = self.peers.get_mut(to) else {
             return;
         };
+        if !peer.allowance.has_room_for_map(now, WHOLE_MAP) {
+            return self.counters.refuse("MapsAskedTooOften");
+        }
         if !peer.asked.is_due(now, version) {
             return self.counters.refuse("MapRequestAgain");
         }
+        peer.allowance.send_map(now, WHOLE_MAP);
         peer.sent.note(now, version);
         let frame = whole_map(&self.signed, self.age_us(now));
         self.count_and_send_map(to, &frame);
@@ -315,9 +363,24 @@ impl Mesh {
     }
 }
 
+/// Whether bytes that are refused so cannot come from the operator, by whatever honest way. What is inconsistent is found
+/// only where the signature holds, and what is not newer, or of another base, where two of the honest are not of one mind.
+fn proves_nothing(error: &MapError) -> bool {
+    match error {
+        MapError::Malformed(_)
+        | MapError::Limit { .. }
+        | MapError::WrongCluster
+        | MapError::BadSignature => true,
+        MapError::Inconsistent(_) | MapError::WrongBase | MapError::NotNewer => false,
+    }
+}
+
 fn whole_map(map: &SignedMap, age_us: u64) -> Frame {
     Frame::Map {
         age_us,
         bytes: map.encode(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,11 +44,9 @@ impl Mesh {
         let Some(peer) = self.peers.get_mut(to) else {
             return;
         };
-        let recently = |at: Instant| now.saturating_since(at) < limits::REPAIR_INTERVAL;
-        if peer.summarized.is_some_and(recently) {
+        if !peer.allowance.summarize(now) {
             return;
         }
-        peer.summarized = Some(now);
         self.counters.summaries_sent += 1;
         let entries = self.evidence.summary();
         self.send(to, &Frame::Summary(entries));
@@ -100,11 +98,7 @@ impl Mesh {
         let Some(peer) = self.peers.get_mut(to) else {
             return;
         };
-        let each = limits::SERVED_REFILL / limits::SERVED_BURST;
-        let room = limits::SERVED_BURST.saturating_sub(peer.served.level(now, each));
-        let taken = u32::try_from(asked.len()).map_or(room, |asked| asked.min(room));
-        peer.served.pour(now, taken);
-        let taken = usize::try_from(taken).unwrap_or(usize::MAX);
+        let taken = peer.allowance.serve(now, asked.len());
         if taken < asked.len() {
             self.counters.refuse("StatementsAskedTooOften");
         }

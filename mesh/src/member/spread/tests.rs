@@ -8,16 +8,16 @@ use slotmesh_map::fixture::{keypair, map};
 
 use super::*;
 use crate::convergence::Counts;
-use crate::machine::{Input, Machine};
+use crate::machine::{Event, Input, Machine};
 pub(super) use crate::member::settled::at;
-use crate::member::settled::{agent, config, connected, operator};
+use crate::member::settled::{Subject, agent, config, connected, operator};
 use crate::signed::SignedMap;
 
 /// Connections to the members 1 and 3.
 pub(super) const ONE: ConnectionId = ConnectionId(1);
 pub(super) const THREE: ConnectionId = ConnectionId(3);
 
-fn of_epoch(epoch: Epoch) -> SignedMap {
+pub(super) fn of_epoch(epoch: Epoch) -> SignedMap {
     of(8, epoch)
 }
 
@@ -27,13 +27,13 @@ fn of(members: u16, epoch: Epoch) -> SignedMap {
     SignedMap::sign(map, &operator()).unwrap()
 }
 
-fn hello(map: &SignedMap) -> Frame {
+pub(super) fn hello(map: &SignedMap) -> Frame {
     let (era, epoch) = map.map().version();
     let sha256 = map.sha256()[..8].try_into().unwrap();
     Frame::Hello { era, epoch, sha256 }
 }
 
-fn member() -> Mesh {
+pub(super) fn member() -> Mesh {
     member_of(8)
 }
 
@@ -64,13 +64,13 @@ pub(super) fn frames(mesh: &mut Mesh) -> Vec<(ConnectionId, Frame)> {
 }
 
 /// Those about maps.
-fn said(mesh: &mut Mesh) -> Vec<(ConnectionId, Frame)> {
+pub(super) fn said(mesh: &mut Mesh) -> Vec<(ConnectionId, Frame)> {
     let of_evidence = |frame: &Frame| matches!(frame, Frame::Summary(_) | Frame::Evidence(_));
     let all = frames(mesh).into_iter();
     all.filter(|(_, frame)| !of_evidence(frame)).collect()
 }
 
-fn difference(from: Epoch, to: Epoch, age_us: u64) -> Frame {
+pub(super) fn difference(from: Epoch, to: Epoch, age_us: u64) -> Frame {
     let bytes = of_epoch(to).difference_from(&of_epoch(from));
     Frame::MapDifference { age_us, bytes }
 }
@@ -219,4 +219,52 @@ fn whoever_passes_on_forged_statements_is_hung_up_on() {
     assert!(mesh.peers.get(ONE).is_none() && mesh.peers.get(THREE).is_some());
     let refused = mesh.counters().refused["EvidenceBadSignature"];
     assert_eq!(refused, most, "nothing after that was looked at");
+}
+
+/// What five say of a sixth, who a member that just began has not heard either.
+fn told_of_a_death(mesh: &mut Mesh) {
+    let id = |n: u16| map(8).members[usize::from(n)].id();
+    let says = |n: u16| Evidence::sign(&map(8), id(n), &[id(5)], false, 1, &keypair(n));
+    let said = [0, 1, 3, 4, 6].map(says).to_vec();
+    hear(mesh, at(10), ONE, &Frame::Evidence(said));
+}
+
+fn verdicts(mesh: &mut Mesh) -> usize {
+    let outputs = std::iter::from_fn(|| mesh.poll_output());
+    let is_verdict = |it: &Output| matches!(it, Output::Event(Event::Verdict { .. }));
+    outputs.filter(is_verdict).count()
+}
+
+/// It may lack what takes the reports back.
+#[test]
+fn a_fresh_member_judges_when_its_neighbours_have_answered() {
+    let mut mesh = member();
+    let answer = |reply| Frame::Wants {
+        reply,
+        signers: Vec::new(),
+    };
+    told_of_a_death(&mut mesh);
+    hear(&mut mesh, at(11), ONE, &answer(true));
+    hear(&mut mesh, at(12), ONE, &answer(true));
+    hear(&mut mesh, at(13), THREE, &answer(false));
+    assert_eq!(verdicts(&mut mesh), 0, "one of two has");
+    hear(&mut mesh, at(14), THREE, &answer(true));
+    assert_eq!(verdicts(&mut mesh), 1);
+}
+
+#[test]
+fn and_when_it_has_waited_for_long_enough() {
+    let mut subject = Subject::fresh_of(8);
+    told_of_a_death(&mut subject.mesh);
+    let end = limits::EDGE_GRACE.as_millis() as u64;
+    let found = |subject: &Subject| {
+        let is_verdict = |it: &Output| matches!(it, Output::Event(Event::Verdict { .. }));
+        subject.said.iter().any(is_verdict)
+    };
+    for ms in (20..end).step_by(20) {
+        subject.pass(ms, |other| other != 5);
+    }
+    assert!(!found(&subject));
+    subject.give(at(end), Input::Timer);
+    assert!(found(&subject));
 }

@@ -42,6 +42,12 @@ impl QueuesWithinLimits {
                 limits::STRANGERS_MAX,
             ),
             (
+                "parted processes",
+                &mut largest.parted,
+                loads.parted,
+                limits::PARTED_MAX,
+            ),
+            (
                 "evidence",
                 &mut largest.evidence,
                 loads.evidence,

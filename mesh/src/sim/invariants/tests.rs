@@ -52,6 +52,7 @@ fn every_load_beyond_its_limit_is_seen() {
     let full = Loads {
         connections: limits::CONNECTIONS_MAX + limits::OPERATORS_MAX + limits::STRANGERS_MAX,
         strangers: limits::STRANGERS_MAX,
+        parted: limits::PARTED_MAX,
         evidence: limits::EVIDENCE_MAX,
         outputs: limits::OUTPUTS_MAX,
         edges: limits::CONNECTIONS_MAX,
@@ -60,9 +61,10 @@ fn every_load_beyond_its_limit_is_seen() {
     };
     let mut rule = QueuesWithinLimits::default();
     rule.observe(NodeId(1), &full).unwrap();
-    let increments: [fn(&mut Loads); 7] = [
+    let increments: [fn(&mut Loads); 8] = [
         |loads| loads.connections += 1,
         |loads| loads.strangers += 1,
+        |loads| loads.parted += 1,
         |loads| loads.evidence += 1,
         |loads| loads.outputs += 1,
         |loads| loads.edges += 1,

@@ -8,7 +8,7 @@ use super::super::tests::{ONE, THREE, at, frames, hear, member_of};
 use super::*;
 use crate::graph::Graph;
 use crate::machine::{Input, Machine, PeerIdentity};
-use crate::member::settled::connected;
+use crate::member::settled::{agent, connected};
 
 /// The operator's connection.
 const OPERATOR: ConnectionId = ConnectionId(9);
@@ -122,4 +122,32 @@ fn what_is_asked_for_again_and_again_is_sent_so_often_only() {
     let refused = &mesh.counters().refused;
     assert_eq!(refused["StatementsAskedTooOften"], u64::from(burst));
     assert!(told(&mut mesh, at(100) + limits::SERVED_REFILL));
+}
+
+/// However often it connects, and asks for all that there is.
+#[test]
+fn a_process_that_connects_again_and_again_is_sent_no_more_of_them() {
+    let mut mesh = member_of(MEMBERS);
+    let said = (4..24).map(|signer| statement(signer, 1, 1).0).collect();
+    hear(&mut mesh, at(10), ONE, &Frame::Evidence(said));
+    frames(&mut mesh);
+    let (mut sent, mut summaries) = (0, 0);
+    for connection in (100..300).map(ConnectionId) {
+        mesh.handle(at(100), connected(connection, agent(3)));
+        hear(&mut mesh, at(100), connection, &Frame::Summary(Vec::new()));
+        for (to, frame) in frames(&mut mesh) {
+            match frame {
+                Frame::Evidence(said) if to == connection => sent += said.len(),
+                Frame::Summary(_) if to == connection => summaries += 1,
+                _ => {}
+            }
+        }
+        mesh.send_summary(at(100), connection);
+        if connection.0.is_multiple_of(2) {
+            let reason = crate::machine::Disconnect::ClosedByPeer;
+            mesh.handle(at(100), Input::Disconnected { connection, reason });
+        }
+    }
+    assert_eq!(sent, limits::SERVED_BURST as usize, "of 4000");
+    assert!(summaries <= 1, "{summaries}");
 }
