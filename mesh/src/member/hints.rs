@@ -53,3 +53,6 @@ impl Mesh {
         self.act(now, uid, action);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use crate::evidence::Evidence;
 use crate::machine::{Event, Input, Output};
 use crate::member::settled::{BEAT_MS, MEMBERS, SETTLED_MS, Subject, at, connection, operator};
 use crate::signed::SignedMap;
-use crate::wire::Frame;
+use crate::wire::{FLAG_DEAF, FLAG_DOUBT, Frame};
 
 #[test]
 fn drops_towards_more_than_half_of_the_peers_are_ones_own() {
@@ -23,6 +23,50 @@ fn drops_towards_more_than_half_of_the_peers_are_ones_own() {
         }
         assert_eq!(subject.doubts(), doubts, "{dropping} of seven");
     }
+}
+
+/// To every observer, for as long as it does.
+#[test]
+fn whoever_doubts_itself_says_so_on_its_beats() {
+    let mut subject = Subject::settled();
+    for connection in (1..=4).map(connection) {
+        subject.give(at(SETTLED_MS), Input::SendDropped { connection });
+    }
+    for ms in (SETTLED_MS..SETTLED_MS + 2000).step_by(20) {
+        subject.pass(ms, |_| true);
+    }
+    let doubting = |flags: u8| flags & FLAG_DOUBT != 0;
+    let flags: Vec<bool> = subject
+        .beats()
+        .iter()
+        .map(|it| doubting(it.flags))
+        .collect();
+    let observers = usize::from(MEMBERS - 1);
+    let in_doubt = flags.iter().take_while(|on| **on).count();
+    // Three beats, and the next one may still come before they are over.
+    assert!([3, 4].contains(&(in_doubt / observers)), "{flags:?}");
+    assert_eq!(in_doubt % observers, 0, "all observers are told the same");
+    assert!(flags.iter().skip(in_doubt).all(|on| !on), "{flags:?}");
+    assert!(flags.len() > 8 * observers);
+    let beats = subject.beats();
+    assert!(beats.iter().all(|beat| beat.send_drops == 4), "all so far");
+}
+
+/// Whoever hears nobody, and whom no observer answers, finds that it is deaf; both flags go when it hears again.
+#[test]
+fn so_does_whoever_hears_nobody_until_it_hears_again() {
+    let mut subject = Subject::settled();
+    let deaf_until = SETTLED_MS + 5000;
+    for ms in (SETTLED_MS..deaf_until).step_by(20) {
+        subject.pass(ms, |_| false);
+    }
+    let both = FLAG_DOUBT | FLAG_DEAF;
+    assert_eq!(subject.beats().last().unwrap().flags, both);
+    assert!(subject.doubts() && !subject.accuses());
+    for ms in (deaf_until..deaf_until + 3000).step_by(20) {
+        subject.pass(ms, |_| true);
+    }
+    assert_eq!(subject.beats().last().unwrap().flags, 0);
 }
 
 #[test]

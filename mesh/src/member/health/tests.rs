@@ -2,16 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use slotmesh_map::fixture::{keypair, map};
 
 use crate::evidence::Evidence;
 use crate::identity::MemberId;
-use crate::machine::{Event, Input, Machine, Output};
+use crate::machine::{ConnectionId, Event, Input, Machine, Output, PeerIdentity};
 use crate::member::settled::{
-    BEAT_MS, MEMBERS, SETTLED_MS, Subject, at, beats_until, connection, operator,
+    BEAT_MS, MEMBERS, SETTLED_MS, Subject, at, beats_until, connected, connection, operator,
 };
 use crate::signed::SignedMap;
-use crate::wire::Frame;
+use crate::wire::{Datagram, FLAG_HEARS_OPERATOR, FLAG_LEAVING, Frame};
 
 const LONG_MS: u64 = 2000;
 
@@ -118,4 +120,60 @@ fn who_is_silent_and_not_reported_yet_does_not_make_a_majority() {
         let silent_too = two_are_found_failed(|ms| ms == SETTLED_MS, leaving);
         assert!(!silent_too, "{leaving} leave");
     }
+}
+
+/// Each flag, and how late its timers were since the last beat.
+#[test]
+fn a_beat_tells_how_its_sender_is() {
+    let mut subject = Subject::settled();
+    let flags = |subject: &mut Subject, ms: u64| {
+        subject.said.clear();
+        for ms in (ms..ms + 2 * BEAT_MS).step_by(20) {
+            subject.pass(ms, |_| true);
+        }
+        subject.beats().last().unwrap().flags
+    };
+    assert_eq!(flags(&mut subject, SETTLED_MS), 0);
+    let operator = ConnectionId(100);
+    let later = SETTLED_MS + 2 * BEAT_MS;
+    subject.give(at(later), connected(operator, PeerIdentity::Operator));
+    let bytes = Datagram::Probe { nonce: 1 }.encode();
+    let connection = operator;
+    subject.give(at(later), Input::Datagram { connection, bytes });
+    assert_eq!(flags(&mut subject, later), FLAG_HEARS_OPERATOR);
+    let later = later + 2 * BEAT_MS;
+    subject.give(at(later), Input::Leave);
+    let leaving = FLAG_HEARS_OPERATOR | FLAG_LEAVING;
+    assert_eq!(flags(&mut subject, later), leaving);
+
+    subject.said.clear();
+    let due = subject.mesh.next_deadline().unwrap();
+    subject.give(due + Duration::from_millis(70), Input::Timer);
+    let later = later + 2 * BEAT_MS;
+    for ms in (later + 80..later + 4 * BEAT_MS).step_by(20) {
+        subject.pass(ms, |_| true);
+    }
+    let lags: Vec<u16> = subject.beats().iter().map(|it| it.timer_lag_ms).collect();
+    assert!(lags.contains(&70), "{lags:?}");
+    assert!(*lags.last().unwrap() < 20, "it is of one beat: {lags:?}");
+}
+
+/// One subject is silent, and its deadline passes while this process is away for a moment, which another timer shows: what
+/// the subject sent may be waiting at the socket.
+#[test]
+fn after_a_moments_absence_everything_is_due_that_much_later() {
+    let mut subject = Subject::settled();
+    // The first is heard for the last time at 3800 ms and due at 4400; the second is knocked at before that.
+    for ms in (SETTLED_MS..SETTLED_MS + 360).step_by(20) {
+        subject.pass(ms, |other| other > 2);
+        if ms == SETTLED_MS + 100 {
+            subject.hear_beat(ms, 2);
+        }
+    }
+    assert_eq!(subject.probes(), 0);
+    subject.give(at(SETTLED_MS + 410), Input::Timer);
+    assert_eq!(subject.probes(), 0, "it was late by more than 20 ms");
+    assert!(!subject.doubts(), "and by less than half an interval");
+    subject.give(at(SETTLED_MS + 480), Input::Timer);
+    assert!(subject.probes() > 0);
 }

@@ -158,3 +158,40 @@ fn a_stranger_has_one_connection() {
     );
     assert_eq!(mesh.loads().strangers, 2);
 }
+
+/// Until their new observers have edges to it: else those who hear nothing of it any more would report it.
+#[test]
+fn the_observers_of_the_last_map_are_beaten_for_a_while() {
+    let mut mesh = connected();
+    let since = Instant::from_micros(20_000_000);
+    pass(&mut mesh, since);
+    let before = mesh.graph.observers(uid(0)).to_vec();
+    let mut next = map(60);
+    next.epoch = 101;
+    let bytes = signed(next).encode();
+    let (connection, bytes) = (OPERATOR, Frame::Map { age_us: 0, bytes }.encode());
+    mesh.handle(since, Input::Frame { connection, bytes });
+    let now = mesh.graph.observers(uid(0)).to_vec();
+    let old = before.into_iter().filter(|uid| !now.contains(uid));
+    let old: Vec<ConnectionId> = old.filter_map(|uid| mesh.peers.of(uid)).collect();
+    assert!(old.len() > 2, "{old:?}");
+    let mut beaten = |until: Instant| {
+        let mut last = BTreeMap::new();
+        while let Some(due) = mesh.next_deadline().filter(|due| *due <= until) {
+            mesh.handle(due, Input::Timer);
+            while let Some(output) = mesh.poll_output() {
+                if let Output::Datagram { connection, .. } = output {
+                    last.insert(connection, due);
+                }
+            }
+        }
+        last.retain(|connection, _| old.contains(connection));
+        last
+    };
+    let end = since + limits::OLD_EDGE_LINGER;
+    let last = beaten(end);
+    assert_eq!(last.len(), old.len());
+    let beat = std::time::Duration::from_millis(221);
+    assert!(last.values().all(|at| *at + beat >= end), "{last:?}");
+    assert_eq!(beaten(end + limits::OLD_EDGE_LINGER), BTreeMap::new());
+}
