@@ -77,7 +77,7 @@ pub struct Beat {
     pub sequence: u32,
     /// Digest of the evidence that the sender holds.
     pub digest: u64,
-    /// How late the sender's timers are, in milliseconds.
+    /// How late the sender's timers were at most since its last beat, in milliseconds.
     pub timer_lag_ms: u16,
     /// Messages that the sender had to drop since it started.
     pub send_drops: u16,

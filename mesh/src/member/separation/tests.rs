@@ -6,7 +6,7 @@ use crate::machine::{ConnectionId, Input, Machine, Output, PeerIdentity};
 use crate::map::Delegation;
 use crate::member::settled::{agent, config, connected, operator};
 use crate::slot::SlotSet;
-use crate::wire::Frame;
+use crate::wire::{Beat, Datagram, Frame};
 use slotmesh_map::fixture::{keypair, map, uid};
 
 const OPERATOR: ConnectionId = ConnectionId(1);
@@ -228,7 +228,21 @@ fn news_of_the_cell_that_was_split_stay_behind() {
     hear(&mut mesh, now, &Frame::Evidence(vec![said(1, 1)]));
     let unknown = SummaryEntry::of(&said(3, 1));
     hear(&mut mesh, now, &Frame::Offer(vec![unknown]));
+    // And this one holds something else.
+    connect(&mut mesh, ConnectionId(4), agent(0));
+    let beat = Beat {
+        flags: 0,
+        epoch: 100,
+        incarnation: 100,
+        sequence: 1,
+        digest: 1,
+        timer_lag_ms: 0,
+        send_drops: 0,
+    };
+    let (connection, bytes) = (ConnectionId(4), Datagram::Beat(beat).encode());
+    mesh.handle(now, Input::Datagram { connection, bytes });
     assert!(mesh.outbox.deadline().is_some() && mesh.wanted.len() == 1);
+    assert!(mesh.repair.is_some());
     hand(&mut mesh, &delegated());
     hand(&mut mesh, &signed(part("a", 0..4)));
     assert_eq!(mesh.signed_map().map().cell, "a");
@@ -240,7 +254,7 @@ fn news_of_the_cell_that_was_split_stay_behind() {
     let told = outputs.filter(|output| match output {
         Output::Frame { bytes, .. } => matches!(
             Frame::decode(bytes).unwrap(),
-            Frame::Evidence(_) | Frame::Wants { .. } | Frame::Offer(_)
+            Frame::Evidence(_) | Frame::Wants { .. } | Frame::Offer(_) | Frame::Summary(_)
         ),
         _ => false,
     });
