@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::verdict::Steps;
+
 /// Counts since the start of the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -33,6 +35,12 @@ pub struct Counters {
     pub map_bytes_sent: u64,
     /// Summaries of evidence sent.
     pub summaries_sent: u64,
+    /// Those of them by which what a beat's digest showed to differ was mended; the others are asked by fresh members.
+    pub repairs: u64,
+    /// Times that this process found itself deaf.
+    pub deafnesses: u64,
+    /// Steps of the verdict's rule that decided something.
+    pub steps: Steps,
     /// Verdicts come to.
     pub verdicts: u64,
     /// Pauses of this process noticed.

@@ -6,6 +6,7 @@
 //! How F, the members that anybody reports, is peeled: [`sieve`]. What remains is the verdict, if enough are left to claim it.
 
 mod sieve;
+mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,6 +21,8 @@ use crate::time::Instant;
 
 use sieve::{Claim, Sieve};
 
+pub use steps::{Step, Steps};
+
 /// Which members have failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
@@ -29,9 +32,19 @@ pub struct Verdict {
     pub degraded: Vec<Edge>,
     /// Members found failed that the rest is too few to claim.
     pub unclaimed: BTreeSet<MemberId>,
+    /// Steps of the rule that decided something.
+    pub steps: Steps,
 }
 
 impl Verdict {
+    /// Claims nothing of it, out of caution.
+    pub fn restrain(&mut self) {
+        if !self.failed.is_empty() {
+            self.steps.note(Step::Caution);
+        }
+        self.withhold();
+    }
+
     /// Claims nothing of it.
     pub fn withhold(&mut self) {
         self.unclaimed = std::mem::take(&mut self.failed);
@@ -80,7 +93,9 @@ fn on_tally(map: &Map, graph: &Graph, tally: &Tally, operator: bool) -> Verdict 
     sieve.peel(map.protocol.verdict_percent);
     let failed: BTreeSet<MemberId> = sieve.failed().filter_map(|at| graph.at(at)).collect();
     let degraded = tally.edges(graph, |place| !sieve.has_failed(place));
-    let (failed, unclaimed) = match sieve.claim() {
+    let claim = sieve.claim();
+    let steps = sieve.steps_with(claim);
+    let (failed, unclaimed) = match claim {
         Claim::Stands => (failed, BTreeSet::new()),
         Claim::NotYet => Default::default(),
         Claim::TooFew => (BTreeSet::new(), failed),
@@ -89,6 +104,7 @@ fn on_tally(map: &Map, graph: &Graph, tally: &Tally, operator: bool) -> Verdict 
         failed,
         degraded,
         unclaimed,
+        steps,
     }
 }
 

@@ -72,7 +72,7 @@ pub fn print(scenario: &Scenario, outcome: &Outcome, simulation: &Simulation) {
         outcome.traffic_mean, outcome.traffic_most
     );
     print_counters(simulation);
-    let names: Vec<&str> = outcome.reached.0.iter().map(|state| state.name()).collect();
+    let names: Vec<String> = outcome.reached.0.iter().map(|state| state.name()).collect();
     println!("came by         {}", names.join(", "));
 }
 

@@ -100,7 +100,7 @@ pub fn on_all_cores<T: Send>(
 fn summary(name: &str, scenario: &Scenario, outcomes: &[Outcome], took: Duration) -> bool {
     let failed: Vec<&Outcome> = outcomes.iter().filter(|o| !o.broken.is_empty()).collect();
     let came: BTreeSet<State> = outcomes.iter().flat_map(|o| o.reached.0.clone()).collect();
-    let missed: Vec<&str> = scenario
+    let missed: Vec<String> = scenario
         .reach
         .iter()
         .filter(|state| !came.contains(state))

@@ -115,6 +115,7 @@ impl Mesh {
         let hears = |rounds: &u16| rounds.count_ones() >= limits::HEARING_ANSWERS;
         let answered = trial.answers.values().any(hears);
         self.deafness.trial = None;
+        self.counters.deafnesses += u64::from(!answered && !self.deafness.deaf);
         self.deafness.deaf = !answered;
         let pause = if answered {
             limits::LOSS_WINDOW_BEATS

@@ -339,8 +339,9 @@ impl Mesh {
         }
         self.verdict.clone_from(judged);
         if is_withheld {
-            self.verdict.withhold();
+            self.verdict.restrain();
         }
+        self.counters.steps.add(self.verdict.steps);
         if !may_speak {
             self.verdict.withhold();
         }

@@ -324,7 +324,9 @@ impl Mesh {
             let due = settled.min(latest);
             self.repair = Some(Repair { due, ..repair });
         } else {
+            let before = self.counters.summaries_sent;
             self.send_summary(now, repair.peer);
+            self.counters.repairs += self.counters.summaries_sent - before;
         }
     }
 

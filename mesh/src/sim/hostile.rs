@@ -6,16 +6,21 @@ use std::time::Duration;
 
 use super::connection::EndId;
 use super::{Happening, NodeId, ProcessId, Simulation};
+use crate::convergence::Counts;
 use crate::evidence::{Evidence, SignerTag, SummaryEntry};
 use crate::graph::Graph;
-use crate::identity::MemberId;
+use crate::identity::{Epoch, MemberId};
+use crate::join_address::JoinAddress;
 use crate::limits;
 use crate::machine::ConnectionId;
 use crate::map::Member;
-use crate::wire::Frame;
+use crate::signed::SignedMap;
+use crate::wire::{Datagram, Frame};
 
 /// Pace at which it acts.
 const PACE: Duration = Duration::from_millis(100);
+/// Probes to each at that pace: to answer them takes a quarter of a core.
+const PROBES: u32 = 200;
 /// Frames of others that it keeps for later.
 pub(super) const HEARD_MAX: usize = 64;
 /// Sequences of invented statements begin there: newer than what anybody states in a run.
@@ -36,6 +41,18 @@ pub enum Hostility {
     CorruptedFrames,
     /// Offers statements of everybody, newer than what anybody states; whoever asks gets what it holds, or nothing.
     FalseOffers,
+    /// Says that it has the newest map that there can be, a map of a far era, another one of this epoch.
+    FalseHellos,
+    /// Says that all members applied the map, and more than there are.
+    FalseCounts,
+    /// Sends maps of the next epoch, without others, that it signed itself.
+    ForgedMaps,
+    /// Tells that joins are answered at its own address.
+    ForgedAddresses,
+    /// Asks for the statements of everybody, again and again.
+    Asks,
+    /// Sends so many probes that it takes the others much time to answer them.
+    Probes,
 }
 
 impl Simulation {
@@ -76,9 +93,17 @@ impl Simulation {
                 .nth(usize::try_from(tick).unwrap_or(0) % targets.len().max(1));
             targets = one.copied().into_iter().collect();
         }
+        let probes = if hostility == Hostility::Probes {
+            PROBES
+        } else {
+            0
+        };
         for connection in targets {
             for frame in &frames {
                 self.send_message(connection, frame.clone());
+            }
+            for nonce in 0..probes {
+                self.send_datagram(connection, Datagram::Probe { nonce }.encode());
             }
         }
     }
@@ -93,6 +118,12 @@ impl Simulation {
             Hostility::Replay => self.heard_by(node).into(),
             Hostility::HugeFrames => vec![vec![4; limits::FRAME_BYTES_MAX]],
             Hostility::FalseOffers => self.false_offers(node).into_iter().collect(),
+            Hostility::FalseHellos => self.false_hellos(node),
+            Hostility::FalseCounts => self.false_counts(node),
+            Hostility::ForgedMaps => self.forged_map(node).into_iter().collect(),
+            Hostility::Asks => self.asks(node),
+            Hostility::Probes => Vec::new(),
+            Hostility::ForgedAddresses => self.forged_address(node).into_iter().collect(),
             Hostility::CorruptedFrames => {
                 let mut frames: Vec<Vec<u8>> = self.heard_by(node).into();
                 for frame in &mut frames {
@@ -128,7 +159,9 @@ impl Simulation {
             Some(id)
         });
         let accused: Vec<MemberId> = accused.collect();
-        let sequence = INVENTED_SEQUENCE + self.now.as_micros();
+        // Two of one moment are both news.
+        let second = u64::from(incarnations > 0);
+        let sequence = INVENTED_SEQUENCE + self.now.as_micros() + second;
         let key = place.keypair.as_ref()?;
         let evidence = Evidence::sign(map, mesh.id(), &accused, false, sequence, key);
         Some(Frame::Evidence(vec![evidence]).encode())
@@ -141,6 +174,60 @@ impl Simulation {
             sequence: INVENTED_SEQUENCE + self.now.as_micros(),
         };
         Some(Frame::Offer(members.iter().map(entry).collect()).encode())
+    }
+
+    fn false_hellos(&self, node: NodeId) -> Vec<Vec<u8>> {
+        let Some(mesh) = self.mesh(node) else {
+            return Vec::new();
+        };
+        let (era, epoch) = mesh.signed_map().map().version();
+        let versions = [(era, Epoch::MAX), (u32::MAX, 0), (era, epoch)];
+        let hello = |(era, epoch)| {
+            let sha256 = [9; 8];
+            Frame::Hello { era, epoch, sha256 }.encode()
+        };
+        versions.into_iter().map(hello).collect()
+    }
+
+    fn asks(&self, node: NodeId) -> Vec<Vec<u8>> {
+        let Some(mesh) = self.mesh(node) else {
+            return Vec::new();
+        };
+        let members = mesh.signed_map().map().members.iter();
+        let signers = members.map(|member| SignerTag::of(member.id()));
+        let reply = false;
+        let signers = signers.take(limits::EVIDENCE_PER_FRAME_MAX).collect();
+        vec![Frame::Wants { reply, signers }.encode(); limits::FRAMES_QUEUED_MAX]
+    }
+
+    fn false_counts(&self, node: NodeId) -> Vec<Vec<u8>> {
+        let Some(mesh) = self.mesh(node) else {
+            return Vec::new();
+        };
+        let map = mesh.signed_map().map();
+        let (era, epoch) = map.version();
+        let of = |members: usize| {
+            let mut counts = Counts::default();
+            (0..members).for_each(|_| counts.add(&Counts::one(Duration::ZERO)));
+            Frame::Applied { era, epoch, counts }.encode()
+        };
+        vec![of(map.members.len()), of(map.members.len() + 1)]
+    }
+
+    fn forged_map(&self, node: NodeId) -> Option<Vec<u8>> {
+        let (mesh, key) = (self.mesh(node)?, self.node(node)?.keypair.as_ref()?);
+        let mut map = (**mesh.signed_map().map()).clone();
+        map.epoch += 1;
+        map.members.retain(|member| member.uid == mesh.id().uid);
+        let bytes = SignedMap::sign(map, key).ok()?.encode();
+        Some(Frame::Map { age_us: 0, bytes }.encode())
+    }
+
+    fn forged_address(&self, node: NodeId) -> Option<Vec<u8>> {
+        let key = self.node(node)?.keypair.as_ref()?;
+        let (number, address) = (self.now.as_micros(), self.address_at(node));
+        let told = JoinAddress::sign(self.cluster, number, address, key);
+        Some(Frame::JoinAddress(told).encode())
     }
 
     /// On so many of a thousand edges the observer no longer gets datagrams of its subject, and reports it although all is
@@ -180,3 +267,6 @@ impl Simulation {
         .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

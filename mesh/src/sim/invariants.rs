@@ -2,11 +2,13 @@
 
 mod epochs_never_decrease;
 mod no_healthy_removed;
+mod no_map_conflict;
 mod queues_within_limits;
 mod views_converge;
 
 pub use epochs_never_decrease::EpochsNeverDecrease;
 pub use no_healthy_removed::NoHealthyRemoved;
+pub use no_map_conflict::NoMapConflict;
 pub use queues_within_limits::QueuesWithinLimits;
 pub use views_converge::{View, ViewsConverge};
 

@@ -79,6 +79,8 @@ pub struct Traffic {
     pub bytes: u64,
     /// Packets that found the queue full, out or in.
     pub dropped: u64,
+    /// Those of them that were arriving.
+    pub dropped_in: u64,
 }
 
 /// One node's line.
@@ -163,6 +165,12 @@ impl Network {
         }
         let is_bad = |line: &&Line| line.loss_in_per_mille + line.loss_out_per_mille > 0;
         self.bad_lines = self.lines.iter().filter(is_bad).count();
+    }
+
+    /// Whether its line loses more than others.
+    pub(super) fn has_bad_line(&self, node: NodeId) -> bool {
+        let line = self.line(node);
+        line.is_some_and(|line| line.loss_in_per_mille + line.loss_out_per_mille > 0)
     }
 
     pub(super) fn is_whole(&self) -> bool {
@@ -311,6 +319,7 @@ impl Network {
         let line = self.line_mut(to)?;
         let there = pass(&mut line.in_busy, at, takes, queue);
         line.traffic.dropped += u64::from(there.is_none());
+        line.traffic.dropped_in += u64::from(there.is_none());
         there
     }
 

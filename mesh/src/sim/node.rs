@@ -11,6 +11,7 @@ use super::connection::FROZEN_INPUTS_MAX;
 use super::handshake::HANDSHAKE_PAUSE;
 use super::hostile::Hostility;
 use super::processor::Processor;
+use super::scenario::State;
 use super::{Happening, NodeId, OPERATOR, ProcessId, Simulation};
 use crate::identity::{Keypair, PublicKey, Uid};
 use crate::machine::{Event, Input};
@@ -182,7 +183,10 @@ impl Simulation {
                 node.inbox.push_back(what);
                 Ok(())
             }
-            _ => Err(what),
+            _ => {
+                self.passed_states.insert(State::InboxFull);
+                Err(what)
+            }
         }
     }
 
@@ -223,8 +227,8 @@ impl Simulation {
         place.key = Some(key);
         place.keypair = Some(keypair);
         place.joining = None;
-        // An answer that waited long may be about a place that is lost already.
-        if self.operator.record.map().lists(id) {
+        // An answer that waited long may be about a place that is lost already, and who joins over a bad line is not well.
+        if self.operator.record.map().lists(id) && !self.network.has_bad_line(node) {
             self.invariants.healthy.admit(id);
         }
         let process = self.process_of(node);

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
+use super::invariants::NoMapConflict;
 use super::processor::{DATAGRAM_MICROS, Done, HANDSHAKE_MICROS, cost_of, cost_of_frame};
+use super::scenario::{self, State};
 use super::{EVENTS_MAX, Happening, NodeId, OPERATOR, ProcessId, Record, Simulation};
 use crate::identity::{MemberId, Uid};
 use crate::machine::{Event, Input, Machine, Output};
@@ -114,6 +116,7 @@ impl Simulation {
 
     fn on_event(&mut self, node: NodeId, event: Event) {
         self.trace.event(self.now, node, &event);
+        self.note_event(node, &event);
         if node == OPERATOR {
             self.on_operator_event(&event);
         } else {
@@ -132,6 +135,14 @@ impl Simulation {
             let at = self.now;
             self.events.push(Record { at, node, event });
         }
+    }
+
+    fn note_event(&mut self, node: NodeId, event: &Event) {
+        let map = self.mesh(node).map(|mesh| mesh.signed_map().map());
+        let came: Vec<State> = scenario::of_event(event, map.map(|map| &**map)).collect();
+        self.passed_states.extend(came);
+        let found = NoMapConflict::observe(node, event);
+        self.invariants.keep(self.now, "NoMapConflict", found);
     }
 
     fn dial_failed(&mut self, process: ProcessId, uid: Uid) {

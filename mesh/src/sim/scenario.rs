@@ -32,8 +32,8 @@ use super::{Hostility, Settings};
 
 pub use parse::{LINES_MAX, ParseError, parse};
 pub use promise::Promise;
-pub(super) use reach::of_machine;
 pub use reach::{Reached, State};
+pub(super) use reach::{of_event, of_machine};
 pub use run::{Outcome, run};
 
 /// A scenario.
@@ -104,7 +104,8 @@ pub enum Trouble {
     ClockRate(i32),
     /// `clock-step 500ms`: jumps ahead.
     ClockStep(Duration),
-    /// `accuse`, `replay`, `old-incarnations`, `huge-frames`, `corrupted-frames`, `false-offers`: means harm.
+    /// `accuse`, `replay`, `old-incarnations`, `huge-frames`, `corrupted-frames`, `false-offers`, `false-hellos`,
+    /// `false-counts`, `forged-maps`, `forged-addresses`, `asks`, `probes`: means harm.
     Turn(Hostility),
     /// `false-reports 2%`: of all edges; says nothing of whom.
     FalseReports(u32),

@@ -28,6 +28,8 @@ use crate::evidence::{Tally, bit, ones};
 use crate::graph::Graph;
 use crate::limits;
 
+use super::{Step, Steps};
+
 /// Share, in percent, up to which every observer counts.
 const HALF: u8 = 50;
 
@@ -87,6 +89,24 @@ impl Suspected {
         self.reported < needed
     }
 
+    /// For what it is weak.
+    fn step_at(&self, share: u8) -> Step {
+        if self.reported * 100 < self.observed * usize::from(share) {
+            Step::Share(share)
+        } else {
+            Step::FewOfSpeaker
+        }
+    }
+
+    /// For what it is unclear.
+    fn unclear_step(&self) -> Step {
+        if self.reported < self.witnesses() {
+            Step::Unclear
+        } else {
+            Step::UnclearSpeaker
+        }
+    }
+
     /// Shares as fractions: r/o is smaller than s/p when r*p < s*o; 0 where nobody observes.
     fn cmp_share(&self, other: &Self) -> Ordering {
         let fraction = |it: &Self| match it.observed {
@@ -120,6 +140,7 @@ pub(super) struct Sieve<'a> {
     /// How many members leave.
     leaving: usize,
     operator: bool,
+    steps: Steps,
 }
 
 /// Of an observer's subjects: how many are in F, and how many of those it reports itself.
@@ -181,6 +202,7 @@ impl<'a> Sieve<'a> {
             found,
             leaving,
             operator,
+            steps: Steps::default(),
         };
         for place in sieve.found.clone() {
             sieve.change_subjects(place, |count| *count += 1);
@@ -240,6 +262,17 @@ impl<'a> Sieve<'a> {
         }
     }
 
+    /// The steps that decided something, this last one included.
+    pub(super) fn steps_with(&self, claim: Claim) -> Steps {
+        let mut steps = self.steps;
+        match claim {
+            Claim::NotYet if !self.found.is_empty() => steps.note(Step::NotYet),
+            Claim::TooFew if !self.found.is_empty() => steps.note(Step::TooFew),
+            Claim::Stands | Claim::NotYet | Claim::TooFew => {}
+        }
+        steps
+    }
+
     /// Of the members that stay: whoever leaves can speak neither for those outside F nor for F, so it is counted on neither
     /// side. (As one outside F it would count for both sides of a cut, and each might find the other failed.)
     ///
@@ -273,11 +306,17 @@ impl<'a> Sieve<'a> {
                 let Some(weakest) = self.weakest(share) else {
                     break;
                 };
+                self.steps.note(weakest.step_at(share));
                 self.drop_from_found(Standing::Outside, |it| {
                     it.is_weak(share) && it.cmp_share(&weakest).is_eq()
                 });
             }
         }
+        let mut steps = self.steps;
+        for it in self.found().filter(|it| it.is_unclear()) {
+            steps.note(it.unclear_step());
+        }
+        self.steps = steps;
         self.drop_from_found(Standing::Unclear, Suspected::is_unclear);
     }
 
@@ -310,6 +349,9 @@ impl<'a> Sieve<'a> {
         }
         for place in &self.found {
             if let Some(suspected) = self.suspected.get_mut(*place) {
+                if suspected.outside & suspected.mute != 0 {
+                    self.steps.note(Step::Mute);
+                }
                 suspected.count(self.operator);
             }
         }

@@ -128,7 +128,7 @@ impl Watch {
             .on(now, map, &self.graph, &self.evidence, operator);
         let mut verdict = self.judged.verdict().clone();
         if self.caution.withholds(now, map, &verdict) {
-            verdict.withhold();
+            verdict.restrain();
         }
         self.second_look.set(now, &verdict.unclaimed);
         let found = verdict.failed.len() + verdict.unclaimed.len();

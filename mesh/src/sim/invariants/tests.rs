@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::identity::MemberId;
 use crate::limits;
+use crate::machine::Event;
 use crate::member::Loads;
 use crate::sim::{Fault, NodeId, Settings, Simulation};
 use slotmesh_map::fixture::map;
@@ -26,6 +27,13 @@ fn an_older_map_in_force_is_seen() {
     rule.observe(here, (1, 2)).unwrap();
     assert!(rule.observe(here, (0, 9)).is_err());
     assert!(rule.observe(there, (0, 2)).is_err());
+}
+
+#[test]
+fn the_alarm_of_two_maps_is_seen() {
+    let node = NodeId(1);
+    NoMapConflict::observe(node, &Event::MapApplied { epoch: 7 }).unwrap();
+    assert!(NoMapConflict::observe(node, &Event::MapConflict { epoch: 7 }).is_err());
 }
 
 #[test]

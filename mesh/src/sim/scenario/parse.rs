@@ -90,7 +90,7 @@ fn statement(
         "reach" => {
             for word in words.by_ref() {
                 let state = State::of(word).ok_or_else(|| {
-                    let all: Vec<&str> = State::ALL.iter().map(|state| state.name()).collect();
+                    let all: Vec<String> = State::all().map(State::name).collect();
                     format!("`{word}` is no state; there are {}", all.join(", "))
                 })?;
                 scenario.reach.push(state);
@@ -188,6 +188,12 @@ fn trouble(word: &str, words: &mut Words<'_>) -> Result<Trouble, String> {
         "old-incarnations" => Trouble::Turn(Hostility::OldIncarnations),
         "huge-frames" => Trouble::Turn(Hostility::HugeFrames),
         "false-offers" => Trouble::Turn(Hostility::FalseOffers),
+        "false-hellos" => Trouble::Turn(Hostility::FalseHellos),
+        "false-counts" => Trouble::Turn(Hostility::FalseCounts),
+        "forged-maps" => Trouble::Turn(Hostility::ForgedMaps),
+        "asks" => Trouble::Turn(Hostility::Asks),
+        "probes" => Trouble::Turn(Hostility::Probes),
+        "forged-addresses" => Trouble::Turn(Hostility::ForgedAddresses),
         "corrupted-frames" => Trouble::Turn(Hostility::CorruptedFrames),
         "false-reports" => Trouble::FalseReports(words.per_mille()?),
         "operator-down" => Trouble::OperatorDown,
@@ -195,7 +201,7 @@ fn trouble(word: &str, words: &mut Words<'_>) -> Result<Trouble, String> {
             return Err(format!(
                 "`{word}` is no fault; there are crash, return, replace, pause, leave, deaf, mute, lose-in, lose-out, \
                  lose-both, cut-off, slow, clock-rate, clock-step, accuse, replay, old-incarnations, huge-frames, false-offers, \
-                 corrupted-frames, false-reports, operator-down"
+                 false-hellos, false-counts, forged-maps, forged-addresses, asks, probes, corrupted-frames, false-reports, operator-down"
             ));
         }
     })
@@ -236,10 +242,15 @@ fn promise(words: &mut Words<'_>) -> Result<Promise, String> {
             Promise::AllAgree(words.duration()?)
         }
         "exactly" => {
-            words.literal("faulty")?;
+            let whose = words.need("`faulty` or `crashed`")?;
+            let promise = match whose {
+                "faulty" => Promise::ExactlyFaultyRemoved,
+                "crashed" => Promise::ExactlyCrashedRemoved,
+                _ => return Err(format!("`{whose}` is neither `faulty` nor `crashed`")),
+            };
             words.literal("removed")?;
             words.literal("within")?;
-            Promise::ExactlyFaultyRemoved(words.duration()?)
+            promise(words.duration()?)
         }
         "only" => {
             words.literal("faulty")?;
@@ -273,6 +284,7 @@ fn promise(words: &mut Words<'_>) -> Result<Promise, String> {
         _ => {
             return Err(format!(
                 "`{word}` begins no promise; there are `all agree within TIME`, `exactly faulty removed within TIME`, \
+                 `exactly crashed removed within TIME`, \
                  `only faulty removed`, `nobody removed`, `changes at-most N`, `traffic below N bytes-a-second`, \
                  `everybody member within TIME`, `settled at end`"
             ));

@@ -15,6 +15,9 @@ pub enum Promise {
     AllAgree(Duration),
     /// `exactly faulty removed within TIME`: maps remove each of them once, and nobody else.
     ExactlyFaultyRemoved(Duration),
+    /// `exactly crashed removed within TIME`: maps remove each that crashes for good once, so long after its own crash, and
+    /// nobody else, hostile members included.
+    ExactlyCrashedRemoved(Duration),
     /// `only faulty removed`.
     OnlyFaultyRemoved,
     /// `nobody removed`.
@@ -62,6 +65,7 @@ impl Promise {
                     )
                 })
             }
+            Self::ExactlyCrashedRemoved(limit) => exactly_crashed(outcome, limit),
             Self::OnlyFaultyRemoved => {
                 let others = outcome.healthy_removed;
                 expect(others == 0, || format!("{others} others were removed"))
@@ -93,6 +97,20 @@ impl Promise {
     }
 }
 
+fn exactly_crashed(outcome: &Outcome, limit: Duration) -> Result<(), String> {
+    let mut left = outcome.crashed.clone();
+    for (node, after) in &outcome.removals {
+        let Some(crash) = left.remove(node) else {
+            return Err(format!("{node} was removed"));
+        };
+        let took = after.checked_sub(crash);
+        expect(took.is_some_and(|took| took <= limit), || {
+            format!("{node} crashed after {crash:?} and was removed after {after:?}")
+        })?;
+    }
+    expect(left.is_empty(), || format!("not removed: {left:?}"))
+}
+
 fn expect(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what()) }
 }
@@ -103,6 +121,9 @@ impl fmt::Display for Promise {
             Self::AllAgree(limit) => write!(f, "all agree within {limit:?}"),
             Self::ExactlyFaultyRemoved(limit) => {
                 write!(f, "exactly faulty removed within {limit:?}")
+            }
+            Self::ExactlyCrashedRemoved(limit) => {
+                write!(f, "exactly crashed removed within {limit:?}")
             }
             Self::OnlyFaultyRemoved => f.write_str("only faulty removed"),
             Self::NobodyRemoved => f.write_str("nobody removed"),

@@ -24,6 +24,8 @@ pub struct Outcome {
     pub inputs: u64,
     /// Those that a fault befell.
     pub faulty: BTreeSet<NodeId>,
+    /// Those that crashed for good, and how long after the first fault.
+    pub crashed: BTreeMap<NodeId, Duration>,
     /// How many others there are.
     pub survivors: usize,
     /// Time from the first fault until each of the others agreed, sorted.
@@ -54,7 +56,7 @@ pub fn run(scenario: &Scenario, seed: u64) -> Result<(Outcome, Simulation), MapE
     let mut settings = scenario.settings;
     settings.seed = seed;
     let mut simulation = Simulation::new(settings)?;
-    let faulty = plan(scenario, seed, &mut simulation);
+    let Befallen { faulty, crashed } = plan(scenario, seed, &mut simulation);
     simulation.run_for(scenario.settle);
     let nodes: Vec<NodeId> = simulation.node_ids().collect();
     let bytes = |simulation: &Simulation| -> Vec<u64> {
@@ -92,6 +94,7 @@ pub fn run(scenario: &Scenario, seed: u64) -> Result<(Outcome, Simulation), MapE
             .map(|at| at.saturating_since(Instant::ZERO)),
         reached: Reached::by(&simulation),
         faulty,
+        crashed,
         ..Outcome::default()
     };
     let removed = outcome.removals.iter();
@@ -117,10 +120,18 @@ fn first_fault(scenario: &Scenario) -> Duration {
     times.min().unwrap_or_default()
 }
 
+/// Whom something befalls.
+#[derive(Default)]
+struct Befallen {
+    faulty: BTreeSet<NodeId>,
+    crashed: BTreeMap<NodeId, Duration>,
+}
+
 /// Puts all faults on the schedule; says whom they befall.
-fn plan(scenario: &Scenario, seed: u64, simulation: &mut Simulation) -> BTreeSet<NodeId> {
+fn plan(scenario: &Scenario, seed: u64, simulation: &mut Simulation) -> Befallen {
     let mut rng = Pcg64Mcg::seed_from_u64(seed ^ 0x7363_656e);
-    let (mut faulty, mut before) = (BTreeSet::new(), Vec::new());
+    let (mut befallen, mut before) = (Befallen::default(), Vec::new());
+    let first = first_fault(scenario);
     for planned in &scenario.faults {
         let mut who = choose(&planned.who, simulation, &before, &mut rng);
         for time in 0..planned.repeat.0 {
@@ -137,14 +148,19 @@ fn plan(scenario: &Scenario, seed: u64, simulation: &mut Simulation) -> BTreeSet
                 }
             }
             if makes_faulty(planned.trouble) {
-                faulty.extend(&who);
+                befallen.faulty.extend(&who);
+            }
+            if planned.trouble == Trouble::Crash && planned.lasts.is_none() {
+                let after = planned.at + planned.repeat.1 * time - first;
+                let crashed = who.iter().map(|node| (*node, after));
+                befallen.crashed.extend(crashed);
             }
         }
         if planned.who != Who::Nobody {
             before = who;
         }
     }
-    faulty
+    befallen
 }
 
 fn choose(

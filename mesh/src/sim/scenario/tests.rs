@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod faults;
+
 use super::*;
 
 const SMALL: &str = "title one of ten crashes\nnodes 10\nrun 6s\nat 1s crash some 1\n\
@@ -131,6 +133,7 @@ fn every_fault_can_be_told() {
     let scenario = parse(all).unwrap();
     let (outcome, _) = run(&scenario, 1).unwrap();
     assert_eq!(run(&scenario, 1).unwrap().0, outcome);
-    assert!(outcome.reached.0.contains(&State::Refused));
+    assert_eq!(outcome.broken, Vec::<String>::new());
+    assert!(outcome.reached.0.contains(&State::Refused("WireKind")));
     assert!(outcome.reached.0.contains(&State::Admitted));
 }

@@ -13,8 +13,8 @@ fn numbers(ids: &[MemberId], found: &BTreeSet<MemberId>) -> Vec<usize> {
 fn reports_while(map: &Map, graph: &Graph, away: &[usize], leaving: &[usize]) -> Reports {
     let mut reports = reports_of(map, graph, away, false);
     let ids = ids(map);
-    reports.leaving = leaving.iter().map(|n| ids[*n].uid).collect();
-    let stays = |id: &MemberId| !reports.leaving.contains(&id.uid);
+    reports.leaving = leaving.iter().map(|n| ids[*n]).collect();
+    let stays = |id: &MemberId| !reports.leaving.contains(id);
     reports
         .edges
         .retain(|(observer, subject)| stays(observer) && stays(subject));
