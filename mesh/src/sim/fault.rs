@@ -175,7 +175,7 @@ pub fn random_faults(seed: u64, members: u16) -> Vec<(Instant, Fault)> {
         let mut push = |at, fault| faults.push((Instant::from_micros(at), fault));
         let node = NodeId(rng.random_range(1..=members));
         let other = NodeId(rng.random_range(1..=members));
-        match rng.random_range(0..10) {
+        match rng.random_range(0..14) {
             0..=2 => {
                 push(begin, Fault::Crash(node));
                 push(end, Fault::Return(node));
@@ -205,6 +205,28 @@ pub fn random_faults(seed: u64, members: u16) -> Vec<(Instant, Fault)> {
                 push(begin, Fault::Partition(some));
                 push(end, Fault::HealLinks);
             }
+            9 => {
+                let lost = rng.random_range(1..=1000);
+                let (arriving, leaving) = match rng.random_range(0..3) {
+                    0 => (lost, 0),
+                    1 => (0, lost),
+                    _ => (lost, lost),
+                };
+                push(begin, Fault::LineLoss(node, arriving, leaving));
+                push(end, Fault::LineLoss(node, 0, 0));
+            }
+            10 => push(begin, Fault::ClockStep(node, clock_step(&mut rng))),
+            11 => {
+                push(
+                    begin,
+                    Fault::SlowProcessor(node, rng.random_range(110..=500)),
+                );
+                push(end, Fault::SlowProcessor(node, 100));
+            }
+            12 => {
+                push(begin, Fault::ClockRate(node, rng.random_range(-500..=500)));
+                push(end, Fault::ClockRate(node, 0));
+            }
             _ => {
                 push(begin, Fault::OperatorDown);
                 push(end, Fault::OperatorUp);
@@ -222,6 +244,12 @@ pub fn random_faults(seed: u64, members: u16) -> Vec<(Instant, Fault)> {
     faults.push((end, Fault::OperatorUp));
     faults.sort_by_key(|(at, _)| *at);
     faults
+}
+
+/// From a millisecond to a minute, short ones as likely as long ones.
+fn clock_step(rng: &mut Pcg64Mcg) -> Duration {
+    let exponent = rng.random_range(10..=26);
+    Duration::from_micros(rng.random_range(0..1_u64 << exponent))
 }
 
 /// Nearly a half of a cell in which everybody observes everybody, a quarter of a larger one: there a

@@ -11,9 +11,19 @@ fn size(seed: u64) -> u16 {
     [2, 3, 4, 5, 6, 8, 10, 12, 16, 30][usize::try_from(seed % 10).unwrap()]
 }
 
+/// Every second network copies packets and holds some back; every third loses more than others.
+fn settings(seed: u64, members: u16) -> Settings {
+    let mut settings = Settings::new(seed, members);
+    let (copies, loss) = (seed / 10 % 2, seed / 10 % 3);
+    settings.network.duplicate_per_mille = [0, 100][usize::try_from(copies).unwrap()];
+    settings.network.reorder_per_mille = [0, 200][usize::try_from(copies).unwrap()];
+    settings.network.loss_per_mille = [10, 10, 30][usize::try_from(loss).unwrap()];
+    settings
+}
+
 fn run(seed: u64) -> Simulation {
     let members = size(seed);
-    let mut simulation = Simulation::new(Settings::new(seed, members)).unwrap();
+    let mut simulation = Simulation::new(settings(seed, members)).unwrap();
     for (at, fault) in random_faults(seed, members) {
         simulation.inflict_at(at, fault);
     }
