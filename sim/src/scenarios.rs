@@ -32,9 +32,19 @@ built_in!(
     "mass-death-49",
     "zone-cut",
     "flapping-switch",
+    "flapping-switch-long",
+    "cut-heals",
+    "half-of-30",
+    "two",
+    "deaths-in-waves",
+    "staggered-deaths",
+    "doubt",
+    "one-way",
     "join-1000",
     "half-of-2000",
     "hostile",
+    "hostile-hellos",
+    "full-queues",
     "clocks-and-slow-cpus",
     "restart-elsewhere",
 );
@@ -75,6 +85,8 @@ pub fn title(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use slotmesh_mesh::sim::scenario::State;
+
     use super::*;
 
     /// Each can be read, promises something, and says what it must come by, unless nothing happens in it.
@@ -97,5 +109,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A sweep fails when it never came by what its scenario lists, so whatever has a name must be on some list.
+    #[test]
+    fn every_state_is_one_that_some_scenario_must_come_by() {
+        let scenarios = BUILT_IN.iter().filter_map(|(_, text)| parse(text).ok());
+        let listed: Vec<State> = scenarios.flat_map(|scenario| scenario.reach).collect();
+        let missing = State::all().filter(|state| !listed.contains(state));
+        let missing: Vec<String> = missing.map(State::name).collect();
+        assert_eq!(missing, Vec::<String>::new());
     }
 }
