@@ -141,3 +141,6 @@ impl Mesh {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
