@@ -1,7 +1,6 @@
 //! Maps: announced to neighbours of the zone, asked for once ([`super::pull`]), and repaired through the
 //! epoch on the beats. What travels is the difference to what the peer has, where that is known.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -138,17 +137,9 @@ impl Mesh {
     /// Puts a map in force: what follows from it alone.
     pub(in crate::member) fn install(&mut self, now: Instant, map: SignedMap) {
         let old_observers = self.graph.observers(self.me.uid).to_vec();
-        let listed_before: BTreeSet<_> = self
-            .map()
-            .members
-            .iter()
-            .map(crate::map::Member::id)
-            .collect();
         let (map, graph) = self.config.with_graph(map);
         let older = std::mem::replace(&mut self.signed, map);
-        self.older.push_front(older);
-        self.older.truncate(limits::OLDER_MAPS_MAX);
-        self.graph = graph;
+        let older_graph = std::mem::replace(&mut self.graph, graph);
         self.neighbours = Neighbours::of(self.signed.map(), &self.graph, self.me.uid);
         self.pull.settle(self.signed.map().version());
         self.counters.maps_applied += 1;
@@ -159,8 +150,10 @@ impl Mesh {
         // A process that restarted is another subject: its edge starts afresh.
         self.edges.retain(|uid| {
             let listed = self.graph.member(self.signed.map(), uid);
-            listed.is_some_and(|member| listed_before.contains(&member.id()))
+            listed.is_some_and(|member| older_graph.lists(older.map(), member.id()))
         });
+        self.older.push_front(older);
+        self.older.truncate(limits::OLDER_MAPS_MAX);
         self.evidence.adapt_to(self.signed.map(), &self.graph);
         self.statement.compare();
         self.budget.retain_for(self.signed.map(), &self.graph);
