@@ -49,7 +49,7 @@ impl Mesh {
             }
             Some(Kind::Operator) => {
                 let all: Vec<Evidence> = self.evidence.iter().cloned().collect();
-                self.send_evidence(connection, &all);
+                self.send_evidence(connection, all);
             }
             _ => {}
         }
@@ -279,7 +279,7 @@ impl Mesh {
                     _ => told.push(item.clone()),
                 }
             }
-            self.send_evidence(connection, &told);
+            self.send_evidence(connection, told);
             self.send_offer(connection, &offered);
         }
     }

@@ -20,9 +20,11 @@ use crate::time::Instant;
 use crate::wire::Frame;
 
 impl Mesh {
-    pub(super) fn send_evidence(&mut self, to: ConnectionId, evidence: &[Evidence]) {
-        for part in evidence.chunks(limits::EVIDENCE_PER_FRAME_MAX) {
-            self.send(to, &Frame::Evidence(part.to_vec()));
+    pub(super) fn send_evidence(&mut self, to: ConnectionId, mut evidence: Vec<Evidence>) {
+        while !evidence.is_empty() {
+            let more = evidence.split_off(evidence.len().min(limits::EVIDENCE_PER_FRAME_MAX));
+            self.send(to, &Frame::Evidence(evidence));
+            evidence = more;
         }
     }
 
@@ -103,7 +105,7 @@ impl Mesh {
             self.counters.refuse("StatementsAskedTooOften");
         }
         asked.truncate(taken);
-        self.send_evidence(to, &asked);
+        self.send_evidence(to, asked);
     }
 
     /// A neighbour that was asked for all it holds has answered.
