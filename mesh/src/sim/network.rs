@@ -100,6 +100,9 @@ struct Line {
 #[derive(Debug)]
 pub(super) struct Network {
     settings: NetworkSettings,
+    jitter_micros: u64,
+    /// Nanoseconds that a line takes for a full queue.
+    queue_nanos: u64,
     /// Directions in which nothing passes: (from, to).
     cuts: BTreeSet<(NodeId, NodeId)>,
     /// Directions in which no datagram passes, and all else does.
@@ -113,8 +116,11 @@ pub(super) struct Network {
 
 impl Network {
     pub(super) fn new(settings: NetworkSettings, seed: u64, nodes: u16) -> Self {
+        let queue = u64::from(settings.line_queue_bytes);
         Self {
             settings,
+            jitter_micros: u64::try_from(settings.jitter.as_micros()).unwrap_or(u64::MAX),
+            queue_nanos: line_nanos(settings, queue),
             cuts: BTreeSet::new(),
             silenced: BTreeSet::new(),
             groups: 0,
@@ -305,7 +311,8 @@ impl Network {
     }
 
     fn leave(&mut self, now: Instant, from: NodeId, size: usize) -> Option<Instant> {
-        let (takes, queue) = self.line_time(size);
+        let takes = line_nanos(self.settings, size as u64);
+        let queue = self.queue_nanos;
         let line = self.line_mut(from)?;
         line.traffic.packets += 1;
         line.traffic.bytes += size as u64;
@@ -315,22 +322,13 @@ impl Network {
     }
 
     fn enter(&mut self, at: Instant, to: NodeId, size: usize) -> Option<Instant> {
-        let (takes, queue) = self.line_time(size);
+        let takes = line_nanos(self.settings, size as u64);
+        let queue = self.queue_nanos;
         let line = self.line_mut(to)?;
         let there = pass(&mut line.in_busy, at, takes, queue);
         line.traffic.dropped += u64::from(there.is_none());
         line.traffic.dropped_in += u64::from(there.is_none());
         there
-    }
-
-    /// Nanoseconds that the line takes for so many bytes, and for a full queue.
-    fn line_time(&self, size: usize) -> (u64, u64) {
-        let speed = u64::from(self.settings.line_mbit.max(1));
-        let nanos = |bytes: u64| bytes * 8000 / speed;
-        (
-            nanos(size as u64),
-            nanos(self.settings.line_queue_bytes.into()),
-        )
     }
 
     /// What a node's line carried so far.
@@ -351,8 +349,8 @@ impl Network {
 
     /// Time that a packet takes.
     pub(super) fn latency(&mut self) -> Duration {
-        let jitter = u64::try_from(self.settings.jitter.as_micros()).unwrap_or(u64::MAX);
-        self.settings.latency + Duration::from_micros(self.rng.random_range(0..=jitter))
+        let jitter = self.rng.random_range(0..=self.jitter_micros);
+        self.settings.latency + Duration::from_micros(jitter)
     }
 
     /// A time below `most`.
@@ -364,6 +362,11 @@ impl Network {
     pub(super) fn random(&mut self) -> u64 {
         self.rng.random()
     }
+}
+
+/// Nanoseconds that a line takes for so many bytes.
+fn line_nanos(settings: NetworkSettings, bytes: u64) -> u64 {
+    bytes * 8000 / u64::from(settings.line_mbit.max(1))
 }
 
 /// A packet on a line that is busy until then: when it is through, if the queue has room for it.

@@ -4,15 +4,14 @@
 //! rule holds across restarts of the process too: a new process starts from the map that admits it,
 //! which is newer than every map of the process before it.
 
-use std::collections::BTreeMap;
-
 use crate::identity::Epoch;
 use crate::sim::NodeId;
 
 /// The newest map that each node had.
 #[derive(Debug, Default)]
 pub struct EpochsNeverDecrease {
-    newest: BTreeMap<NodeId, (u32, Epoch)>,
+    /// By number.
+    newest: Vec<(u32, Epoch)>,
 }
 
 impl EpochsNeverDecrease {
@@ -21,7 +20,13 @@ impl EpochsNeverDecrease {
     /// # Errors
     /// When a newer one was in force there before.
     pub fn observe(&mut self, node: NodeId, version: (u32, Epoch)) -> Result<(), String> {
-        let newest = self.newest.entry(node).or_insert(version);
+        let number = usize::from(node.0);
+        if self.newest.len() <= number {
+            self.newest.resize(number + 1, (0, 0));
+        }
+        let Some(newest) = self.newest.get_mut(number) else {
+            return Ok(());
+        };
         if version < *newest {
             return Err(format!(
                 "{node} went back from map {newest:?} to {version:?}"
