@@ -76,8 +76,9 @@ fn hear(subject: &mut Subject, ms: u64, evidence: Vec<Evidence>) {
 }
 
 /// Of six members two fall silent, and two others report them as this one does; of the sixth, which beats as long as
-/// it is told, nobody has reported anything. Whether that makes a verdict. Some more may be there that leave.
-fn two_are_found_failed(sixth_beats: fn(u64) -> bool, leaving: u16) -> bool {
+/// it is told, nobody has reported anything. Some more may be there that leave. The
+/// member, and what time it is.
+fn two_fall_silent(sixth_beats: fn(u64) -> bool, leaving: u16) -> (Subject, u64) {
     let mut subject = Subject::settled_of(6 + leaving);
     let cell = map(6 + leaving);
     let id = |n: u16| cell.members.get(usize::from(n)).unwrap().id();
@@ -108,6 +109,10 @@ fn two_are_found_failed(sixth_beats: fn(u64) -> bool, leaving: u16) -> bool {
         subject.pass(ms, beats(ms));
     }
     assert!(!reports(&subject, id(5)));
+    (subject, ms + 40)
+}
+
+fn finds_somebody_failed(subject: &Subject) -> bool {
     let is_verdict = |said: &Output| matches!(said, Output::Event(Event::Verdict { .. }));
     subject.said.iter().any(is_verdict)
 }
@@ -116,9 +121,15 @@ fn two_are_found_failed(sixth_beats: fn(u64) -> bool, leaving: u16) -> bool {
 #[test]
 fn who_is_silent_and_not_reported_yet_does_not_make_a_majority() {
     for leaving in [0, 1, 3] {
-        assert!(two_are_found_failed(|_| true, leaving), "{leaving} leave");
-        let silent_too = two_are_found_failed(|ms| ms == SETTLED_MS, leaving);
-        assert!(!silent_too, "{leaving} leave");
+        let (subject, _) = two_fall_silent(|_| true, leaving);
+        assert!(finds_somebody_failed(&subject), "{leaving} leave");
+        let (mut subject, ms) = two_fall_silent(|ms| ms == SETTLED_MS, leaving);
+        assert!(!finds_somebody_failed(&subject), "{leaving} leave");
+        // No statement comes, and it is heard again.
+        let evidence = subject.mesh.evidence.revision();
+        subject.hear_beat(ms, 5);
+        assert!(finds_somebody_failed(&subject), "{leaving} leave");
+        assert_eq!(subject.mesh.evidence.revision(), evidence);
     }
 }
 
