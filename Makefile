@@ -49,8 +49,10 @@ bench-mesh: build ## measure the health mesh, live beside its peers (about 75 mi
 mesh-sim: ## build the simulator's tool; ARGS runs it, e.g. ARGS="sweep crash-100", ARGS="bench --only P1" (ARGS="--help")
 	$(SIM) $(or $(ARGS),list)
 
-soak: ## arbitrary inputs to member and watch (CASES=20000 of each), then every scenario (SEEDS=4 of each): about 1.5 hours
+soak: ## arbitrary inputs (CASES=20000 to member and watch, PROPERTIES=5000 of each property), random faults (FAULTS=300), every scenario (SEEDS=4 of each): about 2 hours
 	SLOTMESH_FUZZ_CASES=$(or $(CASES),20000) $(CARGO) test --release --locked -p slotmesh-mesh --test machine -- --nocapture
+	PROPTEST_CASES=$(or $(PROPERTIES),5000) $(CARGO) test --release --locked -p slotmesh-map -p slotmesh-mesh --all-features -- --skip sim::
+	SLOTMESH_SIM_SEEDS=$(or $(FAULTS),300) $(CARGO) test --release --locked -p slotmesh-mesh --all-features sim::tests::random
 	$(SIM) sweep --seeds $(or $(SEEDS),4)
 
 mutants: ## break each rule of the detector once and see that a test fails, about half an hour (ARGS="--only silence")

@@ -214,6 +214,21 @@ impl Watch {
         self.census.missing()
     }
 
+    /// What peers can fill, as (what, how much, limit), for those who check limits.
+    #[must_use]
+    pub fn loads(&self) -> [(&'static str, usize, usize); 4] {
+        [
+            ("connections", self.peers.len(), limits::MEMBERS_MAX),
+            ("evidence", self.evidence.len(), limits::EVIDENCE_MAX),
+            (
+                "edges",
+                self.edges.iter().count(),
+                limits::OPERATOR_OBSERVES_MAX,
+            ),
+            ("older maps", self.older.len(), limits::OLDER_MAPS_MAX),
+        ]
+    }
+
     /// What it counted.
     #[must_use]
     pub fn counters(&self) -> &Counters {

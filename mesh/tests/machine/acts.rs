@@ -9,6 +9,7 @@ use slotmesh_map::fixture::{keypair, uid};
 use slotmesh_mesh::convergence::Counts;
 use slotmesh_mesh::evidence::{Evidence, SignerTag, SummaryEntry};
 use slotmesh_mesh::identity::{Keypair, MemberId};
+use slotmesh_mesh::join_address::JoinAddress;
 use slotmesh_mesh::machine::{ConnectionId, Disconnect, Event, Input, PeerIdentity, Unread};
 use slotmesh_mesh::map::Map;
 use slotmesh_mesh::signed::SignedMap;
@@ -177,6 +178,7 @@ impl Actor {
             30..=39 => self.next_map(map),
             40..=44 => Frame::Summary(self.entries(map)),
             45..=52 => Frame::Offer(self.entries(map)),
+            57..=59 => Frame::JoinAddress(self.join_address(map)),
             53..=56 => {
                 let entries = self.entries(map).into_iter();
                 Frame::Wants {
@@ -192,6 +194,17 @@ impl Actor {
         };
         let bytes = frame.encode();
         self.damaged(bytes)
+    }
+
+    /// Mostly the operator's.
+    fn join_address(&mut self, map: &Map) -> JoinAddress {
+        let signer = match self.rng.random_ratio(3, 4) {
+            true => OPERATOR,
+            false => self.rng.random_range(0..PEERS),
+        };
+        let at = SocketAddr::from(([10, 0, 0, 1], self.rng.random()));
+        let number = self.rng.random_range(0..30);
+        JoinAddress::sign(map.cluster, number, at, &keypair(signer))
     }
 
     /// One of the last maps once more, whole or as the difference between two of them.
@@ -231,7 +244,7 @@ impl Actor {
         }
     }
 
-    /// A map with somebody more or less.
+    /// A map with somebody more or less, or somebody failed, or moved to another zone; rarely at another interval.
     fn changed(&mut self, map: &Map, signer: &Keypair, later: u64) -> Option<SignedMap> {
         let mut next = map.clone();
         next.epoch += later;
@@ -240,13 +253,23 @@ impl Actor {
             Some(at) if next.members.len() > 1 && (n != 0 || self.rng.random_ratio(1, 10)) => {
                 drop(next.members.remove(at));
             }
-            Some(_) => {}
+            Some(at) => {
+                let member = &mut next.members[at];
+                match self.rng.random_ratio(1, 2) {
+                    true => member.failed = !member.failed,
+                    false => member.zone = format!("zone-{}", n % 3),
+                }
+            }
             None => {
                 let mut member = slotmesh_map::fixture::member(n, "");
                 member.incarnation = next.epoch;
                 next.members.push(member);
                 next.members.sort_by(|a, b| a.name.cmp(&b.name));
             }
+        }
+        if self.rng.random_ratio(1, 10) {
+            let paces = [100, 200, 1000];
+            next.protocol.heartbeat_interval_ms = paces[self.rng.random_range(0..paces.len())];
         }
         let signed = SignedMap::sign(next, signer).ok()?;
         self.sees(signed.clone());

@@ -60,6 +60,8 @@ impl Subject for Mesh {
             ("parted", loads.parted, limits::PARTED_MAX),
             ("evidence", loads.evidence, limits::EVIDENCE_MAX),
             ("edges", loads.edges, limits::OBSERVERS_MAX.into()),
+            ("offers of maps", loads.offers, all),
+            ("wanted statements", loads.wanted, limits::WANTED_MAX),
         ]
     }
 
@@ -76,7 +78,7 @@ impl Subject for Watch {
     }
 
     fn loads(&self) -> Vec<(&'static str, usize, usize)> {
-        Vec::new()
+        Watch::loads(self).to_vec()
     }
 
     fn me(&self) -> Option<MemberId> {
