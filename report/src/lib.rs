@@ -12,6 +12,9 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// Seconds that stand for what never happened: above every aim.
+pub const NEVER_SECONDS: u64 = 999;
+
 /// One measured figure beside its aim.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
@@ -62,6 +65,21 @@ impl Row {
 pub struct Report {
     /// Its rows.
     pub rows: Vec<Row>,
+}
+
+impl Row {
+    /// Whether it is a time, of something that never happened.
+    #[must_use]
+    pub fn is_never(&self) -> bool {
+        self.unit == "s" && (self.value - NEVER_SECONDS as f64).abs() < f64::EPSILON
+    }
+
+    fn figure(&self) -> String {
+        match self.is_never() {
+            true => "never".to_owned(),
+            false => format!("{:.3}", self.value),
+        }
+    }
 }
 
 impl Report {
@@ -178,9 +196,9 @@ impl Report {
             }
             notes.retain(|note| !note.is_empty());
             let line = format!(
-                "{:<64} {:>11.3} {:<8} {:<12} {met:<5}  {}",
+                "{:<64} {:>11} {:<8} {:<12} {met:<5}  {}",
                 row.case,
-                row.value,
+                row.figure(),
                 row.unit,
                 row.aim,
                 notes.join("; ")

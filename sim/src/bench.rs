@@ -21,8 +21,8 @@ use slotmesh_report::origin::Origin;
 
 /// The file of the table: the live rows are in it too.
 const NAME: &str = "mesh";
-/// Stands for what never happened: above every aim.
-const NEVER: Duration = Duration::from_secs(999);
+/// Stands for what never happened.
+const NEVER: Duration = Duration::from_secs(slotmesh_report::NEVER_SECONDS);
 /// The network of all rows that do not say otherwise.
 const NETWORK: &str = "network latency 200us jitter 100us loss 1%\n";
 

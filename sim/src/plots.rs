@@ -24,7 +24,7 @@ use slotmesh_report::{Report, clone_folder, folder};
 /// The table that is measured.
 const TABLE: &str = "mesh";
 /// The table that is shown, beside the page.
-const RECORD: &str = "benchmarks";
+pub const RECORD: &str = "benchmarks";
 
 /// A plot of the page.
 #[derive(Clone, Copy, Debug)]

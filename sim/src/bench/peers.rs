@@ -2,20 +2,23 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use slotmesh_report::Report;
 use slotmesh_report::series::{Line, Series};
 
 use super::rows::agreement;
-use super::{Bench, NETWORK, NEVER, percentile, scenario, seconds};
+use super::{Bench, NAME, NETWORK, NEVER, percentile, scenario, seconds};
 use crate::peers::crash::{self, Death, LOOPBACK};
+use crate::plots::RECORD;
 
-/// Medians of the real memberlist 0.7: silent death until the last survivor has declared it (`make bench-mesh`).
-const REAL: [(u16, f64); 2] = [(30, 7.831), (100, 10.632)];
+/// Sizes at which the real memberlist 0.7 is measured (P1r).
+const SIZES: [u16; 2] = [30, 100];
 /// How far the model's may be from them.
 const NEAR_PERCENT: f64 = 15.0;
 /// PM: memberlist's model beside the real one.
 pub(super) fn model(bench: &mut Bench) -> Result<()> {
-    for (n, real) in REAL {
+    for n in SIZES {
+        let real = real_median(n)?;
         let seeds = bench.seeds(100, 20);
         let (times, note) = deaths(n, seeds, |seed| crash::memberlist(LOOPBACK, seed, n))?;
         let median = percentile(&times, 50);
@@ -31,6 +34,19 @@ pub(super) fn model(bench: &mut Bench) -> Result<()> {
         table.samples(times.iter().map(|time| seconds(*time)).collect());
     }
     Ok(())
+}
+
+/// Of the real one, silent death until the last survivor has declared it: as measured in this clone, else as recorded.
+fn real_median(n: u16) -> Result<f64> {
+    let case = format!("P1r {n} memberlists, silent death: last survivor, median");
+    let docs = slotmesh_report::clone_folder().join("docs");
+    let tables = [Report::read(NAME)?, Report::read_in(&docs, RECORD)?];
+    let mut rows = tables.iter().flat_map(|table| &table.rows);
+    let row = rows.find(|row| row.case == case);
+    let row = row.with_context(|| {
+        format!("no row {case:?} is recorded: `make bench-mesh ARGS=\"--only memberlist --only memberlist-30\"` measures it")
+    })?;
+    Ok(row.value)
 }
 
 /// Who is compared, in the order of the lines of the plots.

@@ -239,6 +239,9 @@ fn met(row: &Row) -> &'static str {
 }
 
 fn value(row: &Row) -> String {
+    if row.is_never() {
+        return "never".to_owned();
+    }
     let number = number(row.value);
     let unit = cell(&row.unit);
     format!("{number} {unit}").trim_end().to_owned()

@@ -13,8 +13,8 @@ use super::*;
 use crate::peers::crash;
 use crate::peers::world::World;
 
-/// Medians of the real one in seconds, measured live (`make bench-mesh`).
-const REAL: [(u16, f64); 2] = [(30, 7.831), (100, 10.632)];
+/// Medians of the real one in seconds, measured live (P1r in docs/benchmarks.md).
+const REAL: [(u16, f64); 2] = [(30, 7.831), (100, 10.323)];
 
 fn loopback() -> NetworkSettings {
     crash::LOOPBACK
