@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use slotmesh_mesh::counters::Counters;
 use slotmesh_mesh::identity::{Epoch, MemberId};
+use slotmesh_mesh::limits;
 use slotmesh_mesh::machine::{Event, Input};
 use slotmesh_mesh::member::{Health, MemberHealth, Mesh, MeshConfig};
 use slotmesh_mesh::signed::SignedMap;
@@ -26,16 +27,6 @@ use crate::snapshot::{Degraded, Partings, Shared, Snapshot, Standing};
 
 /// Pace at which counters reach the metrics.
 const TICK: Duration = Duration::from_secs(1);
-/// A member that hears nobody for that long asks the operator.
-const ALONE_AFTER: Duration = Duration::from_secs(5);
-/// The same for the only member of its cell, which hears nobody but the operator; longer than a change
-/// of leaders takes.
-const ALONE_AFTER_AS_THE_ONLY: Duration = Duration::from_secs(30);
-/// Ticks in a row at which it must be so: a process that was frozen gives its peers a moment to be
-/// heard again, and a whole machine that paused does not make everybody join afresh.
-const ALONE_TICKS: u32 = 2;
-/// Time for the others to take this agent out of the map when it leaves.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What changes how an agent lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,16 +194,16 @@ impl Member {
     /// Once a tick: whether anybody is heard.
     fn listen(&mut self, silent_for: Duration, others: bool) -> Option<Change> {
         let limit = if others {
-            ALONE_AFTER
+            limits::ALONE_AFTER
         } else {
-            ALONE_AFTER_AS_THE_ONLY
+            limits::ALONE_AFTER_AS_THE_ONLY
         };
         if silent_for <= limit {
             self.silent_ticks = 0;
             return std::mem::take(&mut self.alone).then_some(Change::Heard);
         }
         self.silent_ticks += 1;
-        if self.alone || self.silent_ticks < ALONE_TICKS {
+        if self.alone || self.silent_ticks < limits::ALONE_TICKS {
             return None;
         }
         self.alone = true;
@@ -230,7 +221,10 @@ impl Member {
                     }
                 }
             };
-            if tokio::time::timeout(LEAVE_TIMEOUT, deposed).await.is_err() {
+            if tokio::time::timeout(limits::LEAVE_TIMEOUT, deposed)
+                .await
+                .is_err()
+            {
                 tracing::warn!("no map without this agent came in time; leaving all the same");
             }
         }

@@ -222,6 +222,19 @@ pub const TIMER_LAG_MAX: Duration = Duration::from_millis(20);
 pub const OPERATOR_HEARD_BEATS: u32 = 5;
 /// The same as a time, at least.
 pub const OPERATOR_HEARD_MIN: Duration = Duration::from_secs(1);
+/// A connection that carries nothing for that long is gone. It is no failure detector.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a handshake; a peer that is down does not answer.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A member that hears nobody for that long asks the operator.
+pub const ALONE_AFTER: Duration = Duration::from_secs(5);
+/// The same for the only member of its cell, which hears nobody but the operator; longer than a change of leaders takes.
+pub const ALONE_AFTER_AS_THE_ONLY: Duration = Duration::from_secs(30);
+/// Looks in a row, one a second, at which it must be so: a process that was frozen gives its peers a moment to be heard again,
+/// and a whole machine that paused does not make everybody join afresh.
+pub const ALONE_TICKS: u32 = 2;
+/// Time for the others to take a member that leaves out of the map; then it ends all the same.
+pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for which a stranger may stay connected.
 pub const STRANGER_LINGER: Duration = Duration::from_secs(5);
 

@@ -55,9 +55,8 @@ use operator::Operator;
 use schedule::Schedule;
 use trace::Trace;
 
-pub use connection::{FROZEN_INPUTS_MAX, IDLE_TIMEOUT};
+pub use connection::FROZEN_INPUTS_MAX;
 pub use fault::{Fault, RANDOM_FAULTS_TIME, random_faults};
-pub use handshake::HANDSHAKE_TIMEOUT;
 pub use hostile::Hostility;
 pub use network::{NetworkSettings, Traffic};
 pub use operator::MapChange;

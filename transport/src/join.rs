@@ -106,7 +106,7 @@ impl Joining {
         let connecting = endpoint
             .connect_with(config, operator, &server_name(cluster))
             .map_err(|error| not_trusted(error.to_string()))?;
-        let connection = match tokio::time::timeout(settings::HANDSHAKE_TIMEOUT, connecting).await {
+        let connection = match tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, connecting).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(quinn::ConnectionError::TimedOut)) | Err(_) => {
                 return Err(JoinError::Unreachable(operator));

@@ -12,15 +12,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 pub const ALPN_MESH: &[u8] = b"slotmesh/1";
 /// ALPN of the join endpoint.
 pub const ALPN_JOIN: &[u8] = b"slotmesh-join/1";
-/// Time for a handshake; a peer that is down does not answer.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A process that restarted answers 20 peers that beat each 200 ms; quinn's own pace is 20 ms.
 pub const RESET_INTERVAL_MIN: Duration = Duration::from_millis(2);
 /// Time for a peer to send one whole message.
 pub const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection that carries nothing for that long is gone. It is no failure detector.
-const IDLE_TIMEOUT_MS: u32 = 10_000;
 /// A lost first packet is sent again after three of these; the usual guess is 333 ms.
 const INITIAL_RTT: Duration = Duration::from_millis(30);
 /// A joining agent waits in silence for its first map, longer than the idle time-out.
@@ -70,7 +66,7 @@ fn common() -> TransportConfig {
         .ack_frequency_config(Some(acks))
         .mtu_discovery_config(None)
         .keep_alive_interval(None)
-        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
+        .max_idle_timeout(IdleTimeout::try_from(limits::IDLE_TIMEOUT).ok())
         .initial_rtt(INITIAL_RTT)
         .allow_spin(false)
         .enable_segmentation_offload(false)

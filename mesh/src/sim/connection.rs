@@ -14,8 +14,6 @@ use crate::limits;
 use crate::machine::{ConnectionId, Disconnect, Input, PeerIdentity};
 use crate::time::Instant;
 
-/// A connection on which nothing was heard for that long is gone.
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A lost part of a message is sent again after that time; the pause doubles.
 const RESEND_PAUSE: Duration = Duration::from_millis(30);
 /// The longest such pause to a peer that is heard: an acknowledged beat shows that what was sent before it is lost.
@@ -411,7 +409,7 @@ impl Simulation {
             (Arrival::Up, State::Opening(_)) => {
                 self.set_state(end, State::Up);
                 self.schedule
-                    .push(self.now + IDLE_TIMEOUT, Happening::Idle(end));
+                    .push(self.now + limits::IDLE_TIMEOUT, Happening::Idle(end));
                 let Some(peer) = self.end(end).map(|end| end.rest.peer) else {
                     return;
                 };

@@ -6,11 +6,10 @@ use std::time::Duration;
 use super::connection::{Arrival, Connection, End, EndId, State};
 use super::{Happening, NodeId, OPERATOR, ProcessId, Simulation};
 use crate::identity::{PublicKey, Uid};
+use crate::limits;
 use crate::machine::{Disconnect, PeerIdentity};
 use crate::time::Instant;
 
-/// Time for a handshake.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The first packet of a handshake is sent again after that time; the pause doubles.
 pub(super) const HANDSHAKE_PAUSE: Duration = Duration::from_millis(90);
 
@@ -53,7 +52,7 @@ impl Simulation {
             return self.establish(&dial, to);
         }
         let next = self.now + dial.pause;
-        let end = dial.since + HANDSHAKE_TIMEOUT;
+        let end = dial.since + limits::HANDSHAKE_TIMEOUT;
         dial.pause *= 2;
         if next < end {
             return self

@@ -14,6 +14,7 @@ use super::processor::Processor;
 use super::scenario::State;
 use super::{Happening, NodeId, OPERATOR, ProcessId, Simulation};
 use crate::identity::{Keypair, PublicKey, Uid};
+use crate::limits;
 use crate::machine::{Event, Input};
 use crate::member::{Mesh, MeshConfig};
 use crate::signed::SignedMap;
@@ -23,14 +24,6 @@ use crate::time::Instant;
 const JOIN_PAUSE: Duration = Duration::from_millis(500);
 /// Pace at which an agent looks whether it hears anybody.
 const AGENT_TICK: Duration = Duration::from_secs(1);
-/// A member that hears nobody for that long asks the operator.
-const ALONE_AFTER: Duration = Duration::from_secs(5);
-/// The same for the only member of its cell.
-const ALONE_AFTER_AS_THE_ONLY: Duration = Duration::from_secs(30);
-/// Ticks in a row at which it must be so.
-const ALONE_TICKS: u32 = 2;
-/// Time for the others to take a leaving agent out of the map.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A node.
 #[derive(Debug)]
@@ -339,9 +332,9 @@ impl Simulation {
         let Some(mesh) = &place.mesh else { return };
         let others = mesh.signed_map().map().active().nth(1).is_some();
         let limit = if others {
-            ALONE_AFTER
+            limits::ALONE_AFTER
         } else {
-            ALONE_AFTER_AS_THE_ONLY
+            limits::ALONE_AFTER_AS_THE_ONLY
         };
         if now.saturating_since(mesh.heard_anybody_at()) <= limit {
             place.silent_ticks = 0;
@@ -351,7 +344,7 @@ impl Simulation {
             return;
         }
         place.silent_ticks += 1;
-        if !place.alone && place.silent_ticks >= ALONE_TICKS {
+        if !place.alone && place.silent_ticks >= limits::ALONE_TICKS {
             place.alone = true;
             self.begin_to_join(node);
         }
@@ -439,8 +432,10 @@ impl Simulation {
             return;
         };
         place.leaving = true;
-        self.schedule
-            .push(self.now + LEAVE_TIMEOUT, Happening::LeaveTimeout(process));
+        self.schedule.push(
+            self.now + limits::LEAVE_TIMEOUT,
+            Happening::LeaveTimeout(process),
+        );
         self.give(node, Input::Leave);
     }
 

@@ -11,11 +11,12 @@ use rand_pcg::Pcg64Mcg;
 
 use super::connection::{STREAM_WINDOW, resend_pause};
 use super::flight::Flight;
-use super::handshake::{HANDSHAKE_PAUSE, HANDSHAKE_TIMEOUT};
+use super::handshake::HANDSHAKE_PAUSE;
 pub use super::network::packets_of;
 use super::network::{Network, NetworkSettings, PACKET_PAYLOAD, Traffic};
 use super::schedule::Schedule;
 use super::{Fault, NodeId};
+use crate::limits;
 use crate::time::Instant;
 
 /// Bytes around a UDP payload: IPv4 20, UDP 8.
@@ -72,7 +73,7 @@ impl Wire {
     /// Connects as members do, trying again where packets are lost: when the connection is up at the dialer.
     pub fn dial(&mut self, now: Instant, from: NodeId, to: NodeId) -> Option<Instant> {
         let (mut at, mut pause) = (now, HANDSHAKE_PAUSE);
-        while at.saturating_since(now) < HANDSHAKE_TIMEOUT {
+        while at.saturating_since(now) < limits::HANDSHAKE_TIMEOUT {
             if let Some(up) = self.handshake(at, from, to) {
                 return Some(up);
             }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use thiserror::Error;
 use tokio::time::Instant;
@@ -28,14 +27,6 @@ impl Tenure {
             origin: Instant::now(),
             ends_ms: Arc::new(AtomicU64::new(0)),
         }
-    }
-
-    /// For tests and tools: lasts for `duration`.
-    #[must_use]
-    pub fn lasting(duration: Duration) -> Self {
-        let tenure = Self::none();
-        tenure.extend_to(tenure.origin + duration);
-        tenure
     }
 
     /// Err once it has ended.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use quinn::{ClientConfig, Connection, Endpoint, Incoming, VarInt};
 use rustls::pki_types::CertificateDer;
 use slotmesh_mesh::identity::{PublicKey, Uid};
+use slotmesh_mesh::limits;
 use slotmesh_mesh::machine::{CloseReason, PeerIdentity};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::connection::Happening;
 use crate::identity::{peer_of, server_name};
 use crate::refusal::{Refusal, Refusals};
-use crate::settings;
 
 /// Handshakes of others at once.
 const HANDSHAKES_MAX: usize = 256;
@@ -32,7 +32,7 @@ pub(super) struct Dial {
 impl Dial {
     pub(super) async fn run(self, happenings: mpsc::Sender<Happening>, refusals: Arc<Refusals>) {
         let (uid, address) = (self.uid, self.address);
-        let outcome = tokio::time::timeout(settings::HANDSHAKE_TIMEOUT, self.connect()).await;
+        let outcome = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, self.connect()).await;
         let happening = match outcome.unwrap_or(Err((Refusal::NoAnswer, String::new()))) {
             Ok((connection, peer)) => Happening::Up {
                 connection,
@@ -109,7 +109,7 @@ async fn accept_one(
     incoming: Incoming,
     cluster: Uid,
 ) -> Result<(Connection, PeerIdentity), (Refusal, String)> {
-    let connection = tokio::time::timeout(settings::HANDSHAKE_TIMEOUT, incoming)
+    let connection = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, incoming)
         .await
         .map_err(|_| (Refusal::NoAnswer, String::new()))?
         .map_err(|error| (Refusal::of(&error), error.to_string()))?;

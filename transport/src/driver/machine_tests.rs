@@ -348,7 +348,7 @@ async fn a_dial_to_nobody_fails_in_time() {
         .await;
     one.told(|input| matches!(input, Input::DialFailed { .. }).then_some(()))
         .await;
-    assert!(clock::now().saturating_since(asked) >= crate::settings::HANDSHAKE_TIMEOUT);
+    assert!(clock::now().saturating_since(asked) >= slotmesh_mesh::limits::HANDSHAKE_TIMEOUT);
     assert_eq!(
         one.driver.refusals(),
         BTreeMap::from([(Refusal::NoAnswer, 1)])

@@ -1,6 +1,7 @@
 //! How connections end: by a word that travels and may be lost, and what is kept of them afterwards.
 
-use super::{Arrival, EndId, FROZEN_PAUSE, IDLE_TIMEOUT, State};
+use super::{Arrival, EndId, FROZEN_PAUSE, State};
+use crate::limits;
 use crate::machine::{ConnectionId, Disconnect, Input};
 use crate::sim::{Happening, ProcessId, Simulation};
 
@@ -9,7 +10,7 @@ impl Simulation {
         let Some(end) = self.end(id).filter(|end| end.state == State::Up) else {
             return;
         };
-        let (process, due) = (end.process, end.last_heard + IDLE_TIMEOUT);
+        let (process, due) = (end.process, end.last_heard + limits::IDLE_TIMEOUT);
         if !self.is_current(process) {
             return;
         }

@@ -27,12 +27,6 @@ impl NoHealthyRemoved {
         self.healthy.remove(&id);
     }
 
-    /// Whether nothing happened to it.
-    #[must_use]
-    pub fn is_healthy(&self, id: MemberId) -> bool {
-        self.healthy.contains(&id)
-    }
-
     /// A member, or the operator, comes to a verdict.
     ///
     /// # Errors
