@@ -178,14 +178,7 @@ impl Graph {
         all.filter(|(_, node)| node.takes_part).map(|(uid, _)| *uid)
     }
 
-    /// Whether that member takes part: the map lists it, and not as failed.
-    #[must_use]
-    pub fn takes_part(&self, uid: Uid) -> bool {
-        self.place(uid)
-            .is_some_and(|place| self.takes_part_at(place))
-    }
-
-    /// The same of whoever stands at a place.
+    /// Whether whoever stands at a place takes part: the map lists it, and not as failed.
     #[must_use]
     pub fn takes_part_at(&self, place: usize) -> bool {
         self.nodes.get(place).is_some_and(|node| node.takes_part)

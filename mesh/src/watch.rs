@@ -95,7 +95,7 @@ struct Peer {
     /// Maps sent to it, and those that it got whole because it asked.
     sent: Told,
     asked: Told,
-    /// Statements and maps from it whose signature does not hold.
+    /// What came from it and whose signature does not hold.
     forged: u32,
     /// When it was last heard.
     heard: Instant,
@@ -413,7 +413,7 @@ impl Watch {
             Ok(Frame::Summary(_)) => self.refuse("SummaryForTheOperator"),
             Ok(Frame::Offer(_)) => self.refuse("OfferForTheOperator"),
             Ok(Frame::Wants { .. }) => self.refuse("WantsForTheOperator"),
-            Ok(Frame::JoinAddress(other)) => self.on_join_address(other),
+            Ok(Frame::JoinAddress(other)) => self.on_join_address(now, uid, other),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use slotmesh_e2e::node::Nodes;
 use slotmesh_e2e::stage::{Agent, NAMESPACE, Stage};
@@ -15,6 +15,19 @@ pub struct Scene {
     pub name: &'static str,
     pub nodes: Nodes,
     pub agents: Vec<Agent>,
+}
+
+/// None of these agents has taken in another map.
+pub async fn ensure_epoch(agents: &[Agent], wanted: i64) -> Result<()> {
+    for agent in agents {
+        let epoch = agent.locate("user:42").await?.epoch;
+        ensure!(
+            epoch == wanted.unsigned_abs(),
+            "{} has epoch {epoch}",
+            agent.name
+        );
+    }
+    Ok(())
 }
 
 impl Scene {

@@ -23,6 +23,17 @@ pub async fn condition(stage: &Stage, cluster: &str, kind: &str, reason: &str) -
     .await
 }
 
+/// Waits until nothing is planned for that reason, which names the way out: the command that has the record written again.
+pub async fn frozen(stage: &Stage, cluster: &str, reason: &str, cell: &str) -> Result<String> {
+    let message = condition(stage, cluster, "Frozen", reason).await?;
+    ensure!(
+        message.contains(&format!("kubectl -n {NAMESPACE} delete gossipcell {cell}")),
+        "no way out: {message}"
+    );
+    event(stage, cluster, reason, cell).await?;
+    Ok(message)
+}
+
 /// Reason and note of each event about a cluster.
 pub async fn events(stage: &Stage, cluster: &str) -> Result<Vec<(String, String)>> {
     let path = r#"jsonpath={range .items[*]}{.involvedObject.name}{" "}{.reason}{" "}{.message}{"\n"}{end}"#;

@@ -43,6 +43,8 @@ pub struct Tally {
     said: Vec<Said>,
     /// How many members are reported.
     reported: usize,
+    /// How many of those that take part leave.
+    leaving: usize,
 }
 
 impl Tally {
@@ -52,6 +54,7 @@ impl Tally {
         Self {
             said: vec![Said::default(); graph.places()],
             reported: 0,
+            leaving: 0,
         }
     }
 
@@ -72,6 +75,9 @@ impl Tally {
             let reports = reports.contains(&subject);
             self.change(subject, |said| said.set_reporter(number, reports));
         }
+        let takes_part = graph.takes_part_at(place);
+        self.leaving -= usize::from(takes_part && self.at(place).leaves);
+        self.leaving += usize::from(takes_part && leaves);
         self.change(place, |said| {
             said.speaks = !reports.is_empty();
             said.leaves = leaves;
@@ -103,6 +109,12 @@ impl Tally {
     #[must_use]
     pub fn reported(&self) -> usize {
         self.reported
+    }
+
+    /// How many members leave, of those that are not listed as failed.
+    #[must_use]
+    pub fn leaving(&self) -> usize {
+        self.leaving
     }
 
     /// How many reports there are.

@@ -299,8 +299,7 @@ impl Mesh {
         let all = others.len() + 1;
         let heard = others.iter().filter(|edge| is_heard(edge)).count() + 1;
         // Those that leave are counted on neither side, as in the verdict.
-        let leaving = self.evidence.leaving();
-        let leaving = leaving.filter(|id| self.graph.takes_part(id.uid)).count();
+        let leaving = self.evidence.tally().leaving();
         let members = self.graph.len().saturating_sub(leaving);
         let rest = members.saturating_sub(failed.len());
         // Where everybody else is heard the verdict's own rule decides, at exactly half too.

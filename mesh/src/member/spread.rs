@@ -324,9 +324,8 @@ impl Mesh {
             let due = settled.min(latest);
             self.repair = Some(Repair { due, ..repair });
         } else {
-            let before = self.counters.summaries_sent;
-            self.send_summary(now, repair.peer);
-            self.counters.repairs += self.counters.summaries_sent - before;
+            let sent = self.send_summary(now, repair.peer);
+            self.counters.repairs += u64::from(sent);
         }
     }
 

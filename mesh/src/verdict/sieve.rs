@@ -184,10 +184,6 @@ impl<'a> Sieve<'a> {
                 ..Suspected::default()
             }
         };
-        let leaves = |place: &usize| {
-            graph.takes_part_at(*place) && standings.get(*place) == Some(&Standing::Leaving)
-        };
-        let leaving = (0..graph.places()).filter(leaves).count();
         let is_found = |place: &usize| standings.get(*place) == Some(&Standing::Found);
         let found: Vec<usize> = (0..graph.places()).filter(is_found).collect();
         let mut all = vec![Suspected::default(); graph.places()];
@@ -200,7 +196,7 @@ impl<'a> Sieve<'a> {
             subjects: vec![Subjects::default(); all.len()],
             suspected: all,
             found,
-            leaving,
+            leaving: tally.leaving(),
             operator,
             steps: Steps::default(),
         };

@@ -5,8 +5,10 @@
 
 use std::net::SocketAddr;
 
+use crate::identity::Uid;
 use crate::join_address::JoinAddress;
 use crate::machine::ConnectionId;
+use crate::time::Instant;
 use crate::wire::Frame;
 
 use super::Watch;
@@ -35,13 +37,14 @@ impl Watch {
     }
 
     /// A member holds what was told by another operator.
-    pub(super) fn on_join_address(&mut self, other: JoinAddress) {
+    pub(super) fn on_join_address(&mut self, now: Instant, from: Uid, other: JoinAddress) {
         let known = self.joins.outbid_by.as_ref().or(self.joins.told.as_ref());
         if known.is_none() || !other.is_newer_than(known) {
             return;
         }
         if !other.is_signed(self.map().cluster, &self.keys()) {
-            return self.refuse("BadJoinAddress");
+            self.refuse("BadJoinAddress");
+            return self.count_forged(now, from, 1);
         }
         self.joins.outbid_by = Some(other);
     }

@@ -57,7 +57,7 @@ impl<K: Kubernetes> Cell<K> {
             // The parts of a cell that was split go on; nothing more is decided here.
             Event::MapConflict { .. } | Event::NewerMapSeen { .. } if self.is_split() => {}
             Event::MapConflict { epoch } => {
-                let message = doubts::describe_mendable(
+                let message = doubts::describe(
                     &self.settings,
                     &format!("the mesh holds another map of epoch {epoch}"),
                 );

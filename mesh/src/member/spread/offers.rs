@@ -42,16 +42,16 @@ impl Mesh {
         }
     }
 
-    pub(super) fn send_summary(&mut self, now: Instant, to: ConnectionId) {
-        let Some(peer) = self.peers.get_mut(to) else {
-            return;
-        };
-        if !peer.allowance.summarize(now) {
-            return;
+    /// Says whether one was due.
+    pub(super) fn send_summary(&mut self, now: Instant, to: ConnectionId) -> bool {
+        let peer = self.peers.get_mut(to);
+        if !peer.is_some_and(|peer| peer.allowance.summarize(now)) {
+            return false;
         }
         self.counters.summaries_sent += 1;
         let entries = self.evidence.summary();
         self.send(to, &Frame::Summary(entries));
+        true
     }
 
     pub(super) fn on_summary(

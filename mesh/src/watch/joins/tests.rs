@@ -4,9 +4,9 @@ use slotmesh_map::fixture::{keypair, map, uid};
 
 use super::*;
 use crate::identity::Keypair;
-use crate::machine::{Input, Machine, Output, PeerIdentity};
+use crate::limits;
+use crate::machine::{CloseReason, Input, Machine, Output, PeerIdentity};
 use crate::signed::SignedMap;
-use crate::time::Instant;
 use crate::watch::WatchConfig;
 
 const MEMBER: ConnectionId = ConnectionId(7);
@@ -40,9 +40,8 @@ fn told(watch: &mut Watch) -> Vec<u64> {
     numbers
 }
 
-/// The clock of the operator before was ahead.
-#[test]
-fn an_earlier_operators_higher_number_is_outbid_with_the_next_tick() {
+/// It told one member address 1, numbered 100.
+fn watch() -> Watch {
     let key = keypair(500);
     let config = WatchConfig {
         keypair: key.clone(),
@@ -64,6 +63,13 @@ fn an_earlier_operators_higher_number_is_outbid_with_the_next_tick() {
     };
     watch.handle(Instant::ZERO, connected);
     assert_eq!(told(&mut watch), [100]);
+    watch
+}
+
+/// The clock of the operator before was ahead.
+#[test]
+fn an_earlier_operators_higher_number_is_outbid_with_the_next_tick() {
+    let (mut watch, key) = (watch(), keypair(500));
     // Lower ones and forged ones change nothing.
     hear(&mut watch, other(99, &key));
     hear(&mut watch, other(7000, &keypair(9)));
@@ -77,4 +83,18 @@ fn an_earlier_operators_higher_number_is_outbid_with_the_next_tick() {
     let tick = watch.next_deadline().unwrap();
     watch.handle(tick, Input::Timer);
     assert_eq!(told(&mut watch), [0; 0]);
+}
+
+#[test]
+fn whoever_tells_forged_addresses_is_hung_up_on() {
+    let mut watch = watch();
+    let closed = Output::Close {
+        connection: MEMBER,
+        reason: CloseReason::ProtocolError,
+    };
+    for number in 1..=limits::FORGED_MAX {
+        hear(&mut watch, other(7000, &keypair(9)));
+        let said: Vec<Output> = std::iter::from_fn(|| watch.poll_output()).collect();
+        assert_eq!(said.contains(&closed), number == limits::FORGED_MAX);
+    }
 }

@@ -4,6 +4,7 @@ use slotmesh_map::fixture::{keypair, map};
 
 use super::*;
 use crate::machine::{Event, Input, Machine, PeerIdentity};
+use crate::map::Map;
 use crate::signed::SignedMap;
 use crate::time::Instant;
 use crate::watch::WatchConfig;
@@ -21,18 +22,46 @@ fn cleared(watch: &mut Watch) -> Vec<MemberId> {
     cleared.collect()
 }
 
-/// An earlier operator reported a member. The next one lets that stand until it knows better: when the member answers.
-#[test]
-fn what_an_earlier_operator_said_stands_until_the_member_answers() {
-    let (map, operator) = (map(3), keypair(500));
-    let id = map.members[1].id();
+/// Over a cell of three; its statements are numbered from 1000.
+fn watch_over(map: &Map) -> Watch {
     let config = WatchConfig {
         keypair: keypair(500),
         first_sequence: 1000,
         take_census: false,
     };
-    let signed = SignedMap::sign(map.clone(), &operator).unwrap();
-    let mut watch = Watch::new(config, signed, at(0));
+    let signed = SignedMap::sign(map.clone(), &keypair(500)).unwrap();
+    Watch::new(config, signed, at(0))
+}
+
+/// The second member.
+const CONNECTION: ConnectionId = ConnectionId(1);
+
+fn connect(watch: &mut Watch, ms: u64, member: &Member) {
+    let connected = Input::Connected {
+        connection: CONNECTION,
+        peer: PeerIdentity::Agent {
+            uid: member.uid,
+            key: member.key,
+        },
+        remote: member.address,
+        dialed: true,
+    };
+    watch.handle(at(ms), connected);
+}
+
+/// It answers the last probe.
+fn answer(watch: &mut Watch, ms: u64) {
+    let bytes = Datagram::Answer { nonce: watch.tick }.encode();
+    let connection = CONNECTION;
+    watch.handle(at(ms), Input::Datagram { connection, bytes });
+}
+
+/// An earlier operator reported a member. The next one lets that stand until it knows better: when the member answers.
+#[test]
+fn what_an_earlier_operator_said_stands_until_the_member_answers() {
+    let (map, operator) = (map(3), keypair(500));
+    let id = map.members[1].id();
+    let mut watch = watch_over(&map);
     let said = Evidence::sign(&map, MemberId::OPERATOR, &[id], false, 7, &operator);
     watch.on_evidence(at(0), vec![said]);
     for ms in (0..1000).step_by(100) {
@@ -41,20 +70,8 @@ fn what_an_earlier_operator_said_stands_until_the_member_answers() {
     assert_eq!(watch.evidence.reported_by(MemberId::OPERATOR), [id]);
     assert_eq!(cleared(&mut watch), []);
 
-    let connection = ConnectionId(1);
-    let peer = PeerIdentity::Agent {
-        uid: id.uid,
-        key: map.members[1].key,
-    };
-    let connected = Input::Connected {
-        connection,
-        peer,
-        remote: map.members[1].address,
-        dialed: true,
-    };
-    watch.handle(at(1000), connected);
-    let bytes = Datagram::Answer { nonce: watch.tick }.encode();
-    watch.handle(at(1001), Input::Datagram { connection, bytes });
+    connect(&mut watch, 1000, &map.members[1]);
+    answer(&mut watch, 1001);
     assert_eq!(cleared(&mut watch), [id]);
     let stated = watch.evidence.get(MemberId::OPERATOR).unwrap();
     assert!(stated.sequence > 1000 && stated.reported.is_empty());
@@ -65,32 +82,15 @@ fn what_an_earlier_operator_said_stands_until_the_member_answers() {
 fn what_is_stated_goes_above_an_earlier_operator_whose_clock_was_ahead() {
     let (map, operator) = (map(3), keypair(500));
     let ids: Vec<MemberId> = map.members.iter().map(Member::id).collect();
-    let config = WatchConfig {
-        keypair: keypair(500),
-        first_sequence: 1000,
-        take_census: false,
-    };
-    let signed = SignedMap::sign(map.clone(), &operator).unwrap();
-    let mut watch = Watch::new(config, signed, at(0));
+    let mut watch = watch_over(&map);
     let ahead = 30_000_000;
     let said = Evidence::sign(&map, MemberId::OPERATOR, &[ids[1]], false, ahead, &operator);
     watch.on_evidence(at(0), vec![said]);
-    let connected = Input::Connected {
-        connection: ConnectionId(1),
-        peer: PeerIdentity::Agent {
-            uid: ids[1].uid,
-            key: map.members[1].key,
-        },
-        remote: map.members[1].address,
-        dialed: true,
-    };
-    watch.handle(at(10), connected);
+    connect(&mut watch, 10, &map.members[1]);
     // That one answers: it lives, against what was said. The others never do.
     let mut signed = Vec::new();
     for ms in (10..6000).step_by(10) {
-        let (connection, nonce) = (ConnectionId(1), watch.tick);
-        let bytes = Datagram::Answer { nonce }.encode();
-        watch.handle(at(ms), Input::Datagram { connection, bytes });
+        answer(&mut watch, ms);
         let stated = watch.evidence.get(MemberId::OPERATOR).unwrap();
         if signed.last() != Some(&stated.sequence) {
             signed.push(stated.sequence);
@@ -110,34 +110,16 @@ fn what_is_stated_goes_above_an_earlier_operator_whose_clock_was_ahead() {
 fn another_operators_word_is_answered_with_the_next_tick() {
     let (map, operator) = (map(3), keypair(500));
     let id = map.members[1].id();
-    let config = WatchConfig {
-        keypair: keypair(500),
-        first_sequence: 1000,
-        take_census: false,
-    };
-    let signed = SignedMap::sign(map.clone(), &operator).unwrap();
-    let mut watch = Watch::new(config, signed, at(0));
-    let connection = ConnectionId(1);
-    let connected = Input::Connected {
-        connection,
-        peer: PeerIdentity::Agent {
-            uid: id.uid,
-            key: map.members[1].key,
-        },
-        remote: map.members[1].address,
-        dialed: true,
-    };
-    watch.handle(at(0), connected);
+    let mut watch = watch_over(&map);
+    connect(&mut watch, 0, &map.members[1]);
     let mut ticks = 0;
     for ms in 1..2000 {
         let before = watch.tick;
-        let (nonce, held) = (watch.tick, watch.evidence.get(MemberId::OPERATOR));
+        let held = watch.evidence.get(MemberId::OPERATOR);
         let sequence = held.map_or(5000, |held| held.sequence + 1);
         let said = Evidence::sign(&map, MemberId::OPERATOR, &[id], false, sequence, &operator);
-        let frame = Frame::Evidence(vec![said]).encode();
-        let bytes = Datagram::Answer { nonce }.encode();
-        watch.handle(at(ms), Input::Datagram { connection, bytes });
-        let bytes = frame;
+        answer(&mut watch, ms);
+        let (connection, bytes) = (CONNECTION, Frame::Evidence(vec![said]).encode());
         watch.handle(at(ms), Input::Frame { connection, bytes });
         ticks += u64::from(watch.tick != before);
     }
