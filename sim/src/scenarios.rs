@@ -43,6 +43,7 @@ built_in!(
     "join-1000",
     "half-of-2000",
     "hostile",
+    "hostile-crash",
     "hostile-hellos",
     "full-queues",
     "clocks-and-slow-cpus",

@@ -206,7 +206,8 @@ mod tests {
         ("staggered-deaths", 3),
         ("doubt", 3),
         ("one-way", 3),
-        ("hostile", 2),
+        ("hostile", 1),
+        ("hostile-crash", 2),
         ("hostile-hellos", 2),
         ("full-queues", 1),
     ];
