@@ -188,13 +188,11 @@ pub const RUMOUR_HOPS: u32 = 6;
 pub const RUMOUR_TIME: Duration = Duration::from_millis(8);
 /// Successors that are told news: on so many rings.
 pub const FANOUT: usize = 2;
-/// The same where more than one member seems dead.
+/// The same where more than one member seems dead; what others said is offered then.
 pub const FANOUT_MANY_DEAD: usize = 4;
 /// A member that so many report is told nothing: what is sent to the dead only waits, and if it lives its beats show what
 /// it misses.
 pub const REPORTERS_OF_LOST: usize = 3;
-/// In a cell of no more members all rings are used: a few copies more cost nothing there.
-pub const FEW_MEMBERS: usize = 30;
 /// Neighbours that are told that there is a newer map, not counting those told because they are lonely.
 pub const ANNOUNCED_MAX: usize = 8;
 /// A member with fewer neighbours in its zone is told from other zones too.

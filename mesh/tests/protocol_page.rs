@@ -82,7 +82,6 @@ fn limits_are_those_of_the_code() {
         CAUTION_BEATS,
         FANOUT,
         FANOUT_MANY_DEAD,
-        FEW_MEMBERS,
         RUMOUR_HOPS,
         NEWS_AT_ONCE,
         UNFOUND_FEW,

@@ -28,7 +28,7 @@ impl Mesh {
         self.event(Event::JoinAddress {
             address: told.address(),
         });
-        let mut targets = self.listeners(now);
+        let mut targets = self.listeners(now).connections;
         targets.remove(&from);
         for connection in targets {
             self.send(connection, &Frame::JoinAddress(told));

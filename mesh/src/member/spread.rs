@@ -1,5 +1,5 @@
-//! What travels on streams: evidence is pushed on arrival ([`outbox`]) to a few ring neighbours and dropped when known;
-//! while many members are reported that of others is offered and asked for (`spread/offers.rs`), as maps always are
+//! What travels on streams: evidence is pushed on arrival ([`outbox`]) to two ring neighbours and dropped when known;
+//! while more than one member seems dead that of others is offered and asked for (`spread/offers.rs`), as maps always are
 //! (`spread/maps.rs`). Both are repaired through what beats tell (digest and epoch), and only the difference is sent.
 //!
 //! Beats never wait for any of it: they are datagrams, of which the newest pushes out the oldest. Of frames at most
@@ -26,6 +26,13 @@ use crate::wire::Frame;
 
 use super::Mesh;
 use super::peers::Kind;
+
+/// Who is told news.
+pub(super) struct Listeners {
+    pub(super) connections: BTreeSet<ConnectionId>,
+    /// Whether they are told the news of others too, or offered it.
+    in_full: bool,
+}
 
 /// A peer whose evidence differed.
 #[derive(Clone, Copy, Debug)]
@@ -204,32 +211,37 @@ impl Mesh {
     /// Others tell it, and when it is heard again its beats show what it misses.
     ///
     /// Two rings bring each rumour to a member twice at most. Where more than one member seems dead there are
-    /// more of them, because then those that are told are not sure to tell others.
-    pub(super) fn listeners(&self, now: Instant) -> BTreeSet<ConnectionId> {
+    /// more of them, because then those that are told are not sure to tell others; and what is not one's own is offered, so
+    /// that it comes no oftener.
+    pub(super) fn listeners(&self, now: Instant) -> Listeners {
         let is_reported = |uid: &Uid| self.reporters_of(*uid) > 0;
         let is_silent = |(uid, edge): &(Uid, &Edge)| !edge.is_well(now) && !is_reported(uid);
         let silent = self.edges.iter().filter(is_silent);
         let silent: BTreeSet<Uid> = silent.map(|(uid, _)| uid).collect();
         let is_unwell = |uid: &Uid| is_reported(uid) || silent.contains(uid);
         let unwell = self.evidence.reported() + silent.len();
-        let rings = if unwell > 1 || self.graph.len() <= limits::FEW_MEMBERS {
-            limits::FANOUT_MANY_DEAD
-        } else {
+        let in_full = unwell <= 1;
+        let rings = if in_full {
             limits::FANOUT
+        } else {
+            limits::FANOUT_MANY_DEAD
         };
-        let (mut listeners, mut well) = (BTreeSet::new(), BTreeSet::new());
+        let (mut connections, mut well) = (BTreeSet::new(), BTreeSet::new());
         for ring in 0..rings {
             for uid in self.graph.after(self.me.uid, ring) {
                 let Some(connection) = self.peers.of(uid).filter(|_| !self.is_lost(uid)) else {
                     continue;
                 };
-                listeners.insert(connection);
+                connections.insert(connection);
                 if !is_unwell(&uid) && well.insert(uid) {
                     break;
                 }
             }
         }
-        listeners
+        Listeners {
+            connections,
+            in_full,
+        }
     }
 
     /// Whether it is a subject that failed here, or several others report it.
@@ -253,24 +265,22 @@ impl Mesh {
         self.send_news(now);
     }
 
-    /// While many members of a large cell are reported, members are told only one's own statements unasked: nobody has
+    /// While more than one member seems dead, members are told only one's own statements unasked: nobody has
     /// those. Operators are told all: they have no beats that would show them what they miss.
     fn send_news(&mut self, now: Instant) {
         let news = self.outbox.take_due(now, self.evidence.reported());
         if news.is_empty() {
             return;
         }
-        let few = self.evidence.reported() <= limits::NEWS_AT_ONCE
-            || self.graph.len() <= limits::FEW_MEMBERS;
-        let mut targets = self.listeners(now);
+        let mut listeners = self.listeners(now);
         let operators = self.peers.operators();
-        targets.extend(&operators);
-        for connection in targets {
+        listeners.connections.extend(&operators);
+        for connection in listeners.connections {
             // Whoever said it knows it.
             let knows = |item: &Evidence, from: Option<ConnectionId>| {
                 from == Some(connection) || self.peers.of(item.signer.uid) == Some(connection)
             };
-            let in_full = few || operators.contains(&connection);
+            let in_full = listeners.in_full || operators.contains(&connection);
             let (mut told, mut offered) = (Vec::new(), Vec::new());
             for (item, from) in &news {
                 match from {

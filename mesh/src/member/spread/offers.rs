@@ -1,4 +1,4 @@
-//! Statements that are told by name and asked for: what is offered while many members are reported, and what a
+//! Statements that are told by name and asked for: what is offered while more than one member seems dead, and what a
 //! summary shows to be missing.
 //!
 //! ```text

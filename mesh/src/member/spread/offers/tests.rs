@@ -8,12 +8,11 @@ use super::super::tests::{ONE, THREE, at, frames, hear, member_of};
 use super::*;
 use crate::graph::Graph;
 use crate::machine::{Input, Machine, PeerIdentity};
-use crate::member::settled::{agent, connected};
+use crate::member::settled::{self, Subject, agent, connected};
 
-/// The operator's connection.
-const OPERATOR: ConnectionId = ConnectionId(9);
-/// A cell too large for all to be told everything.
-const MEMBERS: u16 = limits::FEW_MEMBERS as u16 + 1;
+/// The operator's connection, beside one to each member.
+const OPERATOR: ConnectionId = ConnectionId(MEMBERS as u64);
+const MEMBERS: u16 = 31;
 
 /// That member reports so many of its subjects, but none of those that take part here; and its line in an offer.
 fn statement(signer: u16, reports: usize, sequence: u64) -> (Evidence, SummaryEntry) {
@@ -37,32 +36,36 @@ fn wants(reply: bool, of: &[SummaryEntry]) -> Frame {
 }
 
 #[test]
-fn statements_of_others_are_sent_on_unasked_while_few_are_reported_and_offered_while_many_are() {
-    let mut mesh = member_of(MEMBERS);
-    frames(&mut mesh);
-    let (few, _) = statement(4, limits::NEWS_AT_ONCE, 1);
-    hear(&mut mesh, at(10), ONE, &Frame::Evidence(vec![few.clone()]));
-    assert_eq!(frames(&mut mesh), [(THREE, Frame::Evidence(vec![few]))]);
-    mesh.handle(at(50), connected(OPERATOR, PeerIdentity::Operator));
-    frames(&mut mesh);
+fn statements_of_others_are_sent_on_unasked_while_one_is_reported_and_offered_while_more_are() {
+    let mut subject = Subject::settled_of(MEMBERS);
+    let mesh = &mut subject.mesh;
+    let now = at(settled::SETTLED_MS);
+    mesh.handle(now, connected(OPERATOR, PeerIdentity::Operator));
+    frames(mesh);
+    // Operators are told all. What the others are told, and the frame in full.
+    let passed_on = |mesh: &mut Mesh, said: &Evidence| {
+        hear(mesh, now, ONE, &Frame::Evidence(vec![said.clone()]));
+        let mut told = frames(mesh);
+        let in_full = Frame::Evidence(vec![said.clone()]);
+        let operator = told
+            .iter()
+            .position(|it| *it == (OPERATOR, in_full.clone()));
+        told.remove(operator.unwrap());
+        assert!(told.len() >= limits::FANOUT, "{told:?}");
+        (told, in_full)
+    };
 
-    let (many, entry) = statement(4, limits::NEWS_AT_ONCE + 1, 2);
-    hear(
-        &mut mesh,
-        at(100),
-        ONE,
-        &Frame::Evidence(vec![many.clone()]),
-    );
-    mesh.handle(at(100) + limits::NEWS_PAUSE_MAX, Input::Timer);
-    let told = [
-        (THREE, Frame::Offer(vec![entry])),
-        (OPERATOR, Frame::Evidence(vec![many.clone()])),
-    ];
-    assert_eq!(frames(&mut mesh), told, "operators are told all");
+    let (one, _) = statement(4, 1, 1);
+    let (told, in_full) = passed_on(mesh, &one);
+    assert!(told.iter().all(|(_, frame)| *frame == in_full), "{told:?}");
+
+    let (more, entry) = statement(4, 2, 2);
+    let (told, in_full) = passed_on(mesh, &more);
+    let offer = Frame::Offer(vec![entry]);
+    assert!(told.iter().all(|(_, frame)| *frame == offer), "{told:?}");
     let (_, unknown) = statement(5, 0, 1);
-    let wants = wants(false, &[unknown, entry]);
-    hear(&mut mesh, at(141), THREE, &wants);
-    assert_eq!(frames(&mut mesh), [(THREE, Frame::Evidence(vec![many]))]);
+    hear(mesh, now, THREE, &wants(false, &[unknown, entry]));
+    assert_eq!(frames(mesh), [(THREE, in_full)]);
 }
 
 #[test]
