@@ -118,11 +118,7 @@ fn summary(name: &str, scenario: &Scenario, outcomes: &[Outcome], took: Duration
             format!("{} seeds FAILED", failed.len())
         }
     );
-    for outcome in &failed {
-        for broken in outcome.broken.iter().take(BROKEN_SHOWN) {
-            println!("  seed {:<6} {broken}", outcome.seed);
-        }
-    }
+    say_broken(outcomes);
     if let Some(outcome) = failed.first() {
         println!("  again: mesh-sim replay {name} --seed {}", outcome.seed);
     }
@@ -130,6 +126,15 @@ fn summary(name: &str, scenario: &Scenario, outcomes: &[Outcome], took: Duration
         println!("  NEVER REACHED  {}", missed.join(", "));
     }
     held
+}
+
+/// Prints of each seed what was broken, if anything was.
+pub fn say_broken(outcomes: &[Outcome]) {
+    for outcome in outcomes {
+        for broken in outcome.broken.iter().take(BROKEN_SHOWN) {
+            println!("  seed {:<6} {broken}", outcome.seed);
+        }
+    }
 }
 
 /// How far a sweep is, and when it will be done.
