@@ -29,7 +29,7 @@ unit: ## unit, property and simulator tests
 	$(CARGO) test --workspace --locked --exclude slotmesh-e2e --all-features
 	$(CARGO) test --locked -p slotmesh-e2e --lib --bins
 
-scenarios: build ## stories on a real Kubernetes API, one control plane for all
+scenarios: build ## stories on a real Kubernetes API, on two control planes at once
 	@$(E2E) assets
 	$(CARGO) test --release --locked -p slotmesh-e2e --test control_plane --test scenarios
 

@@ -11,9 +11,8 @@ use slotmesh_e2e::chart_docs;
 use slotmesh_e2e::control_plane::ControlPlane;
 use slotmesh_e2e::demo::{self, Played};
 use slotmesh_e2e::deploy;
-use slotmesh_e2e::process;
+use slotmesh_e2e::process::{self, until_signal};
 use slotmesh_e2e::run_folder::{RunFolder, clean_leftovers};
-use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Printed below `--help`.
@@ -154,18 +153,6 @@ async fn shown(played: Played, keep: bool) -> Result<bool> {
     let all_met = played.all_met;
     played.end().await;
     Ok(all_met)
-}
-
-/// None when Ctrl-C or SIGTERM came first: the work is dropped then, and everything that it has started
-/// ends with it.
-async fn until_signal<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        done = work => done.map(Some),
-        _ = interrupt.recv() => Ok(None),
-        _ = terminate.recv() => Ok(None),
-    }
 }
 
 /// After a failure the logs are moved to where they stay.

@@ -16,6 +16,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getppid};
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::network;
 use crate::run_folder::{RunFolder, note_child};
@@ -176,6 +177,21 @@ pub fn exit_code(status: ExitStatus) -> i32 {
     status
         .code()
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+/// None when Ctrl-C or SIGTERM came first: the work is dropped then, and everything that it has started
+/// ends with it.
+///
+/// # Errors
+/// With the work's, and when signals cannot be waited for.
+pub async fn until_signal<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = work => done.map(Some),
+        _ = interrupt.recv() => Ok(None),
+        _ = terminate.recv() => Ok(None),
+    }
 }
 
 /// Becomes the launcher if the arguments say so (`child PARENT NAMESPACE BINARY ARGUMENT...`), or tries

@@ -1,5 +1,5 @@
-//! Stories on a real Kubernetes API: one control plane for all, one story a file, each printing its
-//! figures. Arguments name the stories to play; without any all are played.
+//! Stories on a real Kubernetes API, one story a file, each printing its figures. Arguments name the
+//! stories to play; without any all are played. They share two control planes, `--stages 1` one.
 
 #![allow(
     clippy::unwrap_used,
@@ -47,25 +47,32 @@ mod scene;
 mod silence;
 mod split;
 mod split_killed;
+mod stages;
 mod strangers;
 mod told;
 mod two_clusters;
 mod two_leaders;
 mod upgrade;
 
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use slotmesh_e2e::assets::Assets;
 use slotmesh_e2e::network::{self, Form};
-use slotmesh_e2e::process;
+use slotmesh_e2e::process::{self, until_signal};
 use slotmesh_e2e::run_folder::RunFolder;
 use slotmesh_e2e::stage::Stage;
 
 use scene::Scene;
+use stages::{Outcome, Queue};
 
 /// Name, what it tells, and how it is played.
 type Story = (&'static str, &'static str, Play);
@@ -117,113 +124,130 @@ const STORIES: [Story; 38] = [
 const APART: [&str; 2] = ["silence", "cut"];
 const DEADLINE: Duration = Duration::from_secs(120);
 
+/// Plays stories on a real Kubernetes API.
+#[derive(Parser)]
+#[command(name = "scenarios")]
+struct Arguments {
+    /// Words that names of stories hold; without any all are played.
+    stories: Vec<String>,
+    /// Prints what each story tells, and plays none.
+    #[arg(long)]
+    list: bool,
+    /// Stages on which stories are played at once, each with a control plane of its own.
+    #[arg(long, default_value_t = stages::USUAL, value_parser = clap::value_parser!(u8).range(1..=stages::MOST))]
+    stages: u8,
+}
+
 fn main() -> ExitCode {
     process::launch_if_asked().expect("the program starts");
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments
-        .iter()
-        .any(|word| word == "--help" || word == "-h")
-    {
-        println!(
-            "scenarios [--list] [STORY...]: plays the stories whose names hold one of the words\n"
-        );
-    }
-    if arguments
-        .iter()
-        .any(|word| matches!(word.as_str(), "--help" | "-h" | "--list"))
-    {
-        for (name, tells, _) in STORIES {
-            println!("{name:<20} {tells}");
-        }
-        return ExitCode::SUCCESS;
-    }
-    let stories = match wanted(&arguments) {
-        Ok(stories) => stories,
-        Err(error) => {
-            eprintln!("{error:#}");
-            return ExitCode::from(2);
-        }
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let done = match words.as_slice() {
+        [word, told] if word == stages::STAGE => be_stage(Path::new(told)),
+        _ => direct(&Arguments::parse()),
     };
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
-    // What may have to be built needs the machine's network, which is left behind then.
-    if let Err(error) = runtime().block_on(Assets::ensure(|line| println!("{line}"))) {
-        eprintln!("the stage was not set: {error:#}");
-        return ExitCode::FAILURE;
-    }
-    let form = network::enter();
-    match runtime().block_on(play_all(&stories, &form)) {
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("the stage was not set: {error:#}");
+            eprintln!("{error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// The stories that the arguments name.
-fn wanted(arguments: &[String]) -> Result<Vec<Story>> {
-    let words: Vec<&String> = arguments
-        .iter()
-        .filter(|word| !word.starts_with('-'))
-        .collect();
+/// Has the stories played; whether all went well.
+fn direct(arguments: &Arguments) -> Result<bool> {
+    if arguments.list {
+        for (name, tells, _) in STORIES {
+            println!("{name:<20} {tells}");
+        }
+        return Ok(true);
+    }
+    let stories = wanted(&arguments.stories);
+    let count = usize::from(arguments.stages).min(stories.len());
+    let runtime = runtime()?;
+    // What may have to be built needs the machine's network, which a stage has left.
+    let ensured = until_signal(Assets::ensure(|line| println!("{line}")));
+    let ensured = runtime.block_on(ensured).context("the stage was not set")?;
+    if ensured.is_none() {
+        return Ok(false);
+    }
+    let played = runtime.block_on(stages::play(&stories, count))?;
+    Ok(played.unwrap_or(false))
+}
+
+/// One thread: children die with the thread that spawned them.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    Ok(builder.enable_all().build()?)
+}
+
+/// The stories that the words name.
+fn wanted(words: &[String]) -> Vec<Story> {
     let is_named = |word: &str| STORIES.iter().any(|(name, _, _)| name.contains(word));
     // A misspelt name that plays nothing would pass for ever.
     if let Some(word) = words.iter().find(|word| !is_named(word)) {
-        anyhow::bail!("no story's name holds `{word}`; --list shows them");
+        let complaint = format!("no story's name holds `{word}`; --list shows them");
+        Arguments::command()
+            .error(ErrorKind::InvalidValue, complaint)
+            .exit();
     }
     let mut stories = STORIES.to_vec();
+    stories.retain(|(name, _, _)| words.is_empty() || words.iter().any(|word| name.contains(word)));
     stories
-        .retain(|(name, _, _)| words.is_empty() || words.iter().any(|word| name.contains(*word)));
-    Ok(stories)
 }
 
-async fn play_all(stories: &[Story], form: &Form) -> Result<bool> {
+/// Plays the stories of the queue that comes on standard input, and tells what became of each.
+fn be_stage(told: &Path) -> Result<bool> {
+    let mut queue = Queue::ours()?;
+    let form = network::enter();
     let run = Arc::new(RunFolder::create()?);
+    let played = until_signal(play_all(&mut queue, told, &form, run.clone()));
+    let played = runtime()?.block_on(played);
+    if !matches!(played, Ok(Some(true) | None)) {
+        println!("logs: {}", run.keep_logs()?.display());
+    }
+    // A story that failed was told; what remains is a stage that broke off.
+    Ok(played?.is_some())
+}
+
+/// Whether all went well.
+async fn play_all(
+    queue: &mut Queue,
+    told: &Path,
+    form: &Form,
+    run: Arc<RunFolder>,
+) -> Result<bool> {
     let assets = Assets::ensure(|line| println!("{line}")).await?;
-    let mut stage = Stage::start_on(assets, run.clone(), form).await?;
-    stage.install().await?;
-    let (mut passed, mut skipped) = (0, 0);
-    let mut failed = Vec::new();
-    for (name, _, play) in stories {
-        if let (true, Form::Loopback(why)) = (APART.contains(name), form) {
+    let set = async {
+        let stage = Stage::start_on(assets, run, form).await?;
+        stage.install().await?;
+        anyhow::Ok(stage)
+    };
+    let mut stage = set.await.context("the stage was not set")?;
+    let mut all_well = true;
+    while let Some((name, _, play)) = queue.take()? {
+        if let (true, Form::Loopback(why)) = (APART.contains(&name), form) {
             println!("story {name}: skipped: {why}");
-            skipped += 1;
+            stages::tell(told, name, Outcome::Skipped)?;
             continue;
         }
         println!("story {name}");
         let begun = Instant::now();
-        let Err(error) = play(&mut stage).await else {
-            passed += 1;
+        // Stories panic as tests do; the others are played all the same.
+        let played = AssertUnwindSafe(play(&mut stage)).catch_unwind().await;
+        let Err(error) = played.unwrap_or_else(|_| bail!("it panicked; the reason stands above"))
+        else {
             println!("story {name}: ok ({:.1} s)", begun.elapsed().as_secs_f64());
+            stages::tell(told, name, Outcome::Passed)?;
             continue;
         };
+        all_well = false;
         println!("story {name}: FAILED: {error:#}");
-        failed.push((name, error));
+        stages::tell(told, name, Outcome::Failed(format!("{error:#}")))?;
         let cleaned = clean::clean(&stage).await;
-        if let Err(error) =
-            cleaned.context("cannot clean the stage, so later stories are not played")
-        {
-            println!("{error:#}");
-            break;
-        }
-    }
-    if !failed.is_empty() {
-        println!("logs: {}", run.keep_logs()?.display());
+        cleaned.context("cannot clean the stage, so it plays no more stories")?;
     }
     stage.stop().await;
-    // Said once more at the end: who reads a long run reads its last lines.
-    for (name, error) in &failed {
-        println!("story {name}: FAILED: {error:#}");
-    }
-    println!(
-        "{passed} passed, {} failed, {skipped} skipped",
-        failed.len()
-    );
-    Ok(failed.is_empty())
+    Ok(all_well)
 }
