@@ -126,8 +126,11 @@ async fn run(command: What) -> Result<bool> {
         }
         What::ChartDocs => chart_docs::write().map(|()| true),
         What::Manifests => {
-            let assets = Assets::ensure(|line| println!("{line}")).await?;
-            deploy::write(&assets).await.map(|()| true)
+            let written = async {
+                let assets = Assets::ensure(|line| println!("{line}")).await?;
+                deploy::write(&assets).await
+            };
+            Ok(until_signal(written).await?.is_some())
         }
         What::Clean => {
             let done = clean_leftovers()?;

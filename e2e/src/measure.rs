@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::node::Nodes;
+use crate::record::{Moves, Record};
 use crate::stage::{Agent, NAMESPACE, Stage};
 use crate::{http, wait};
 
@@ -40,10 +41,8 @@ pub enum Failure {
 pub struct Measured {
     /// When it became known.
     pub spread: Spread,
-    /// Slots that moved.
-    pub moves: f64,
-    /// The fewest that could.
-    pub minimum: f64,
+    /// Slots that moved, by the records.
+    pub moves: Moves,
 }
 
 impl Measured {
@@ -52,11 +51,8 @@ impl Measured {
     /// # Errors
     /// When they are not.
     pub fn ensure_minimal(&self) -> Result<()> {
-        let Self { moves, minimum, .. } = self;
-        ensure!(
-            (moves - minimum).abs() < 0.5,
-            "{moves} moves, {minimum} would do"
-        );
+        let Moves { moved, minimum, .. } = self.moves;
+        ensure!(moved == minimum, "{moved} moves, {minimum} would do");
         Ok(())
     }
 }
@@ -65,8 +61,12 @@ impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "verdict on the last survivor after {:.2} s, new map {:.2} s later, {} slots moved, {} is the minimum",
-            self.spread.verdict, self.spread.epoch_after, self.moves, self.minimum
+            "verdict on the last survivor after {:.2} s{}, new map {:.2} s later, {} slots moved, {} is the minimum",
+            self.spread.verdict,
+            self.spread.told(),
+            self.spread.epoch_after,
+            self.moves.moved,
+            self.moves.minimum
         )
     }
 }
@@ -74,7 +74,7 @@ impl fmt::Display for Measured {
 /// Several agents fail at once; verdict and new map are timed on every survivor.
 ///
 /// # Errors
-/// When a verdict or a map does not come at all.
+/// When a verdict or a map does not come at all, or others are removed than those who failed.
 pub async fn fail(
     stage: &Stage,
     nodes: &Nodes,
@@ -89,7 +89,7 @@ pub async fn fail(
 /// The same, by whatever makes the victims fail.
 ///
 /// # Errors
-/// When a verdict or a map does not come at all.
+/// When a verdict or a map does not come at all, or others are removed than those who failed.
 pub async fn fail_by(
     stage: &Stage,
     cluster: &str,
@@ -101,18 +101,25 @@ pub async fn fail_by(
         .iter()
         .filter(|agent| !victims.contains(agent))
         .collect();
-    let epoch = survivors
-        .first()
-        .context("nobody survives")?
-        .metric(EPOCH)
-        .await?;
+    let before = Record::whole(stage, cluster).await?;
     let spread = spread_by(&survivors, victims, bring_down).await?;
-    let (moves, minimum) = moves_after(stage, cluster, epoch).await?;
-    Ok(Measured {
-        spread,
-        moves,
-        minimum,
-    })
+    let after = Record::whole(stage, cluster).await?;
+    let moves = after.since(&before);
+    for uid in after.removed_since(&before) {
+        ensure!(
+            victims.iter().any(|victim| victim.uid == uid),
+            "the pod {uid} is well and was removed between epochs {} and {}",
+            before.epoch,
+            after.epoch
+        );
+    }
+    let told = told_since(stage, cluster, before.epoch).await?;
+    // An event is about one map.
+    ensure!(
+        moves.epochs != 1 || told == (moves.moved, moves.minimum),
+        "the events tell of other moves than the records: {told:?}, {moves:?}"
+    );
+    Ok(Measured { spread, moves })
 }
 
 /// When a failure became known.
@@ -122,12 +129,34 @@ pub struct Spread {
     pub verdict: f64,
     /// From there to the new map on the last survivor, in seconds.
     pub epoch_after: f64,
-    /// When each survivor knew, in seconds from the failure.
-    pub each: Vec<(String, f64)>,
+    /// When each survivor knew.
+    pub each: Vec<Knew>,
     /// Epoch of the map without the dead.
     pub epoch: f64,
     /// Survivors that knew from the map only.
     pub from_map: usize,
+}
+
+/// When a survivor knew, and from what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Knew {
+    /// Name of its pod.
+    pub name: String,
+    /// Seconds from the failure.
+    pub after: f64,
+    /// By its own verdict, and not from the map.
+    pub by_verdict: bool,
+}
+
+impl fmt::Display for Knew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = if self.by_verdict {
+            "knew"
+        } else {
+            "was told by the map"
+        };
+        write!(f, "{} {how} after {:.2} s", self.name, self.after)
+    }
 }
 
 /// Several agents fail at once; how it spreads among the survivors, down to the map without the dead.
@@ -189,6 +218,15 @@ impl Learned {
 }
 
 impl Spread {
+    /// What to say of those that knew from the map only; nothing when there are none.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self.from_map {
+            0 => String::new(),
+            told => format!(" ({told} of {} were told by the map)", self.each.len()),
+        }
+    }
+
     fn of(at: f64, all: &[Learned]) -> Self {
         let latest = |moments: &mut dyn Iterator<Item = f64>| moments.fold(at, f64::max);
         let known = latest(&mut all.iter().map(Learned::known));
@@ -198,7 +236,11 @@ impl Spread {
             epoch_after: applied - known,
             each: all
                 .iter()
-                .map(|it| (it.name.clone(), it.known() - at))
+                .map(|it| Knew {
+                    name: it.name.clone(),
+                    after: it.known() - at,
+                    by_verdict: it.verdict.is_some(),
+                })
                 .collect(),
             epoch: all.iter().map(|it| it.epoch).fold(0.0, f64::max),
             from_map: all.iter().filter(|it| it.verdict.is_none()).count(),
@@ -282,6 +324,24 @@ pub async fn verdict_after(agents: &[&Agent], since: f64) -> Result<f64> {
     ))
 }
 
+/// The same, and that each has found this one failed and nobody else.
+///
+/// # Errors
+/// When one comes to no verdict, or to another.
+pub async fn verdict_over(agents: &[&Agent], victim: &Agent, since: f64) -> Result<f64> {
+    let verdict = verdict_after(agents, since).await?;
+    for agent in agents {
+        let failed = agent.failed().await?;
+        ensure!(
+            failed == [victim.uid.as_str()],
+            "{} finds failed: {failed:?}, it is {}",
+            agent.name,
+            victim.uid
+        );
+    }
+    Ok(verdict)
+}
+
 /// Now.
 #[must_use]
 pub fn unix_seconds() -> f64 {
@@ -308,8 +368,9 @@ fn slowest(moments: &[f64]) -> f64 {
     moments.iter().copied().fold(0.0, f64::max)
 }
 
-/// Moves and their minimum over all events of a cluster that speak of a later epoch.
-async fn moves_after(stage: &Stage, cluster: &str, epoch: f64) -> Result<(f64, f64)> {
+/// Moves and their minimum over all events of a cluster that speak of a later epoch: what the operator
+/// tells of them.
+async fn told_since(stage: &Stage, cluster: &str, epoch: i64) -> Result<(u64, u64)> {
     let path = "jsonpath={range .items[?(@.reason==\"SlotsFailedOver\")]}{.involvedObject.name}{\" \"}{.message}{\"\\n\"}{end}";
     wait::until("an event that tells the moves", DEADLINE, async || {
         let text = stage
@@ -319,7 +380,7 @@ async fn moves_after(stage: &Stage, cluster: &str, epoch: f64) -> Result<(f64, f
         let mine = text
             .lines()
             .filter_map(|line| line.strip_prefix(&format!("{cluster} ")));
-        let (mut moves, mut minimum, mut found) = (0.0, 0.0, false);
+        let (mut moves, mut minimum, mut found) = (0, 0, false);
         for line in mine {
             let told = parse_moves(line).with_context(|| format!("unexpected event: {line}"))?;
             if told.0 > epoch {
@@ -334,7 +395,7 @@ async fn moves_after(stage: &Stage, cluster: &str, epoch: f64) -> Result<(f64, f
 }
 
 /// Epoch, moves and minimum of "... (epoch E): M slots moved, N is the fewest possible".
-fn parse_moves(line: &str) -> Option<(f64, f64, f64)> {
+fn parse_moves(line: &str) -> Option<(i64, u64, u64)> {
     let (before, after) = line.rsplit_once("): ")?;
     let epoch = before.rsplit_once("(epoch ")?.1.parse().ok()?;
     let mut numbers = after.split(' ').filter_map(|word| word.parse().ok());

@@ -22,8 +22,8 @@ pub struct Record {
     pub epoch: i64,
     /// Names of the cells.
     pub cells: Vec<String>,
-    /// UIDs of the members' pods.
-    pub members: Vec<String>,
+    /// Incarnation of each member, by the UID of its pod.
+    pub members: BTreeMap<String, i64>,
     /// Epoch of the cell that each member is in.
     epochs: BTreeMap<String, i64>,
     capacities: BTreeMap<String, u64>,
@@ -128,7 +128,8 @@ impl Record {
             let cell = &cell.spec;
             record.epoch = record.epoch.max(cell.epoch);
             for member in &cell.members {
-                record.members.push(member.uid.clone());
+                let incarnation = member.incarnation;
+                record.members.insert(member.uid.clone(), incarnation);
                 record.epochs.insert(member.uid.clone(), cell.epoch);
                 for owner in &member.owners {
                     let capacity = u64::try_from(owner.capacity)?;
@@ -143,6 +144,23 @@ impl Record {
             }
         }
         Ok(record)
+    }
+
+    /// Whether the pod of that UID is a member.
+    #[must_use]
+    pub fn lists(&self, uid: &str) -> bool {
+        self.members.contains_key(uid)
+    }
+
+    /// UIDs of those that an older record lists and that were removed since: also such as have come back,
+    /// for they are another incarnation then.
+    #[must_use]
+    pub fn removed_since<'a>(&self, before: &'a Self) -> Vec<&'a str> {
+        let listed = before.members.iter();
+        listed
+            .filter(|(uid, incarnation)| self.members.get(*uid) != Some(incarnation))
+            .map(|(uid, _)| uid.as_str())
+            .collect()
     }
 
     /// Slots without an owner.
@@ -310,6 +328,22 @@ mod tests {
             on_other_node: 1,
         };
         assert_eq!(after.rehomed_since(&before), expected);
+    }
+
+    #[test]
+    fn who_was_removed_and_came_back_was_removed() {
+        let with = |members: &[(&str, i64)]| Record {
+            members: members
+                .iter()
+                .map(|(uid, at)| ((*uid).to_owned(), *at))
+                .collect(),
+            ..Record::default()
+        };
+        let before = with(&[("a", 7), ("b", 7), ("c", 8)]);
+        let after = with(&[("a", 7), ("c", 9), ("d", 9)]);
+        assert_eq!(after.removed_since(&before), ["b", "c"]);
+        assert!(before.removed_since(&before).is_empty());
+        assert!(after.lists("d") && !after.lists("b"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod asked;
 mod cells;
+mod operators;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -315,48 +316,6 @@ impl Stage {
                 Some((pod.uid()?, containers.first()?.restart_count))
             })
             .collect())
-    }
-
-    /// Operators by name of their pods, those without an address left out.
-    ///
-    /// # Errors
-    /// When the API does not answer.
-    pub async fn operators(&self) -> Result<Vec<Operator>> {
-        let pods: Api<Pod> = Api::namespaced(self.plane.client(), OPERATOR_NAMESPACE);
-        let list = pods.list(&ListParams::default()).await?;
-        Ok(list
-            .items
-            .iter()
-            .filter_map(|pod| {
-                Some(Operator {
-                    name: pod.name_any(),
-                    ip: pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?,
-                })
-            })
-            .collect())
-    }
-
-    /// The operator that says that it leads; the Lease may still name one that is dead.
-    ///
-    /// # Errors
-    /// When nobody leads.
-    pub async fn leader(&self) -> Result<Operator> {
-        for operator in self.operators().await? {
-            let leads = operator.metric("slotmesh_operator_leader").await;
-            if leads.is_ok_and(|leads| leads > 0.0) {
-                return Ok(operator);
-            }
-        }
-        anyhow::bail!("no operator says that it leads")
-    }
-
-    /// Names of the operators' pods.
-    ///
-    /// # Errors
-    /// When the API does not answer.
-    pub async fn operator_pods(&self) -> Result<Vec<String>> {
-        let operators = self.operators().await?.into_iter();
-        Ok(operators.map(|operator| operator.name).collect())
     }
 
     /// Starts an agent outside any pod, in this environment; its output is in [`Stage::log`].

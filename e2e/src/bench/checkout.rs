@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 const LOG_END: i64 = 4096;
 const LOG_LINES: usize = 20;
 /// Whatever `make`, `cargo run` and this program's user set, and a newcomer would not have.
-const UNSET: [&str; 15] = [
+const UNSET: [&str; 19] = [
     "MAKEFLAGS",
     "MFLAGS",
     "MAKELEVEL",
@@ -41,6 +41,10 @@ const UNSET: [&str; 15] = [
     "CARGO_PRIMARY_PACKAGE",
     "ARGS",
     "KEEP",
+    "RUSTFLAGS",
+    "RUSTC_WRAPPER",
+    "CARGO_BUILD_RUSTC_WRAPPER",
+    "CARGO_INCREMENTAL",
     "RUST_LOG",
     "KUBEBUILDER_ASSETS",
 ];

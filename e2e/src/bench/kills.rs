@@ -15,6 +15,8 @@ use crate::stage::Agent;
 use slotmesh_report::Report;
 
 const NODES: u8 = 8;
+/// A few have the operator's map before their own evidence is complete: see [`crate::measure`].
+const FROM_MAP_MAX_PERCENT: f64 = 5.0;
 
 /// One failure and its return.
 #[derive(Clone, Debug)]
@@ -22,7 +24,7 @@ pub(super) struct Round {
     kind: Failure,
     spread: Spread,
     survivors: usize,
-    /// Members that the new map lacks though they are well.
+    /// Members that were removed though they are well.
     wronged: usize,
     pub(super) death: Moves,
     pub(super) back: Moves,
@@ -92,14 +94,13 @@ pub(super) async fn fail_and_return(
     let spread = measure::spread(&scene.nodes, &survivors, victims, kind).await?;
     let without = scene.record().await?;
     ensure!(
-        !without.members.contains(&victim.uid),
+        !without.lists(&victim.uid),
         "the survivors' map is not the recorded one: the record of epoch {} lists {}",
         without.epoch,
         victim.name
     );
-    let wronged = survivors
-        .iter()
-        .filter(|agent| !without.members.contains(&agent.uid));
+    let removed = without.removed_since(&before);
+    let wronged = removed.iter().filter(|uid| **uid != victim.uid);
     let round = Round {
         kind,
         spread,
@@ -186,12 +187,16 @@ fn add_rows(report: &mut Report, rounds: &[Round]) {
 
     let from_map: usize = rounds.iter().map(|round| round.spread.from_map).sum();
     let survivors: usize = rounds.iter().map(|round| round.survivors).sum();
-    report.plain(
+    // Else the times above would be the operator's and not the mesh's.
+    report.at_most(
         "kills, 8 nodes: survivors that the map told first",
-        count(from_map),
-        "",
+        count(from_map) / count(survivors) * 100.0,
+        "%",
+        FROM_MAP_MAX_PERCENT,
     );
-    report.note(format!("of {survivors}; they count from the map"));
+    report.note(format!(
+        "{from_map} of {survivors}; they count from the map"
+    ));
     let wronged: usize = rounds.iter().map(|round| round.wronged).sum();
     report.exactly(
         "kills, 8 nodes: healthy members removed",
@@ -201,6 +206,8 @@ fn add_rows(report: &mut Report, rounds: &[Round]) {
     );
 
     let changes = rounds.iter().flat_map(|round| [round.death, round.back]);
+    // Each for itself: too few in one do not make up for too many in another.
+    let beyond = changes.clone().map(|moves| moves.beyond().abs()).sum();
     let total = changes.fold(Moves::default(), |sum, moves| Moves {
         moved: sum.moved + moves.moved,
         minimum: sum.minimum + moves.minimum,
@@ -208,7 +215,7 @@ fn add_rows(report: &mut Report, rounds: &[Round]) {
     });
     report.exactly(
         "kills, 8 nodes: slots moved beyond the minimum, deaths and returns",
-        total.beyond(),
+        beyond,
         "slots",
         0.0,
     );

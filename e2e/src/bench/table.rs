@@ -47,6 +47,13 @@ pub struct Chosen<P: ValueEnum + Send + Sync + 'static> {
 }
 
 impl<P: Part> Chosen<P> {
+    /// Those that are left out because nobody named them.
+    fn long_ones(&self) -> impl Iterator<Item = P> {
+        let unasked = !self.all && self.only.is_empty();
+        let all = P::value_variants().iter().copied();
+        all.filter(move |part| unasked && part.is_long())
+    }
+
     /// In the order of the table.
     pub(super) fn parts(&self) -> Vec<P> {
         let all = P::value_variants().iter().copied();
@@ -90,6 +97,15 @@ pub(super) async fn run<T: Table>(table: &T) -> Result<bool> {
     let report = Report::read(T::NAME)?;
     report.print_since(begun);
     println!("written to {}", report.write(T::NAME)?.display());
+    let left_out: Vec<String> = table.chosen().long_ones().map(Part::name).collect();
+    if !left_out.is_empty() {
+        println!(
+            "not measured now: {}; each takes long and runs only when named, e.g. make bench-{} ARGS=\"--only {}\"",
+            left_out.join(", "),
+            T::NAME,
+            left_out.join(" --only ")
+        );
+    }
     if !failed.is_empty() {
         bail!(
             "parts that did not come to their end: {}; what went wrong stands above, beginning with `part NAME: FAILED`",

@@ -40,6 +40,6 @@ fn a_survivor_that_the_map_told_counts_from_the_map() {
 #[test]
 fn moves_are_read_from_an_event() {
     let line = "2048 slots of a-1 have new owners (epoch 17): 2050 slots moved, 2048 is the fewest possible";
-    assert_eq!(parse_moves(line), Some((17.0, 2050.0, 2048.0)));
+    assert_eq!(parse_moves(line), Some((17, 2050, 2048)));
     assert_eq!(parse_moves("nothing of that kind"), None);
 }

@@ -7,7 +7,6 @@ use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::http::{self, Asker};
 
@@ -53,6 +52,19 @@ pub struct OwnerName {
     pub uid: String,
 }
 
+/// What `/v1/members` answers; what is needed of it.
+#[derive(Deserialize)]
+struct MembersAnswer {
+    members: Vec<MemberState>,
+}
+
+#[derive(Deserialize)]
+struct MemberState {
+    uid: String,
+    incarnation: u64,
+    state: String,
+}
+
 impl Agent {
     /// None while it has no node or address.
     pub(crate) fn of(pod: &Pod) -> Option<Self> {
@@ -93,16 +105,26 @@ impl Agent {
     /// # Errors
     /// When it does not answer.
     pub async fn incarnations(&self) -> Result<BTreeMap<String, u64>> {
-        let answer = http::json(&self.api("/v1/members")).await?;
-        let members = answer.get("members").and_then(Value::as_array);
-        let members = members.with_context(|| format!("no members in {answer}"))?;
+        let members = self.members().await?.into_iter();
         Ok(members
-            .iter()
-            .filter_map(|member| {
-                let uid = member.get("uid")?.as_str()?.to_owned();
-                Some((uid, member.get("incarnation")?.as_u64()?))
-            })
+            .map(|member| (member.uid, member.incarnation))
             .collect())
+    }
+
+    /// UIDs of the listed members that this agent finds failed.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn failed(&self) -> Result<Vec<String>> {
+        let members = self.members().await?.into_iter();
+        let failed = members.filter(|member| member.state == "Failed");
+        Ok(failed.map(|member| member.uid).collect())
+    }
+
+    async fn members(&self) -> Result<Vec<MemberState>> {
+        let answer: MembersAnswer =
+            serde_json::from_value(http::json(&self.api("/v1/members")).await?)?;
+        Ok(answer.members)
     }
 
     /// Who owns a key, as this agent sees it.

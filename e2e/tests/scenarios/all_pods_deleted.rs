@@ -32,9 +32,7 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
     let new = wait::until("a record of new agents alone", DEADLINE, async || {
         let agents = stage.agents(scene.name).await?;
         let record = Record::read(stage, scene.name).await?;
-        let listed = agents
-            .iter()
-            .all(|agent| record.members.contains(&agent.uid));
+        let listed = agents.iter().all(|agent| record.lists(&agent.uid));
         let all_new = !agents.iter().any(|agent| scene.agents.contains(agent));
         let complete = agents.len() == usize::from(NODES) && record.members.len() == agents.len();
         Ok((listed && all_new && complete && record.unserved() == 0).then_some(agents))

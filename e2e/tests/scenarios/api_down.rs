@@ -33,7 +33,7 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
     stage.plane.kill(Component::ApiServer).await?;
     let at = measure::unix_seconds();
     scene.nodes.hold(NAMESPACE, &victim.name)?;
-    let verdict = measure::verdict_after(&survivors, at).await?;
+    let verdict = measure::verdict_over(&survivors, victim, at).await?;
     println!(
         "  no API server: an agent is killed, verdict on the last survivor after {:.2} s",
         verdict - at

@@ -129,7 +129,7 @@ async fn verdict_without_operator(
 ) -> Result<()> {
     let at = measure::unix_seconds();
     measure::bring_down(&scene.nodes, victim, Failure::Kill)?;
-    let verdict = measure::verdict_after(survivors, at).await?;
+    let verdict = measure::verdict_over(survivors, victim, at).await?;
     println!(
         "  no operator: an agent is killed, verdict on the last survivor after {:.2} s",
         verdict - at

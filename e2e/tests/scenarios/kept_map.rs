@@ -9,7 +9,7 @@ use slotmesh_e2e::http;
 use slotmesh_e2e::stage::{NAMESPACE, Stage};
 use slotmesh_e2e::wait;
 
-use crate::{DEADLINE, Scene, operators};
+use crate::{DEADLINE, Scene};
 
 const NODES: u8 = 3;
 const KEY: &str = "user:42";
@@ -20,7 +20,7 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
     let before = victim.locate(KEY).await?;
     ensure!(!before.stale, "stale before anything happened");
     let pods = stage.operator_pods().await?;
-    operators::hold(stage, &pods).await?;
+    stage.hold_operators(&pods).await?;
 
     let begun = Instant::now();
     scene.nodes.kill(NAMESPACE, &victim.name)?;
@@ -49,7 +49,7 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
         kept.epoch
     );
 
-    operators::start(stage, &pods)?;
+    stage.return_operators(&pods)?;
     let begun = Instant::now();
     wait::until("it to be a member again", DEADLINE, async || {
         let answer = victim.locate(KEY).await?;

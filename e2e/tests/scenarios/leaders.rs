@@ -147,7 +147,7 @@ async fn operators_are_away(stage: &Stage, scene: &Scene) -> Result<()> {
     let survivors = scene.others(victim);
     let at = measure::unix_seconds();
     scene.nodes.hold(NAMESPACE, &victim.name)?;
-    let verdict = measure::verdict_after(&survivors, at).await?;
+    let verdict = measure::verdict_over(&survivors, victim, at).await?;
     println!(
         "  with expired certificates: an agent is killed, verdict on the last survivor after {:.2} s",
         verdict - at

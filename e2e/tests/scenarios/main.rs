@@ -32,7 +32,6 @@ mod namespace_gone;
 mod no_majority;
 mod one_of_two;
 mod operator_restarted;
-mod operators;
 mod pace;
 mod policy;
 mod power_off;

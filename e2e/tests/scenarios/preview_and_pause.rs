@@ -52,7 +52,7 @@ async fn a_plan_is_shown(stage: &Stage, scene: &mut Scene) -> Result<Agent> {
     let mut newer = agents.iter().filter(|agent| !scene.agents.contains(agent));
     let new = newer.next().context("no new agent")?.clone();
     let after = Record::read(stage, scene.name).await?;
-    ensure!(after.members.contains(&new.uid), "not a member");
+    ensure!(after.lists(&new.uid), "not a member");
     ensure!(after.since(&before).moved == 0, "slots moved all the same");
     println!(
         "  Preview: {} is a member and holds {} slots",
@@ -97,7 +97,7 @@ async fn nothing_while_paused(stage: &Stage, scene: &Scene, new: &Agent) -> Resu
         .context("nobody holds anything")?;
     let at = measure::unix_seconds();
     scene.nodes.hold(NAMESPACE, &victim.name)?;
-    let verdict = measure::verdict_after(&scene.others(victim), at).await?;
+    let verdict = measure::verdict_over(&scene.others(victim), victim, at).await?;
     tokio::time::sleep(NOTHING_HAPPENS).await;
     let paused = Record::read(stage, scene.name).await?;
     ensure!(
@@ -132,10 +132,7 @@ async fn nothing_while_paused(stage: &Stage, scene: &Scene, new: &Agent) -> Resu
         begun.elapsed().as_secs_f64(),
         caught_up.since(&before).moved
     );
-    ensure!(
-        !caught_up.members.contains(&victim.uid),
-        "the dead is listed"
-    );
+    ensure!(!caught_up.lists(&victim.uid), "the dead is listed");
     scene.nodes.return_pod(NAMESPACE, &victim.name)?;
     stage.wait_ready(scene.name, ALL).await.map(drop)
 }

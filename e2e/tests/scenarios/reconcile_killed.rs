@@ -11,7 +11,7 @@ use slotmesh_e2e::record::Record;
 use slotmesh_e2e::stage::{NAMESPACE, OPERATOR_NAMESPACE, Stage};
 use slotmesh_e2e::wait;
 
-use crate::{DEADLINE, operators, policy, scene, told};
+use crate::{DEADLINE, policy, scene, told};
 
 const CLUSTER: &str = "built";
 const NODES: u8 = 3;
@@ -60,11 +60,11 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
             },
         )
         .await?;
-        operators::hold(stage, &pods).await?;
+        stage.hold_operators(&pods).await?;
         let found = count(stage).await?;
         ensure!(found == made, "killed with {found} made instead of {made}");
         policy::set(stage, &RULES, &all_but_the_first(made + 1)).await?;
-        operators::start(stage, &pods)?;
+        stage.return_operators(&pods)?;
     }
     policy::lift(stage).await?;
     stage.wait_ready(CLUSTER, NODES.into()).await?;

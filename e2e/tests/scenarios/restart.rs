@@ -51,6 +51,7 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
     let after = http::json(&others[0].api("/v1/map")).await?;
     let epoch = |map: &serde_json::Value| map["epoch"].as_u64().context("a map without epoch");
     let epochs = epoch(&after)? - epoch(&before)?;
+    ensure!(before["owners"].is_array(), "a map without owners");
     ensure!(
         before["owners"] == after["owners"],
         "owners changed: {before} -> {after}"

@@ -11,7 +11,7 @@ use slotmesh_e2e::record::Record;
 use slotmesh_e2e::stage::{Agent, NAMESPACE, OPERATOR_USER, Stage};
 use slotmesh_e2e::wait;
 
-use crate::{DEADLINE, Scene, operators, scene, told};
+use crate::{DEADLINE, Scene, scene, told};
 
 const NODES: u8 = 4;
 
@@ -66,11 +66,11 @@ pub async fn play(stage: &mut Stage) -> Result<()> {
 /// While no operator looks.
 async fn restore(stage: &Stage, scene: &Scene, cell: &str, backup: &Value) -> Result<()> {
     let pods = stage.operator_pods().await?;
-    operators::hold(stage, &pods).await?;
+    stage.hold_operators(&pods).await?;
     delete(stage, cell).await?;
     write(stage, "create", backup).await?;
     let begun = Instant::now();
-    operators::start(stage, &pods)?;
+    stage.return_operators(&pods)?;
     let message = told::frozen(stage, scene.name, "EpochRegression", cell).await?;
     println!(
         "  a record from before a death is restored: {:.2} s after the operators are back: {message}",

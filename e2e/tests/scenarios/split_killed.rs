@@ -14,7 +14,7 @@ use slotmesh_e2e::record::Record;
 use slotmesh_e2e::stage::{NAMESPACE, Stage};
 use slotmesh_e2e::wait;
 
-use crate::{DEADLINE, Scene, operators, policy, told};
+use crate::{DEADLINE, Scene, policy, told};
 
 /// Just above the lowest limit of a cell.
 const NODES: u8 = 9;
@@ -99,13 +99,13 @@ async fn split_under_kills(stage: &Stage, scene: &Scene) -> Result<Vec<Step>> {
     let second = stage.plane.kubectl(&second).await?;
     let no_second = format!("object.metadata.name != '{second}'");
     forbid(stage, parent, &no_second, &second).await?;
-    operators::start(stage, &pods)?;
+    stage.return_operators(&pods)?;
     killed_at.push(kill_at(stage, scene, &pods, Step::FirstPart).await?);
 
     policy::lift(stage).await?;
-    operators::start(stage, &pods)?;
+    stage.return_operators(&pods)?;
     killed_at.push(kill_at(stage, scene, &pods, Step::BothParts).await?);
-    operators::start(stage, &pods)?;
+    stage.return_operators(&pods)?;
     wait::until("the split to be done", DEADLINE, async || {
         Ok((step(stage, scene).await? == Step::Done).then_some(()))
     })
@@ -131,7 +131,7 @@ async fn kill_at(stage: &Stage, scene: &Scene, pods: &[String], wanted: Step) ->
         async || Ok((step(stage, scene).await? >= wanted).then_some(())),
     )
     .await?;
-    operators::hold(stage, pods).await?;
+    stage.hold_operators(pods).await?;
     let step = step(stage, scene).await?;
     ensure!(step == wanted, "killed at {step:?} instead of {wanted:?}");
     Ok(step)

@@ -107,7 +107,7 @@ async fn play(scene: &mut Scene<'_>) -> Result<Played> {
         DEADLINE,
         async || {
             let record = scene.record().await?;
-            let listed = |agent: &Agent| record.members.contains(&agent.uid);
+            let listed = |agent: &Agent| record.lists(&agent.uid);
             Ok((!honest.iter().any(listed)).then_some(()))
         },
     )
@@ -146,9 +146,7 @@ async fn play(scene: &mut Scene<'_>) -> Result<Played> {
         "  honest agents joined within {joins:.2?} s; the operator used up to {most_mib:.1} MiB"
     );
     let record = scene.settled().await?;
-    let lost = others
-        .iter()
-        .filter(|agent| !record.members.contains(&agent.uid));
+    let lost = others.iter().filter(|agent| !record.lists(&agent.uid));
     let lost = lost.count();
     Ok(Played {
         flood,

@@ -118,7 +118,7 @@ async fn round(scene: &Scene<'_>, agent: &Agent, end: End) -> Result<f64> {
     }
     wait::until("a map without the dead agent", DEADLINE, async || {
         let record = scene.record().await?;
-        Ok((!record.members.contains(&agent.uid)).then_some(()))
+        Ok((!record.lists(&agent.uid)).then_some(()))
     })
     .await?;
     let seconds = begun.elapsed().as_secs_f64();
