@@ -5,7 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 SIM = RUSTFLAGS="--cfg beyond_record" $(CARGO) run --release --locked -q --target-dir $(or $(CARGO_TARGET_DIR),target)/beyond-record -p slotmesh-sim --
-E2E = $(CARGO) run -q --release --locked -p slotmesh-e2e --
+# Not by `cargo run -p`: built alone it shares few of its dependencies with the other two, and compiles them anew.
+E2E = $(shell $(CARGO) metadata --locked --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/release/slotmesh-e2e
 export CARGO_TERM_COLOR ?= auto
 
 .PHONY: help demo test build lint unit scenarios bench-main bench-operator bench-mesh mesh-sim soak mutants crds chart-docs manifests assets up clean
@@ -26,8 +27,7 @@ lint: ## formatting and clippy
 	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
 
 unit: ## unit, property and simulator tests
-	$(CARGO) test --workspace --locked --exclude slotmesh-e2e --all-features
-	$(CARGO) test --locked -p slotmesh-e2e --lib --bins
+	$(CARGO) test --workspace --locked --all-features
 
 scenarios: build ## stories on a real Kubernetes API, on two control planes at once
 	@$(E2E) assets
