@@ -1,5 +1,6 @@
-//! A digest of everything that was given to a machine and of everything that one said, so that two
-//! runs can be compared bit by bit.
+//! A digest of every input that a machine was given and of every event that one told its shell, so that
+//! two runs can be compared bit by bit. What machines send is not hashed itself: it is in as what it
+//! became, the inputs of those whom it reached.
 
 use std::hash::{Hash, Hasher};
 
