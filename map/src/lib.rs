@@ -2,6 +2,7 @@
 //! said when an agent joins. Nothing here knows of time, of peers or of I/O; the protocol that spreads
 //! maps and guards members is the crate `mesh`.
 
+mod bounded;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixture;
 pub mod identity;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::bounded;
 use crate::identity::{Epoch, MemberId, PublicKey, Uid};
 use crate::limits;
 use crate::slot::{SLOT_COUNT, Slot, SlotSet};
@@ -88,6 +89,7 @@ pub struct Member {
     /// Listed although failed: out of rings, voters and every majority.
     pub failed: bool,
     /// Owners that live on it.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::OWNERS_PER_MEMBER_MAX }>")]
     pub owners: Vec<Owner>,
 }
 

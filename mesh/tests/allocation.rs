@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::LazyLock;
 
 use peak_alloc::PeakAlloc;
 use rand::{RngExt, SeedableRng};
@@ -32,28 +33,36 @@ enum Format {
     Datagram,
     Frame,
     SignedMap,
+    Difference,
     JoinRequest,
     JoinResponse,
 }
 
-const FORMATS: [Format; 5] = [
+const FORMATS: [Format; 6] = [
     Format::Datagram,
     Format::Frame,
     Format::SignedMap,
+    Format::Difference,
     Format::JoinRequest,
     Format::JoinResponse,
 ];
+
+/// What differences are applied to.
+static BASE: LazyLock<SignedMap> =
+    LazyLock::new(|| SignedMap::sign(map(250, 2), &operator()).unwrap());
 
 /// Most memory that was in use at once while these bytes were decoded.
 fn memory_for(format: Format, bytes: &[u8]) -> usize {
     let cluster = Uid::from_bytes([1; 16]);
     let keys = [operator().public()];
+    let base = &*BASE;
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
     match format {
         Format::Datagram => drop(Datagram::decode(bytes)),
         Format::Frame => drop(Frame::decode(bytes)),
         Format::SignedMap => drop(SignedMap::decode(bytes, cluster, &keys)),
+        Format::Difference => drop(SignedMap::apply(base, bytes, &keys)),
         Format::JoinRequest => drop(JoinRequest::decode(bytes)),
         Format::JoinResponse => drop(JoinResponse::decode(bytes)),
     }
@@ -62,7 +71,7 @@ fn memory_for(format: Format, bytes: &[u8]) -> usize {
 
 fn check(format: Format, bytes: &[u8], what: &str) {
     let allowed = match format {
-        Format::SignedMap => MAP_MEMORY_MAX,
+        Format::SignedMap | Format::Difference => MAP_MEMORY_MAX,
         _ => MULTIPLE * bytes.len() + CONSTANT,
     };
     let taken = memory_for(format, bytes);
@@ -138,6 +147,13 @@ fn samples() -> Vec<(Format, Vec<u8>)> {
     let entry = SummaryEntry::of(&evidence);
     let entries = vec![entry; 20];
     let signed = SignedMap::sign(map, &operator()).unwrap().encode();
+    let mut newer = (**BASE.map()).clone();
+    newer.epoch += 1;
+    newer.members.remove(3);
+    newer.members[0].owners[0].slots = SlotSet::empty();
+    newer.members[1].zone = "z".into();
+    let difference = SignedMap::sign(newer, &operator()).unwrap();
+    let difference = difference.difference_from(&BASE);
     let request = JoinRequest {
         cluster: uid(0),
         pod_uid: uid(1),
@@ -167,6 +183,7 @@ fn samples() -> Vec<(Format, Vec<u8>)> {
         (Format::Frame, Frame::Offer(entries.clone()).encode()),
         (Format::Frame, Frame::Summary(entries).encode()),
         (Format::SignedMap, signed),
+        (Format::Difference, difference),
         (Format::JoinRequest, request.encode()),
         (
             Format::JoinResponse,
@@ -205,7 +222,73 @@ fn hostile() -> Vec<(Format, &'static str, Vec<u8>)> {
         "many owners, wrong key",
         large(250, 64).unwrap().encode(),
     ));
+    for (what, plain) in hostile_differences() {
+        let packed = zstd::bulk::compress(&plain, 3).unwrap();
+        all.push((Format::Difference, what, packed));
+    }
     all
+}
+
+/// Differences to the base, with nobody's signature: what is unpacked is as long as can be, or close.
+fn hostile_differences() -> Vec<(&'static str, Vec<u8>)> {
+    let head = [&[0; 64][..], &BASE.sha256()[..], &[0, 2, 0, 0]].concat();
+    let number = |n: usize| postcard::to_stdvec(&n).unwrap();
+    let room = limits::FRAME_BYTES_MAX - head.len() - 16;
+    let list = |count: usize, elements: Vec<u8>| [number(count), elements].concat();
+    let nothing = || vec![0];
+    let difference = |lists: [Vec<u8>; 4]| [head.clone(), lists.concat(), vec![0, 0]].concat();
+    let moved = |places: &mut dyn Iterator<Item = (usize, usize)>| {
+        let mut moves = Vec::new();
+        let mut count = 0;
+        for (member, owner) in places {
+            moves.extend([number(member), number(owner), vec![0, 0]].concat());
+            count += 1;
+        }
+        let moved = list(count, moves);
+        difference([nothing(), nothing(), moved, nothing()])
+    };
+    let places = |count: usize| list(count, [number(300)].concat().repeat(count));
+    let most = 2 * usize::from(slotmesh_mesh::slot::SLOT_COUNT);
+    // A member of empty names, and one with as many owners of empty names as there is room for.
+    let member = |owners: usize, owner: &[u8]| {
+        let address = [0, 127, 0, 0, 1, 1];
+        let start = [&[0][..], &[7; 16], &[1], &[3; 32], &[0, 0], &address, &[0]].concat();
+        [start, list(owners, owner.repeat(owners))].concat()
+    };
+    let owner = [&[0][..], &[7; 16], &[0, 127, 0, 0, 1, 1], &[0, 0]].concat();
+    let members = room / member(0, &[]).len();
+    let crowded = member(limits::OWNERS_PER_MEMBER_MAX, &owner);
+    let changed = |count, member: Vec<u8>| {
+        let changed = list(count, member.repeat(count));
+        difference([nothing(), nothing(), nothing(), changed])
+    };
+    vec![
+        (
+            "all moves of one member",
+            moved(&mut std::iter::repeat_n((0, 0), room / 4)),
+        ),
+        (
+            "one move each of 65,536",
+            moved(&mut (0..65_536).map(|n| (n, 0))),
+        ),
+        (
+            "as many moves as there may be",
+            moved(&mut (0..most).map(|n| (n / 2, n % 2))),
+        ),
+        (
+            "one member again and again",
+            difference([places(room / 4), places(room / 5), nothing(), nothing()]),
+        ),
+        ("the smallest members", changed(members, member(0, &[]))),
+        (
+            "one member of the smallest owners",
+            changed(1, member((room - 64) / owner.len(), &owner)),
+        ),
+        (
+            "members of as many owners as there may be",
+            changed(room / crowded.len(), crowded),
+        ),
+    ]
 }
 
 #[test]

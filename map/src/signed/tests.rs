@@ -19,6 +19,10 @@ fn signed(map: Map) -> SignedMap {
     SignedMap::sign(map, &operator()).unwrap()
 }
 
+fn decompress(bytes: &[u8]) -> Vec<u8> {
+    zstd::bulk::decompress(bytes, limits::FRAME_BYTES_MAX).unwrap()
+}
+
 /// The next epoch: member 1 died, member 999 joined, member 0 took over slots.
 fn next(base: &Map) -> Map {
     let mut map = base.clone();
@@ -175,8 +179,7 @@ fn maps_are_small_on_the_wire() {
 fn golden_wire_forms() {
     let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("{b:02x}")).collect() };
     let old = signed(map(2));
-    let plain = |bytes: &[u8]| zstd::bulk::decompress(bytes, limits::FRAME_BYTES_MAX).unwrap();
-    let whole = plain(&old.encode());
+    let whole = decompress(&old.encode());
     let canonical = old.map().canonical();
     assert_eq!(&whole[..64], old.signature.as_bytes());
     assert_eq!(
@@ -187,7 +190,7 @@ fn golden_wire_forms() {
         ]
     );
     assert_eq!(whole[66..], canonical);
-    let difference = plain(&signed(after_a_death(old.map(), 1)).difference_from(&old));
+    let difference = decompress(&signed(after_a_death(old.map(), 1)).difference_from(&old));
     let head = [
         signed(after_a_death(old.map(), 1)).signature.as_bytes(),
         &old.sha256[..],
@@ -200,6 +203,35 @@ fn golden_wire_forms() {
         hex(&difference[96..]),
         "00650000010100010000018040ff7f00000000"
     );
+}
+
+/// A difference of nothing but moves, with nobody's signature, before it is compressed.
+fn moves(base: &SignedMap, moves: &[[u8; 2]]) -> Vec<u8> {
+    let mut plain = [&[0; 64][..], &base.sha256, &[0, 101], &[0; 4]].concat();
+    plain.extend(postcard::to_stdvec(&moves.len()).unwrap());
+    plain.extend(moves.iter().flat_map(|place| [place[0], place[1], 0, 0]));
+    plain.extend([0; 3]);
+    compress(&plain)
+}
+
+#[test]
+fn moves_ascend_and_name_each_owner_once() {
+    let base = signed(map(5));
+    let refusal =
+        |places: &[[u8; 2]]| SignedMap::apply(&base, &moves(&base, places), &keys()).unwrap_err();
+    // Sound, but for the signature.
+    assert_eq!(refusal(&[[0, 0], [1, 0], [4, 0]]), MapError::BadSignature);
+    let out_of_order = MapError::Malformed("moves that do not ascend");
+    assert_eq!(refusal(&[[0, 0], [0, 0]]), out_of_order);
+    assert_eq!(refusal(&[[1, 0], [0, 0]]), out_of_order);
+    let nobody = MapError::Malformed("slots of a member that does not exist");
+    assert_eq!(refusal(&[[4, 0], [5, 0]]), nobody);
+    let no_owner = MapError::Malformed("slots of an owner that does not exist");
+    assert_eq!(refusal(&[[0, 0], [0, 1]]), no_owner);
+    let too_many = vec![[0, 0]; 2 * usize::from(crate::slot::SLOT_COUNT) + 1];
+    let unread = MapError::Malformed("the bytes do not decode");
+    assert_eq!(refusal(&too_many), unread);
+    assert_eq!(refusal(&too_many[1..]), out_of_order);
 }
 
 #[test]
@@ -228,6 +260,34 @@ proptest! {
         bytes[position % length] ^= flip;
         if let Ok(map) = SignedMap::apply(&old, &bytes, &keys()) {
             prop_assert_eq!(map, new);
+        }
+    }
+
+    /// Whatever is compressed well: a difference that the operator did not sign leads nowhere.
+    #[test]
+    fn whatever_a_difference_says_it_never_verifies(
+        rest in proptest::collection::vec(any::<u8>(), 0..200),
+        length in 0_usize..400,
+        position in 0_usize..400,
+    ) {
+        let old = signed(map(6));
+        let new = signed(next(old.map()));
+        let plain = decompress(&new.difference_from(&old));
+        // Bytes of one's own from the start, after a head that is believed, and in the midst of a sound one.
+        let head = [plain[..96].to_vec(), vec![0, 101]].concat();
+        let position = position % plain.len();
+        let (before, after) = plain.split_at(position);
+        let after = after.get(rest.len()..).unwrap_or_default();
+        let cut = plain[..length.min(plain.len() - 1)].to_vec();
+        for bytes in [
+            rest.clone(),
+            [&head[..], &rest].concat(),
+            [before, &rest, after].concat(),
+            cut,
+        ] {
+            let applied = SignedMap::apply(&old, &compress(&bytes), &keys());
+            prop_assert!(applied.is_err() || applied == Ok(new.clone()));
+            prop_assert!(applied.is_err() || bytes == plain, "{bytes:?}");
         }
     }
 }
