@@ -164,7 +164,7 @@ impl Config {
 }
 
 /// Exit code for wrong arguments.
-const WRONG: u8 = 2;
+pub(crate) const WRONG: u8 = 2;
 
 /// What to show, and the exit code.
 fn explain(error: &clap::Error) -> (String, u8) {
@@ -211,7 +211,21 @@ fn with_environment(argument: &str) -> String {
 }
 
 fn line(problem: &str) -> String {
+    let problem = on_one_line(problem);
     format!("slotmesh-agent: {problem}; see slotmesh-agent --help")
+}
+
+/// What was typed is repeated as it is, but for what would end the line or move the cursor.
+fn on_one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            line.extend(character.escape_debug());
+        } else {
+            line.push(character);
+        }
+    }
+    line
 }
 
 /// The first paragraph of clap's message on one line.

@@ -7,6 +7,11 @@ use slotmesh_mesh::member::MeshError;
 use slotmesh_transport::endpoint::EndpointError;
 use thiserror::Error;
 
+use crate::config::WRONG;
+
+/// Exit code of an agent that cannot go on.
+const STOPPED: u8 = 1;
+
 /// Why the agent stops.
 #[derive(Debug, Error)]
 pub enum AgentError {
@@ -49,6 +54,31 @@ impl AgentError {
             error => Self::Endpoint(error),
         }
     }
+
+    /// The exit code. An address or a port that this machine can never listen on is a wrong value, which
+    /// only shows here; one that is taken may be free at the next attempt.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Bind { source, .. } if is_of_the_value(source) => WRONG,
+            _ => STOPPED,
+        }
+    }
+
+    /// Whether a wrong value is the cause.
+    #[must_use]
+    pub fn is_wrong_value(&self) -> bool {
+        self.exit_code() == WRONG
+    }
+}
+
+fn is_of_the_value(source: &io::Error) -> bool {
+    matches!(
+        source.kind(),
+        io::ErrorKind::AddrNotAvailable
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::InvalidInput
+    )
 }
 
 /// What whoever reads the line can do.

@@ -32,8 +32,13 @@ fn main() -> ExitCode {
     match runtime.block_on(async { run(config, terminated()?).await }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "the agent stops");
-            ExitCode::FAILURE
+            // A wrong value is told as those are that are found before anything starts.
+            if error.is_wrong_value() {
+                eprintln!("slotmesh-agent: {error}");
+            } else {
+                tracing::error!(%error, "the agent stops");
+            }
+            ExitCode::from(error.exit_code())
         }
     }
 }

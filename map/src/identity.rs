@@ -17,7 +17,10 @@ pub struct Uid([u8; 16]);
 
 /// A text that is no UID.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("`{0}` is not a UID: 32 hexadecimal digits in groups of 8-4-4-4-12 are expected")]
+#[error(
+    "`{}` is not a UID: 32 hexadecimal digits in groups of 8-4-4-4-12 are expected",
+    .0.escape_debug()
+)]
 pub struct UidError(pub String);
 
 impl Uid {

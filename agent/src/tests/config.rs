@@ -73,6 +73,17 @@ fn a_wrong_value_is_one_clear_line_and_exit_2() {
             "--metrics-port (or SLOTMESH_METRICS_PORT): '0'",
         ),
         ("--unknown", "1", "--unknown"),
+        (
+            "--pod-ip",
+            "10.0.0.1\nlocalhost",
+            "'10.0.0.1\\nlocalhost': an IP address is expected",
+        ),
+        (
+            "--cluster-uid",
+            "sess\nions",
+            "'sess\\nions': `sess\\nions` is not a UID",
+        ),
+        ("--log-level", "\u{1b}[2J", "'\\u{1b}[2J': one of error"),
     ] {
         let (line, code) = parse(Some((flag, value))).unwrap_err();
         assert_eq!(code, 2, "{flag}");
@@ -97,11 +108,11 @@ async fn what_cannot_be_listened_on_is_one_line_that_names_what_to_set() {
     let taken = tcp.local_addr().unwrap().port().to_string();
     // TEST-NET-1 is no machine's.
     let elsewhere = "192.0.2.1";
-    for (flag, value, expected) in [
-        ("--mesh-port", taken_udp.as_str(), "udp://127.0.0.1"),
-        ("--http-port", &taken, "tcp://127.0.0.1"),
-        ("--metrics-port", &taken, "another process has it"),
-        ("--pod-ip", elsewhere, "this machine has no such address"),
+    for (flag, value, expected, code) in [
+        ("--mesh-port", taken_udp.as_str(), "udp://127.0.0.1", 1),
+        ("--http-port", &taken, "tcp://127.0.0.1", 1),
+        ("--metrics-port", &taken, "another process has it", 1),
+        ("--pod-ip", elsewhere, "this machine has no such address", 2),
     ] {
         let mut config = parse(Some((flag, value))).unwrap();
         // The others take any port that is free.
@@ -114,8 +125,10 @@ async fn what_cannot_be_listened_on_is_one_line_that_names_what_to_set() {
                 *port = 0;
             }
         }
-        let line = crate::run(config, std::future::pending()).await;
-        let line = line.unwrap_err().to_string();
+        let ended = crate::run(config, std::future::pending()).await;
+        let ended = ended.unwrap_err();
+        assert_eq!(ended.exit_code(), code, "{flag}");
+        let line = ended.to_string();
         assert!(line.contains(expected) && !line.contains('\n'), "{line}");
         let variable = flag
             .trim_start_matches('-')
@@ -125,6 +138,41 @@ async fn what_cannot_be_listened_on_is_one_line_that_names_what_to_set() {
             line.contains(&format!("{flag} (or SLOTMESH_{variable})")),
             "{line}"
         );
+    }
+}
+
+/// What no machine of tests shows for sure: a port for root, a link-local address.
+#[test]
+fn a_value_that_no_later_attempt_makes_right_is_exit_2() {
+    use std::io::ErrorKind;
+    for (kind, code, expected) in [
+        (
+            ErrorKind::PermissionDenied,
+            2,
+            "set --http-port (or SLOTMESH_HTTP_PORT) to a higher one",
+        ),
+        (ErrorKind::InvalidInput, 2, "--pod-ip (or SLOTMESH_POD_IP)"),
+        (
+            ErrorKind::AddrNotAvailable,
+            2,
+            "--pod-ip (or SLOTMESH_POD_IP)",
+        ),
+        (
+            ErrorKind::AddrInUse,
+            1,
+            "--http-port (or SLOTMESH_HTTP_PORT)",
+        ),
+        (ErrorKind::OutOfMemory, 1, "SLOTMESH_HTTP_PORT"),
+    ] {
+        let error = crate::AgentError::Bind {
+            protocol: "tcp",
+            address: "[fe80::1]:80".parse().unwrap(),
+            port: "--http-port (or SLOTMESH_HTTP_PORT)",
+            source: kind.into(),
+        };
+        let line = error.to_string();
+        assert_eq!((error.exit_code(), kind), (code, kind), "{line}");
+        assert!(line.contains(expected) && !line.contains('\n'), "{line}");
     }
 }
 

@@ -14,6 +14,8 @@ fn uid_text_round_trips_and_bad_text_is_refused() {
     ] {
         assert!(bad.parse::<Uid>().is_err(), "{bad}");
     }
+    let said = "one\ntwo".parse::<Uid>().unwrap_err().to_string();
+    assert!(said.starts_with("`one\\ntwo` is not a UID"), "{said}");
 }
 
 #[test]
