@@ -116,7 +116,7 @@ async fn slot(
     State(api): State<Api>,
     slot: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Refusal> {
-    let slot = slot.ok().and_then(|Path(slot)| slot.parse().ok());
+    let slot = slot.ok().and_then(|Path(slot)| query::digits(&slot));
     let slot = slot.and_then(Slot::new).ok_or_else(|| {
         let last = SLOT_COUNT - 1;
         Problem::NoSuchSlot.because(format!("a slot is a number from 0 to {last}"))

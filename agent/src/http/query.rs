@@ -3,6 +3,8 @@
 //! The key of a look-up is bytes, not text, so it is decoded by hand: a library that repairs
 //! what is not UTF-8 would name the slot of another key.
 
+use std::str::FromStr;
+
 use thiserror::Error;
 
 use super::problem::Problem;
@@ -60,10 +62,17 @@ pub(super) fn number(query: &str, name: &str, max: u64) -> Result<Option<u64>, S
     let Some(text) = value(query, name)? else {
         return Ok(None);
     };
-    match text.parse() {
-        Ok(number) if number <= max => Ok(Some(number)),
+    match digits(text) {
+        Some(number) if number <= max => Ok(Some(number)),
         _ => Err(format!("{name} is a number from 0 to {max}: {name}=42")),
     }
+}
+
+/// A number of nothing but digits: the library takes a sign too, which no answer shows (and in a query
+/// it is a space).
+pub(super) fn digits<N: FromStr>(text: &str) -> Option<N> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_plain)
 }
 
 /// `true` or `false`, as the Kubernetes API reads them; false when it is not there.

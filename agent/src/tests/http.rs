@@ -62,6 +62,8 @@ async fn what_cannot_be_answered_says_why() {
         (long.as_str(), StatusCode::BAD_REQUEST, "KeyTooLong"),
         ("/v1/slots/16384", StatusCode::BAD_REQUEST, "NoSuchSlot"),
         ("/v1/slots/-1", StatusCode::BAD_REQUEST, "NoSuchSlot"),
+        ("/v1/slots/+7", StatusCode::BAD_REQUEST, "NoSuchSlot"),
+        ("/v1/slots/%2B7", StatusCode::BAD_REQUEST, "NoSuchSlot"),
         (
             "/v1/slots/16000",
             StatusCode::SERVICE_UNAVAILABLE,
@@ -73,6 +75,7 @@ async fn what_cannot_be_answered_says_why() {
         ("/", StatusCode::NOT_FOUND, "NotFound"),
         ("/v1/map?watch=yes", StatusCode::BAD_REQUEST, "BadParameter"),
         ("/v1/map?epoch=-1", StatusCode::BAD_REQUEST, "BadParameter"),
+        ("/v1/map?epoch=+42", StatusCode::BAD_REQUEST, "BadParameter"),
         (
             "/v1/map?era=4294967296",
             StatusCode::BAD_REQUEST,

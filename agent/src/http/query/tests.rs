@@ -27,6 +27,8 @@ fn parameters_have_their_form() {
         "epoch=",
         "epoch",
         "epoch=-1",
+        "epoch=+42",
+        "epoch=%34%32",
         "epoch=1&epoch=1",
     ] {
         let error = number(query, "epoch", 100).unwrap_err();
