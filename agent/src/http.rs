@@ -166,14 +166,26 @@ fn no_store() -> (HeaderName, HeaderValue) {
 }
 
 /// Ready: admitted, and a map in force. One that hears nobody stays ready, because a look-up that may
-/// be outdated helps an application more than none.
+/// be outdated helps an application more than none, and it follows the maps again by itself. One in
+/// conflict does so only when somebody restarts it: its answers get older without end, and which of the
+/// two maps is the cluster's it cannot tell.
 async fn readyz(State(api): State<Api>) -> Result<&'static str, Refusal> {
-    let message = match api.current()?.standing {
+    let (problem, message) = match api.current()?.standing {
         Standing::Member | Standing::Alone => return Ok("ok\n"),
-        Standing::Former => "this agent is joining again; answers are from the last map it had",
-        Standing::Kept => "this agent has not joined yet; answers are from the map kept on disk",
+        Standing::Conflict => (
+            Problem::MapConflict,
+            "this agent saw two different maps of one epoch and applies no newer one; look at the operator's condition MapConflict, then delete this agent's pod",
+        ),
+        Standing::Former => (
+            Problem::NotAMember,
+            "this agent is joining again; answers are from the last map it had",
+        ),
+        Standing::Kept => (
+            Problem::NotAMember,
+            "this agent has not joined yet; answers are from the map kept on disk",
+        ),
     };
-    Err(Problem::NotAMember.because(message))
+    Err(problem.because(message))
 }
 
 async fn exposition(State(metrics): State<Metrics>) -> Result<Response, Refusal> {

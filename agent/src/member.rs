@@ -214,22 +214,18 @@ impl Member {
     pub(crate) async fn leave(mut self) {
         tracing::info!("leaving the mesh");
         if self.driver.handle().input(Input::Leave).await.is_ok() {
-            let deposed = async {
-                while let Some(event) = self.events.recv().await {
-                    if matches!(event, Event::Deposed { .. }) {
-                        return;
-                    }
-                }
-            };
-            if tokio::time::timeout(limits::LEAVE_TIMEOUT, deposed)
-                .await
-                .is_err()
-            {
+            let gone = tokio::time::timeout(limits::LEAVE_TIMEOUT, self.lost_its_place());
+            if gone.await.is_err() {
                 tracing::warn!("no map without this agent came in time; leaving all the same");
             }
         }
         self.stop().await;
         tracing::info!("left");
+    }
+
+    /// Look-ups are answered until the end, so what is known goes on being published meanwhile.
+    async fn lost_its_place(&mut self) {
+        while let Change::Alone | Change::Heard = self.change().await {}
     }
 
     /// Closes every connection.
@@ -272,15 +268,18 @@ impl Member {
     fn snapshot(&self, view: &View) -> Snapshot {
         let previous = self.snapshots.load_full();
         let map = view.signed.map().clone();
-        let standing = match (view.deposed, self.alone && map.members.len() > 1) {
-            (true, _) => Standing::Former,
-            (false, true) => Standing::Alone,
-            (false, false) => Standing::Member,
+        let alone = self.alone && map.members.len() > 1;
+        let standing = match (view.deposed, view.conflict, alone) {
+            (true, _, _) => Standing::Former,
+            (false, true, _) => Standing::Conflict,
+            (false, false, true) => Standing::Alone,
+            (false, false, false) => Standing::Member,
         };
         let now = Instant::now();
         let confirmed_at = match (standing, &previous) {
             (Standing::Member, _) | (_, None) => Some(now),
             (Standing::Alone, _) => now.checked_sub(view.silent_for),
+            // As it was when doubt came up: nothing confirms the map any more.
             (_, Some(previous)) => Some(previous.confirmed_at),
         };
         let mut snapshot = Snapshot {
@@ -405,3 +404,6 @@ fn unix_seconds() -> f64 {
         .unwrap_or_default()
         .as_secs_f64()
 }
+
+#[cfg(test)]
+mod tests;

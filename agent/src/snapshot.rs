@@ -59,6 +59,9 @@ pub(crate) enum Standing {
     Member,
     /// A member that hears nobody: the map may be outdated.
     Alone,
+    /// A member that saw two different maps of one epoch: it applies no newer one, so its map falls
+    /// behind until the agent is restarted.
+    Conflict,
     /// No member any more: the map is the last one it had.
     Former,
     /// Not a member yet: the map is the last one of the process before, kept on disk.

@@ -12,6 +12,6 @@ mod docs;
 pub(crate) mod fixture;
 mod http;
 mod kept;
-mod life;
+pub(crate) mod life;
 mod metrics;
 mod watch;

@@ -21,6 +21,7 @@ pub(crate) enum Problem {
     MethodNotAllowed,
     NotJoined,
     NotAMember,
+    MapConflict,
     SlotUnserved,
     TooManyConnections,
     TooManyWatchers,
@@ -32,7 +33,7 @@ pub(crate) enum Problem {
 impl Problem {
     /// All of them.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::BadParameter,
         Self::KeyMissing,
         Self::SeveralKeys,
@@ -43,6 +44,7 @@ impl Problem {
         Self::MethodNotAllowed,
         Self::NotJoined,
         Self::NotAMember,
+        Self::MapConflict,
         Self::SlotUnserved,
         Self::TooManyConnections,
         Self::TooManyWatchers,
@@ -63,6 +65,7 @@ impl Problem {
             Self::MethodNotAllowed => "MethodNotAllowed",
             Self::NotJoined => "NotJoined",
             Self::NotAMember => "NotAMember",
+            Self::MapConflict => "MapConflict",
             Self::SlotUnserved => "SlotUnserved",
             Self::TooManyConnections => "TooManyConnections",
             Self::TooManyWatchers => "TooManyWatchers",
@@ -86,6 +89,7 @@ impl Problem {
             Self::SlowReader => StatusCode::REQUEST_TIMEOUT,
             Self::NotJoined
             | Self::NotAMember
+            | Self::MapConflict
             | Self::SlotUnserved
             | Self::TooManyConnections
             | Self::TooManyWatchers

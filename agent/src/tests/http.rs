@@ -175,12 +175,7 @@ async fn what_may_be_outdated_says_so_in_body_and_headers() {
         assert!(!headers.contains_key("age"), "{path}");
         assert_eq!(headers["cache-control"], "no-store", "{path}");
     }
-    let mut alone = standing(Standing::Alone);
-    alone.confirmed_at = alone
-        .confirmed_at
-        .checked_sub(Duration::from_secs(42))
-        .unwrap();
-    snapshots.store(Arc::new(alone));
+    snapshots.store(Arc::new(confirmed_42_seconds_ago(Standing::Alone)));
     for path in paths {
         let (status, headers, bytes) = answer(&snapshots, Method::GET, path).await;
         assert_eq!(
@@ -193,6 +188,30 @@ async fn what_may_be_outdated_says_so_in_body_and_headers() {
         assert_eq!(body["stale"], true, "{path}");
         assert!(body["staleSeconds"].as_u64().unwrap() >= 42, "{path}");
     }
+}
+
+fn confirmed_42_seconds_ago(standing: Standing) -> Snapshot {
+    let mut snapshot = snapshot().with_standing(standing);
+    let ago = Duration::from_secs(42);
+    snapshot.confirmed_at = snapshot.confirmed_at.checked_sub(ago).unwrap();
+    snapshot
+}
+
+#[tokio::test]
+async fn an_agent_in_conflict_answers_as_outdated_and_is_not_ready() {
+    let snapshots = published(confirmed_42_seconds_ago(Standing::Conflict));
+    let (status, headers, bytes) = answer(&snapshots, Method::GET, "/v1/locate?key=foo").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(headers["slotmesh-stale"], "true");
+    let body: Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(body["stale"], true);
+    assert!(body["staleSeconds"].as_u64().unwrap() >= 42, "{body}");
+    let (status, body) = ask(&snapshots, "/readyz").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(body["error"], "MapConflict");
+    let message = body["message"].as_str().unwrap();
+    assert!(message.contains("delete this agent's pod"), "{message}");
+    assert_eq!(ask(&snapshots, "/livez").await.0, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! Whole agents, each on a thread and a runtime of its own as in its process, over real QUIC and HTTP,
 //! with an operator that admits whoever asks.
 
-pub(super) mod agent;
+pub(crate) mod agent;
 mod leaders;
-pub(super) mod operator;
+pub(crate) mod operator;
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use slotmesh_mesh::join::JoinResponse;
 use agent::Agent;
 use operator::Operator;
 
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Waits until something holds, and says what it was when it does not come to hold.
-pub(super) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -35,7 +35,7 @@ pub(super) async fn until_ready(agents: &[&Agent]) {
 }
 
 /// Every agent has a map of that many members, all alive.
-pub(super) async fn until_members(agents: &[&Agent], count: usize) {
+pub(crate) async fn until_members(agents: &[&Agent], count: usize) {
     for agent in agents {
         until(&format!("{count} members at {}", agent.name), async || {
             let (_, members) = agent.get("/v1/members").await;

@@ -17,7 +17,7 @@ use crate::Config;
 
 const LOCAL: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-pub(in crate::tests) struct Agent {
+pub(crate) struct Agent {
     pub(in crate::tests) name: String,
     pub(in crate::tests) uid: Uid,
     config: Config,
@@ -30,7 +30,7 @@ pub(in crate::tests) struct Agent {
 pub(in crate::tests) struct Asleep(#[expect(dead_code)] std::sync::mpsc::Sender<()>);
 
 impl Agent {
-    pub(in crate::tests) fn start(operator: &Operator, n: u8) -> Self {
+    pub(crate) fn start(operator: &Operator, n: u8) -> Self {
         Self::start_as(operator, n, None)
     }
 
@@ -134,7 +134,7 @@ async fn get(port: u16, path: &str) -> (u16, String) {
     (status.unwrap_or(0), body.to_owned())
 }
 
-fn config(operator: &Operator, name: &str, uid: Uid) -> Config {
+pub(crate) fn config(operator: &Operator, name: &str, uid: Uid) -> Config {
     // Held together until all are known, so that they differ.
     let udp = UdpSocket::bind((LOCAL, 0)).unwrap();
     let tcp = [0, 0].map(|port| TcpListener::bind((LOCAL, port)).unwrap());

@@ -28,16 +28,16 @@ const BATCH: std::time::Duration = std::time::Duration::from_millis(300);
 
 /// Where an agent runs.
 #[derive(Clone)]
-pub(in crate::tests) struct Place {
-    pub(in crate::tests) name: String,
-    pub(in crate::tests) mesh: SocketAddr,
-    pub(in crate::tests) http: SocketAddr,
+pub(crate) struct Place {
+    pub(crate) name: String,
+    pub(crate) mesh: SocketAddr,
+    pub(crate) http: SocketAddr,
 }
 
-pub(in crate::tests) struct Operator {
-    pub(in crate::tests) cluster: Uid,
+pub(crate) struct Operator {
+    pub(crate) cluster: Uid,
     /// The trust ConfigMap and the token, as a pod mounts them.
-    pub(in crate::tests) folder: TempDir,
+    pub(crate) folder: TempDir,
     state: Arc<Mutex<State>>,
     door: Mutex<Option<JoinHandle<()>>>,
 }
@@ -45,6 +45,7 @@ pub(in crate::tests) struct Operator {
 struct State {
     authority: Authority,
     lifetime: Duration,
+    lets_go: bool,
     map: Map,
     places: BTreeMap<Uid, Place>,
     answers: VecDeque<JoinResponse>,
@@ -55,7 +56,7 @@ struct State {
 
 impl Operator {
     /// Comes up with an open door.
-    pub(in crate::tests) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let cluster = Uid::from_bytes([200; 16]);
         let authority = Authority::generate(cluster, SystemTime::now()).unwrap();
         let folder = TempDir::new().unwrap();
@@ -79,6 +80,7 @@ impl Operator {
         let state = Arc::new(Mutex::new(State {
             authority,
             lifetime: CERTIFICATE_LIFETIME,
+            lets_go: true,
             map,
             places: BTreeMap::new(),
             answers: VecDeque::new(),
@@ -96,7 +98,7 @@ impl Operator {
         operator
     }
 
-    pub(in crate::tests) fn expect(&self, uid: Uid, place: Place) {
+    pub(crate) fn expect(&self, uid: Uid, place: Place) {
         self.state.lock().unwrap().places.insert(uid, place);
     }
 
@@ -136,6 +138,16 @@ impl Operator {
             }
         });
         *self.door.lock().unwrap() = Some(task);
+    }
+
+    /// Whoever leaves stays in the map.
+    pub(crate) fn let_nobody_go(&self) {
+        self.state.lock().unwrap().lets_go = false;
+    }
+
+    /// A map of the next epoch; returns which.
+    pub(crate) fn publish(&self) -> u64 {
+        self.state.lock().unwrap().publish().map().epoch
     }
 
     /// Certificates that are issued from now on live that long.
@@ -327,7 +339,10 @@ impl State {
                 if let Event::Leaving { member } = event {
                     // As the real one does: otherwise the map could overtake what it is made from.
                     tokio::time::sleep(BATCH).await;
-                    state.lock().unwrap().remove(member.uid);
+                    let mut state = state.lock().unwrap();
+                    if state.lets_go {
+                        state.remove(member.uid);
+                    }
                 }
             }
         });
