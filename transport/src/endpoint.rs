@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Endpoint, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig};
+use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use slotmesh_mesh::identity::Keypair;
 use thiserror::Error;
@@ -109,7 +110,12 @@ fn server_config(
         .with_single_cert(credentials.chain.clone(), credentials.key())
         .map_err(tls_error)?;
     tls.alpn_protocols = vec![settings::ALPN_MESH.to_vec()];
-    // No resumption: a peer is verified at each connection, and tickets cost bytes.
+    quic_server(tls)
+}
+
+/// What every endpoint that accepts has in common. No resumption: a peer is verified at each
+/// connection, and tickets cost bytes.
+pub(crate) fn quic_server(mut tls: rustls::ServerConfig) -> Result<ServerConfig, EndpointError> {
     tls.send_tls13_tickets = 0;
     let tls =
         QuicServerConfig::try_from(tls).map_err(|error| EndpointError::Tls(error.to_string()))?;
@@ -134,14 +140,15 @@ pub fn client_config(
         .with_client_auth_cert(credentials.chain.clone(), credentials.key())
         .map_err(tls_error)?;
     tls.alpn_protocols = vec![settings::ALPN_MESH.to_vec()];
-    tls.resumption = rustls::client::Resumption::disabled();
     quic_client(tls, settings::transport())
 }
 
+/// What everybody who dials has in common. No resumption, as in [`quic_server`].
 pub(crate) fn quic_client(
-    tls: rustls::ClientConfig,
+    mut tls: rustls::ClientConfig,
     transport: Arc<TransportConfig>,
 ) -> Result<ClientConfig, EndpointError> {
+    tls.resumption = Resumption::disabled();
     let tls =
         QuicClientConfig::try_from(tls).map_err(|error| EndpointError::Tls(error.to_string()))?;
     let mut config = ClientConfig::new(Arc::new(tls));
@@ -152,3 +159,6 @@ pub(crate) fn quic_client(
 pub(crate) fn tls_error(error: rustls::Error) -> EndpointError {
     EndpointError::Tls(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,8 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Connection, Endpoint, EndpointConfig, RecvStream, SendStream, ServerConfig, VarInt};
+use quinn::{Connection, Endpoint, EndpointConfig, RecvStream, SendStream, VarInt};
 use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -96,7 +95,6 @@ impl Joining {
             .with_custom_certificate_verifier(reader.clone())
             .with_no_client_auth();
         tls.alpn_protocols = vec![settings::ALPN_JOIN.to_vec()];
-        tls.resumption = rustls::client::Resumption::disabled();
         let endpoint = endpoint::bind(SocketAddr::new(local, 0))?;
         let not_trusted = |reason: String| JoinError::NotTrusted {
             address: operator,
@@ -323,11 +321,7 @@ impl Listener {
             .with_no_client_auth()
             .with_cert_resolver(certificates);
         tls.alpn_protocols = vec![settings::ALPN_JOIN.to_vec()];
-        tls.send_tls13_tickets = 0;
-        let tls = QuicServerConfig::try_from(tls)
-            .map_err(|error| EndpointError::Tls(error.to_string()))?;
-        let mut config = ServerConfig::with_crypto(Arc::new(tls));
-        settings::accepting(&mut config);
+        let config = endpoint::quic_server(tls)?;
         let endpoint = endpoint::endpoint(address, EndpointConfig::default(), Some(config))?;
         let bound = endpoint
             .local_addr()
