@@ -413,6 +413,8 @@ impl<K: Kubernetes> Cell<K> {
             joined = proposal.joined.join(","),
             recovered = proposal.recovered.join(","),
             failed = proposal.failed.join(","),
+            presumed = proposal.presumed.join(","),
+            overdue = proposal.overdue.join(","),
             left = proposal.left.join(","),
             moves = proposal.moves,
             minimum_moves = proposal.minimum_moves,

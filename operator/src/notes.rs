@@ -50,6 +50,21 @@ pub fn event_of(event: &CellEvent) -> Event {
             );
             warning(events::MEMBERS_FAILED, "Remove", note)
         }
+        CellEvent::MembersPresumedDead { names, epoch } => {
+            let note = format!(
+                "{} failed: no peers proved it, but the operator's probes stayed unanswered and pod or node was not ready (epoch {epoch}); next: kubectl describe pod {}",
+                list(names),
+                names.first().map_or("", String::as_str)
+            );
+            warning(events::MEMBERS_FAILED, "Remove", note)
+        }
+        CellEvent::MembersNotReplaced { names, epoch } => {
+            let note = format!(
+                "{} failed: their pods are gone, and the pods on their nodes have not taken over (epoch {epoch}); next: kubectl get pods -o wide",
+                list(names)
+            );
+            warning(events::MEMBERS_FAILED, "Remove", note)
+        }
         CellEvent::SlotsFailedOver {
             slots,
             from,
@@ -274,3 +289,6 @@ fn list(names: &[String]) -> String {
         shown.join(", ")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -379,7 +379,18 @@ pub enum CellEvent {
         names: Vec<String>,
         epoch: Epoch,
     },
+    /// By the verdict of their peers.
     MembersFailed {
+        names: Vec<String>,
+        epoch: Epoch,
+    },
+    /// No peers proved it: the operator's own probes stay unanswered, and pod or node is not ready.
+    MembersPresumedDead {
+        names: Vec<String>,
+        epoch: Epoch,
+    },
+    /// Their pods are gone, and the pods on their nodes do not take over.
+    MembersNotReplaced {
         names: Vec<String>,
         epoch: Epoch,
     },

@@ -178,7 +178,7 @@ impl Reporter {
         self.refused
             .retain(|(pod, _)| !proposal.joined.contains(pod));
         type List<'a> = (&'a Vec<String>, fn(Vec<String>, u64) -> CellEvent);
-        let lists: [List<'_>; 5] = [
+        let lists: [List<'_>; 7] = [
             (&proposal.joined, |names, epoch| CellEvent::MembersJoined {
                 names,
                 epoch,
@@ -194,6 +194,12 @@ impl Reporter {
                 names,
                 epoch,
             }),
+            (&proposal.presumed, |names, epoch| {
+                CellEvent::MembersPresumedDead { names, epoch }
+            }),
+            (&proposal.overdue, |names, epoch| {
+                CellEvent::MembersNotReplaced { names, epoch }
+            }),
             (&proposal.drained, |names, epoch| CellEvent::OwnersDrained {
                 names,
                 epoch,
@@ -204,7 +210,8 @@ impl Reporter {
                 self.event(event(names.clone(), epoch));
             }
         }
-        let from = [&proposal.failed, &proposal.left, &proposal.dropped].map(Clone::clone);
+        let dead = proposal.dead();
+        let from = [&dead, &proposal.left, &proposal.dropped].map(Vec::as_slice);
         let from = from.concat();
         if proposal.failed_over > 0 {
             let slots = proposal.failed_over.into();
@@ -236,7 +243,7 @@ impl Reporter {
         self.last_change = Some(Change {
             cause: cause(proposal).to_owned(),
             joined: [proposal.joined.clone(), proposal.recovered.clone()].concat(),
-            failed: proposal.failed.clone(),
+            failed: proposal.dead(),
             left: proposal.left.clone(),
             moves,
             minimum_moves,
@@ -326,7 +333,7 @@ fn no_failover(unproven: &[String]) -> String {
 }
 
 fn cause(proposal: &Proposal) -> &'static str {
-    if !proposal.failed.is_empty() {
+    if !proposal.dead().is_empty() {
         "MembersFailed"
     } else if !proposal.left.is_empty() {
         "MembersLeft"

@@ -23,6 +23,8 @@ const PREVIEW_FIELD: &str = "balancing.mode";
 #[derive(Default)]
 struct Removed {
     failed: Vec<String>,
+    presumed: Vec<String>,
+    overdue: Vec<String>,
     left: Vec<String>,
     dropped: Vec<String>,
     estates: Vec<Estate>,
@@ -92,6 +94,8 @@ impl Life {
             joined,
             recovered,
             failed: removed.failed,
+            presumed: removed.presumed,
+            overdue: removed.overdue,
             left: removed.left,
             dropped: removed.dropped,
             drained: drained(before, &map),
@@ -125,14 +129,15 @@ impl Life {
                 let fails = is_frozen && !member.failed && (is_dead || fate == Fate::Overdue);
                 if fails && fate != Fate::Stays {
                     member.failed = true;
-                    removed.failed.push(member.name.clone());
+                    let names = self.deaths(&mut removed, member);
+                    names.push(member.name.clone());
                 }
                 return true;
             }
             let names = if member.failed {
                 &mut removed.dropped
             } else if is_dead && fate != Fate::Goes && !self.gone.contains(&member.uid) {
-                &mut removed.failed
+                self.deaths(&mut removed, member)
             } else {
                 &mut removed.left
             };
@@ -145,6 +150,17 @@ impl Life {
             false
         });
         removed
+    }
+
+    /// Where a member that failed is told, by how that is known.
+    fn deaths<'a>(&self, removed: &'a mut Removed, member: &Member) -> &'a mut Vec<String> {
+        if self.failed.contains(&member.id()) {
+            &mut removed.failed
+        } else if self.presumed.contains(&member.id()) {
+            &mut removed.presumed
+        } else {
+            &mut removed.overdue
+        }
     }
 
     /// Lists the candidates; one whose pod was listed takes over what its older self owned.

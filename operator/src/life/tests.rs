@@ -224,14 +224,15 @@ fn a_changed_interval_is_a_new_epoch() {
 }
 
 #[test]
-fn who_is_presumed_dead_goes_and_is_told_as_failed() {
+fn who_is_presumed_dead_goes_and_is_told_as_that() {
     let mut life = running(2);
     let dead = id(&life, 2);
     life.presume_dead(at(5000), dead);
     // The mesh says nothing of it: its verdict is empty.
     life.verdict(at(5100), BTreeSet::new());
     let proposal = step(&mut life, 5300);
-    assert_eq!(proposal.failed, ["agent-002"]);
+    assert_eq!(proposal.presumed, ["agent-002"]);
+    assert_eq!(proposal.dead(), proposal.presumed, "no peers proved it");
     assert_eq!(proposal.map.members.len(), 1);
     assert_eq!((proposal.moves, proposal.minimum_moves), (8192, 8192));
     assert!(life.lost().contains(&uid(2)));

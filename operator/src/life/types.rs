@@ -85,8 +85,13 @@ pub struct Proposal {
     pub joined: Vec<String>,
     /// Names of members that were found failed and are back.
     pub recovered: Vec<String>,
-    /// Names of members that failed.
+    /// Names of members that failed by the verdict of their peers.
     pub failed: Vec<String>,
+    /// Names of members whose death no peers proved: the operator's own probes stay unanswered, and pod or node
+    /// is not ready.
+    pub presumed: Vec<String>,
+    /// Names of members whose pods are gone, and the pods on their nodes do not take over.
+    pub overdue: Vec<String>,
     /// Names of members that left or whose pod is gone.
     pub left: Vec<String>,
     /// Names of members that an earlier map lists as failed, and that are removed now.
@@ -106,6 +111,16 @@ pub struct Proposal {
     pub inherited_from: Vec<String>,
     /// Slots that had an owner and have one on another node now.
     pub changed_node: u16,
+}
+
+impl Proposal {
+    /// Names of all that failed, however that is known.
+    #[must_use]
+    pub fn dead(&self) -> Vec<String> {
+        [&self.failed, &self.presumed, &self.overdue]
+            .map(Vec::as_slice)
+            .concat()
+    }
 }
 
 /// Why there is no proposal though something is to be done.

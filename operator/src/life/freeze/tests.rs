@@ -85,7 +85,7 @@ fn the_limit_itself_is_no_mass_failure_and_neither_is_one_of_one() {
     let mut pair = running(2);
     let dead = id(&pair, 2);
     pair.presume_dead(at(2000), dead);
-    assert_eq!(step(&mut pair, 2300).failed.len(), 1);
+    assert_eq!(step(&mut pair, 2300).presumed.len(), 1);
     assert!(pair.frozen().is_empty());
 }
 
@@ -198,7 +198,8 @@ fn replacements_that_never_come_are_failures_after_a_minute() {
     assert_eq!(life.next_deadline(), Some(at(2000 + REPLACED_MS)));
     let proposal = step(&mut life, 2000 + REPLACED_MS);
     assert_eq!(causes(&life), [FrozenCause::MassFailure]);
-    assert_eq!((proposal.failed.len(), proposal.moves), (5, 0));
+    assert_eq!((proposal.overdue.len(), proposal.moves), (5, 0));
+    assert_eq!(proposal.dead(), proposal.overdue, "there was no verdict");
     // One by one they come after all.
     for n in 1..=5 {
         life.join(at(70_000), successor(20 + n, n));
