@@ -119,7 +119,6 @@ pub(crate) fn start<K: Kubernetes>(parts: Parts<K>) -> Running {
         waiting: BTreeMap::new(),
         version: None,
         own_versions: OwnVersions::default(),
-        verdict_at: None,
         read_at: Instant::now(),
         look_again: false,
         certificates: Certificates::new(parts.lifetime),
@@ -171,7 +170,6 @@ struct Cell<K> {
     waiting: BTreeMap<Uid, oneshot::Sender<Admission>>,
     version: Option<RecordVersion>,
     own_versions: OwnVersions,
-    verdict_at: Option<Instant>,
     /// When the record was last read.
     read_at: Instant,
     /// A look at a pod failed: once more.
@@ -401,10 +399,9 @@ impl<K: Kubernetes> Cell<K> {
     async fn recorded(&mut self, proposal: Proposal) {
         self.metrics.epochs.inc();
         self.metrics.moved_slots.inc_by(proposal.moves.into());
-        if let Some(verdict_at) = self.verdict_at.take() {
-            self.metrics
-                .verdict_seconds
-                .observe(verdict_at.elapsed().as_secs_f64());
+        if let Some(verdict_at) = proposal.verdict_at {
+            let taken = clock::now().saturating_since(verdict_at);
+            self.metrics.verdict_seconds.observe(taken.as_secs_f64());
         }
         tracing::info!(
             cluster = %self.settings.cluster,

@@ -64,7 +64,8 @@ pub struct Life {
     pods: Pods,
     map: Option<Map>,
     candidates: BTreeMap<Uid, Candidate>,
-    failed: BTreeSet<MemberId>,
+    /// Found failed by the mesh, and since when.
+    failed: BTreeMap<MemberId, Instant>,
     /// Dead by the operator's probes and the API's word, where the mesh could not prove it.
     presumed: BTreeSet<MemberId>,
     leaving: BTreeSet<MemberId>,
@@ -96,7 +97,7 @@ impl Life {
             pods: Pods::default(),
             map: None,
             candidates: BTreeMap::new(),
-            failed: BTreeSet::new(),
+            failed: BTreeMap::new(),
             presumed: BTreeSet::new(),
             leaving: BTreeSet::new(),
             directory: None,
@@ -243,9 +244,11 @@ impl Life {
 
     /// The verdict of the mesh: exactly these have failed.
     pub fn verdict(&mut self, now: Instant, failed: BTreeSet<MemberId>) {
-        if self.failed == failed {
+        if self.failed.keys().eq(&failed) {
             return;
         }
+        let since = |id: MemberId| (id, self.failed.get(&id).copied().unwrap_or(now));
+        let failed = failed.into_iter().map(since).collect();
         self.failed = failed;
         self.note_who_is_away(now);
         self.batch.release();
@@ -302,13 +305,13 @@ impl Life {
         if let Some(before) = self.map.take() {
             self.chain.follow(now, &before, &map, |member| {
                 member.failed
-                    || self.failed.contains(&member.id())
+                    || self.failed.contains_key(&member.id())
                     || self.presumed.contains(&member.id())
             });
             let dropped = before.members.iter().filter(|member| member.failed);
             self.lost.extend(dropped.map(|member| member.uid));
         }
-        let found_dead = self.failed.union(&self.presumed);
+        let found_dead = self.failed.keys().chain(&self.presumed);
         self.lost.extend(found_dead.map(|member| member.uid));
         self.lost
             .retain(|uid| map.member(*uid).is_none() && !self.gone.contains(uid));
@@ -316,7 +319,7 @@ impl Life {
             map.member(*uid)
                 .is_none_or(|member| member.key != candidate.key)
         });
-        self.failed.retain(|member| map.lists(*member));
+        self.failed.retain(|member, _| map.lists(*member));
         self.presumed.retain(|member| map.lists(*member));
         self.leaving.retain(|member| map.lists(*member));
         self.gone.retain(|uid| map.member(*uid).is_some());
@@ -416,7 +419,7 @@ impl Life {
     }
 
     fn is_dead(&self, member: &Member) -> bool {
-        self.failed.contains(&member.id()) || self.presumed.contains(&member.id())
+        self.failed.contains_key(&member.id()) || self.presumed.contains(&member.id())
     }
 
     fn is_in_question(&self, member: &Member) -> bool {

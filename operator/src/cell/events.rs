@@ -1,7 +1,5 @@
 //! What the mesh says, taken in: verdicts, departures, and maps that should not exist.
 
-use std::time::Instant;
-
 use slotmesh_mesh::machine::Event;
 use slotmesh_mesh::map::Map;
 use slotmesh_transport::clock;
@@ -39,7 +37,6 @@ impl<K: Kubernetes> Cell<K> {
         match event {
             Event::Verdict { epoch, failed } => {
                 self.metrics.verdicts.inc();
-                self.verdict_at = Some(Instant::now());
                 let names: Vec<String> = failed.iter().map(|id| self.name_of(*id)).collect();
                 tracing::warn!(%cluster, epoch, failed = names.join(","), "verdict: failed");
             }

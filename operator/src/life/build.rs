@@ -7,6 +7,7 @@ use slotmesh_mesh::identity::{Epoch, Uid};
 use slotmesh_mesh::limits;
 use slotmesh_mesh::map::{Map, Member, Mode, Owner, Protocol};
 use slotmesh_mesh::slot::SlotSet;
+use slotmesh_mesh::time::Instant;
 
 use crate::plan::checker::check;
 use crate::plan::{Holding, Reach, Snapshot, plan};
@@ -28,6 +29,14 @@ struct Removed {
     left: Vec<String>,
     dropped: Vec<String>,
     estates: Vec<Estate>,
+    verdict_at: Option<Instant>,
+}
+
+impl Removed {
+    /// Whom the mesh found failed then goes, or is marked.
+    fn carry(&mut self, verdict_at: Option<Instant>) {
+        self.verdict_at = self.verdict_at.into_iter().chain(verdict_at).min();
+    }
 }
 
 impl Life {
@@ -96,6 +105,7 @@ impl Life {
             failed: removed.failed,
             presumed: removed.presumed,
             overdue: removed.overdue,
+            verdict_at: removed.verdict_at,
             left: removed.left,
             dropped: removed.dropped,
             drained: drained(before, &map),
@@ -122,6 +132,7 @@ impl Life {
         map.members.retain_mut(|member| {
             let fate = standing.fate(member.uid);
             let is_dead = self.is_dead(member);
+            let found = self.failed.get(&member.id()).filter(|_| !member.failed);
             let goes = fate.is_departure()
                 || (!is_frozen && fate.is_failure())
                 || (!waits && fate.is_awaited());
@@ -129,11 +140,13 @@ impl Life {
                 let fails = is_frozen && !member.failed && (is_dead || fate == Fate::Overdue);
                 if fails && fate != Fate::Stays {
                     member.failed = true;
+                    removed.carry(found.copied());
                     let names = self.deaths(&mut removed, member);
                     names.push(member.name.clone());
                 }
                 return true;
             }
+            removed.carry(found.copied());
             let names = if member.failed {
                 &mut removed.dropped
             } else if is_dead && fate != Fate::Goes && !self.gone.contains(&member.uid) {
@@ -154,7 +167,7 @@ impl Life {
 
     /// Where a member that failed is told, by how that is known.
     fn deaths<'a>(&self, removed: &'a mut Removed, member: &Member) -> &'a mut Vec<String> {
-        if self.failed.contains(&member.id()) {
+        if self.failed.contains_key(&member.id()) {
             &mut removed.failed
         } else if self.presumed.contains(&member.id()) {
             &mut removed.presumed

@@ -2,6 +2,7 @@
 
 mod batch;
 mod first_map;
+mod verdict_time;
 
 use std::net::SocketAddr;
 

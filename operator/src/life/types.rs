@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use slotmesh_api::Automation;
 use slotmesh_mesh::identity::{Epoch, PublicKey, Uid};
 use slotmesh_mesh::map::Map;
+use slotmesh_mesh::time::Instant;
 use thiserror::Error;
 
 use crate::plan::checker::PlanError;
@@ -92,6 +93,8 @@ pub struct Proposal {
     pub presumed: Vec<String>,
     /// Names of members whose pods are gone, and the pods on their nodes do not take over.
     pub overdue: Vec<String>,
+    /// When the mesh found failed the first of those whom it found failed and this map drops or marks.
+    pub verdict_at: Option<Instant>,
     /// Names of members that left or whose pod is gone.
     pub left: Vec<String>,
     /// Names of members that an earlier map lists as failed, and that are removed now.
