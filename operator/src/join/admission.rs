@@ -11,8 +11,8 @@ use slotmesh_transport::authority::{Authority, key_of_request};
 use crate::life::Candidate;
 use crate::seam::{ClusterKey, Kubernetes, PodFacts, ReviewFailure, TokenFacts};
 
-/// The pod has no address yet: it comes within moments.
-const RETRY_NO_ADDRESS_MS: u32 = 200;
+/// The pod has no address yet, or the DaemonSet is not known yet: that comes within moments.
+const RETRY_SOON_MS: u32 = 200;
 /// The API server does not answer.
 const RETRY_UNAVAILABLE_MS: u32 = 1000;
 
@@ -64,10 +64,7 @@ pub(super) async fn admit<K: Kubernetes>(
         })?;
     check_pod(&pod, &token, cluster, daemon_set)?;
     let Some(ip) = pod.ip else {
-        return Err(later(
-            RETRY_NO_ADDRESS_MS,
-            "the pod has no address yet".into(),
-        ));
+        return Err(later(RETRY_SOON_MS, "the pod has no address yet".into()));
     };
     if !is_from(remote, ip) {
         let message = format!("the request comes from {remote}, the pod's address is {ip}");
@@ -145,8 +142,7 @@ fn check_pod(
             "the pod's label slotmesh.dev/cluster-uid does not name this cluster",
         );
     }
-    if pod.daemon_set_uid.is_none() || daemon_set.is_some_and(|uid| pod.daemon_set_uid != Some(uid))
-    {
+    if pod.daemon_set_uid.is_none() || (daemon_set.is_some() && pod.daemon_set_uid != daemon_set) {
         return no(
             "WrongController",
             "the pod is not controlled by this cluster's DaemonSet",
@@ -161,6 +157,11 @@ fn check_pod(
             "WrongNode",
             "the token names another node than the one that the pod runs on",
         );
+    }
+    // Until it is known whose pods are this cluster's, nobody is let in on the word of a label.
+    if daemon_set.is_none() {
+        let reason = "the operator does not know this cluster's DaemonSet yet";
+        return Err(later(RETRY_SOON_MS, reason.into()));
     }
     Ok(())
 }

@@ -208,6 +208,31 @@ async fn everything_has_to_agree() {
     assert_eq!(category(&gone, &request(), [127, 0, 0, 1]).await, "PodGone");
 }
 
+/// The label on a pod is its maker's to choose: only its controller proves whose it is.
+#[tokio::test]
+async fn until_the_daemon_set_is_known_a_pod_of_any_waits() {
+    let remote = IpAddr::from([127, 0, 0, 1]);
+    let answer = admit(&request(), remote, &cluster(), None, &api()).await;
+    assert!(
+        matches!(answer, Err(No::Later { after_ms: 200, .. })),
+        "{answer:?}"
+    );
+    let mut of_nobody = api();
+    let pod = of_nobody.pod.as_mut().unwrap().as_mut().unwrap();
+    pod.daemon_set_uid = None;
+    let answer = admit(&request(), remote, &cluster(), None, &of_nobody).await;
+    assert!(
+        matches!(
+            answer,
+            Err(No::Never {
+                category: "WrongController",
+                ..
+            })
+        ),
+        "{answer:?}"
+    );
+}
+
 /// A port that serves the cluster, or nobody.
 struct Scene {
     port: Port,
