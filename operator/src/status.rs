@@ -330,7 +330,7 @@ fn degraded(cluster: &GossipCluster, known: &Known<'_>) -> Holds {
         }
         Degraded::NoFailover { because } => (reasons::NO_FAILOVER, because.clone()),
         Degraded::MeshUnreachable { because } => {
-            let message = format!("{because}; detection goes on among the agents; look at NetworkPolicies and the agents' logs");
+            let message = format!("{because}; detection goes on among the agents");
             (reasons::MESH_UNREACHABLE, message)
         }
     });

@@ -22,12 +22,14 @@ use super::Parts;
 const UNREACHABLE_AFTER: Duration = Duration::from_secs(5);
 
 /// What the operator reaches of a cell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
     /// There is no mesh yet, or some member is connected (or was a moment ago).
     Fine,
     /// No member is connected.
     Nobody,
+    /// The operator's own end of the mesh cannot be opened, and why.
+    Unopened(String),
 }
 
 /// Whom the mesh finds failed, under the map of that (era, epoch).
@@ -64,7 +66,11 @@ pub(super) struct CellMesh {
     local: IpAddr,
     join_address: SocketAddr,
     take_census: bool,
+    /// The newest map handed out: with it the mesh is started, and started again.
+    newest: Option<SignedMap>,
     running: Option<(Driver<Watch>, mpsc::Receiver<Event>)>,
+    /// Why it does not run though there is a map.
+    unopened: Option<String>,
     last_reached: Instant,
 }
 
@@ -78,13 +84,18 @@ impl CellMesh {
             local: parts.local,
             join_address: parts.join_address,
             take_census: parts.take_census,
+            newest: None,
             running: None,
+            unopened: None,
             last_reached: Instant::now(),
         }
     }
 
     /// Hands a recorded map to the mesh; the first one starts the watch.
     pub(super) async fn publish(&mut self, map: &SignedMap) {
+        if self.newest.replace(map.clone()).is_none() {
+            self.last_reached = Instant::now();
+        }
         if let Some((driver, _)) = &self.running {
             let map = map.clone();
             let handed = driver
@@ -95,24 +106,36 @@ impl CellMesh {
                 return;
             }
         }
-        self.start(map);
+        self.start();
     }
 
-    fn start(&mut self, map: &SignedMap) {
+    fn start(&mut self) {
+        let Some(map) = self.newest.clone() else {
+            return;
+        };
         let at = SocketAddr::new(self.local, 0);
         let credentials = self.credentials.borrow_and_update().clone();
         let (endpoint, client) = match dialing_endpoint(at, &credentials, &self.verifier()) {
             Ok(endpoint) => endpoint,
             Err(error) => {
-                return tracing::error!(%error, "the mesh cannot be reached; the next map tries again");
+                let error = error.to_string();
+                if self.unopened.as_ref() != Some(&error) {
+                    tracing::error!(
+                        error,
+                        "the mesh cannot be reached; trying again each second"
+                    );
+                }
+                self.unopened = Some(error);
+                return;
             }
         };
+        self.unopened = None;
         let config = WatchConfig {
             keypair: self.map_key.clone(),
             first_sequence: unix_micros(),
             take_census: self.take_census,
         };
-        let mut watch = Watch::new(config, map.clone(), clock::now());
+        let mut watch = Watch::new(config, map, clock::now());
         watch.answer_joins_at(self.join_address);
         let cluster = self.cluster;
         self.running = Some(Driver::start(
@@ -123,7 +146,6 @@ impl CellMesh {
                 cluster,
             },
         ));
-        self.last_reached = Instant::now();
     }
 
     /// Shows a renewed certificate to members that are dialed from now on.
@@ -161,10 +183,17 @@ impl CellMesh {
     }
 
     /// Looks whether anybody is connected, whose death the mesh cannot prove (and for how long each of
-    /// them has answered nothing), and whether a map of this cell is still missing somewhere.
+    /// them has answered nothing), and whether a map of this cell is still missing somewhere. A mesh that
+    /// should run and does not is started: without it no evidence comes, so no map may ever follow.
     pub(super) async fn look(&mut self) -> View {
+        if self.running.is_none() {
+            self.start();
+        }
         let Some((driver, _)) = &self.running else {
-            self.last_reached = Instant::now();
+            let map = self.newest.as_ref().map(SignedMap::map);
+            if map.is_none_or(|map| map.members.is_empty()) {
+                self.last_reached = Instant::now();
+            }
             return View::default();
         };
         let handle = driver.handle();
@@ -177,7 +206,10 @@ impl CellMesh {
             };
             (reached, view)
         });
-        let (reached, view) = looked.await.unwrap_or_default();
+        let Ok((reached, view)) = looked.await else {
+            self.running = None;
+            return View::default();
+        };
         if reached {
             self.last_reached = Instant::now();
         }
@@ -193,10 +225,12 @@ impl CellMesh {
     }
 
     pub(super) fn reach(&self) -> Reach {
-        if self.last_reached.elapsed() > UNREACHABLE_AFTER {
-            Reach::Nobody
-        } else {
-            Reach::Fine
+        if self.last_reached.elapsed() <= UNREACHABLE_AFTER {
+            return Reach::Fine;
+        }
+        match &self.unopened {
+            Some(error) => Reach::Unopened(error.clone()),
+            None => Reach::Nobody,
         }
     }
 }
@@ -208,3 +242,6 @@ fn unix_micros() -> u64 {
         .unwrap_or_default();
     u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -284,8 +284,7 @@ impl Reporter {
             status.members = members(map);
         }
         status.failed = lost.len();
-        status.degraded = if reach == Reach::Nobody {
-            let because = "no member answers on its mesh port".to_owned();
+        status.degraded = if let Some(because) = unreachable(reach) {
             Some(Degraded::MeshUnreachable { because })
         } else if !self.unproven.is_empty() {
             Some(Degraded::NoFailover {
@@ -320,6 +319,19 @@ fn missed(life: &Life, inventory: &Inventory) -> Vec<String> {
     lost.map(|pod| pod.name.clone())
         .chain(listed.map(|member| member.name.clone()))
         .collect()
+}
+
+fn unreachable(reach: Reach) -> Option<String> {
+    match reach {
+        Reach::Fine => None,
+        Reach::Nobody => Some(
+            "no member answers on its mesh port; look at NetworkPolicies and the agents' logs"
+                .to_owned(),
+        ),
+        Reach::Unopened(error) => Some(format!(
+            "the operator hears nobody, because it cannot open a port of its own ({error}), and tries again each second; look at the operator's pod and its log"
+        )),
+    }
 }
 
 fn no_failover(unproven: &[String]) -> String {
