@@ -158,6 +158,50 @@ fn each_image_is_one_binary_that_runs_as_nobody() {
     );
 }
 
+/// Cargo reads the manifest of every member, whatever it builds: one that is not copied, or that
+/// `.dockerignore` keeps out, ends each build at its first line.
+#[test]
+fn the_images_are_built_from_every_member_of_the_workspace() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
+    let manifest = read("Cargo.toml");
+    let (_, members) = manifest.split_once("members = [").unwrap();
+    let (members, _) = members.split_once(']').unwrap();
+    let mut needed: Vec<String> = ["Cargo.toml", "Cargo.lock"].map(str::to_owned).into();
+    let names = members.split(',').map(|name| name.trim().trim_matches('"'));
+    needed.extend(names.filter(|name| !name.is_empty()).map(str::to_owned));
+    needed.sort();
+    assert!(needed.contains(&"agent".to_owned()), "{needed:?}");
+
+    let mut copied = Vec::new();
+    for instruction in &stages()[0].instructions {
+        let Instruction::Copy {
+            sources,
+            destination,
+            ..
+        } = instruction
+        else {
+            continue;
+        };
+        // Members find each other, and the simulator its scenarios, by where they lie.
+        let kept = sources[..] == [destination.clone()] || destination == "./";
+        assert!(kept, "{sources:?} go to {destination}");
+        copied.extend(sources.clone());
+    }
+    copied.sort();
+    assert_eq!(copied, needed, "what deploy/Dockerfile copies");
+
+    let ignore = read(".dockerignore");
+    let allowed = ignore.lines().filter_map(|line| line.strip_prefix('!'));
+    let mut allowed: Vec<String> = allowed.map(str::to_owned).collect();
+    allowed.sort();
+    assert_eq!(allowed, needed, "what .dockerignore lets in");
+    assert!(
+        ignore.lines().any(|line| line == "*"),
+        "it keeps the rest out"
+    );
+}
+
 /// The parser takes a text for one word, so the lines are looked at themselves.
 #[test]
 fn signals_reach_the_binary_and_no_shell() {
