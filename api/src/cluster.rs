@@ -49,6 +49,8 @@ pub const CELL_MEMBERS_MAX_DEFAULT: i32 = 250;
     doc = "A mesh of agents, one per node, that detects failures among peers in about a second and divides 16384 hash slots among its members. `spec: {}` is a complete object. Ownership is best effort: until leases exist the applied map alone decides who owns a slot, so two agents can disagree for as long as a new map takes to reach both.",
     validation = Rule::new("self.metadata.name.size() <= 40")
         .message("metadata.name must be at most 40 characters: the names of children are derived from it"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("metadata.name must begin with a letter and hold only a-z, 0-9 and - (no dot, no - at the end): the cluster's Service takes it"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "True when every slot has a live owner"),
     printcolumn(name = "Members", type_ = "integer", json_path = ".status.members", description = "Agents admitted to the mesh"),
     printcolumn(name = "Owners", type_ = "integer", json_path = ".status.owners", description = "Owners of slots"),
