@@ -123,7 +123,8 @@ pub struct CellProtocol {
     pub verdict_percent: i32,
 }
 
-/// How ownership is decided.
+/// How ownership is decided, as the record says. Affinity is best effort: the map that an agent has
+/// applied alone decides who owns a slot.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CellMode {
     /// The applied map alone decides: best effort.

@@ -59,7 +59,7 @@ pub const CELL_MEMBERS_MAX_DEFAULT: i32 = 250;
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "Why the cluster is, or is not, ready"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Desired", type_ = "integer", json_path = ".status.desiredMembers", description = "Agents that should be members", priority = 1),
-    printcolumn(name = "Failed", type_ = "integer", json_path = ".status.failedMembers", description = "Agents that were members, exist, and are not members now", priority = 1),
+    printcolumn(name = "Failed", type_ = "integer", json_path = ".status.failedMembers", description = "Agents listed as failed, or that were members, exist, and are not listed now", priority = 1),
     printcolumn(name = "Epoch", type_ = "integer", json_path = ".status.epoch", description = "Epoch of the newest recorded map", priority = 1),
     printcolumn(name = "Mode", type_ = "string", json_path = ".status.mode", description = "How ownership is decided: Affinity is best effort", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)

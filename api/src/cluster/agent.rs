@@ -59,8 +59,11 @@ pub struct AgentSpec {
     /// Merged over the agents' pod template: `metadata.labels`, `metadata.annotations` and `spec`, as
     /// in a PodTemplateSpec. Containers, environment and volumes are merged by name (the agent's
     /// container is `agent`), lists that Kubernetes keeps whole are replaced. What the mesh rests on
-    /// is refused (Stalled/InvalidPodOverrides): the host's network, PID and IPC namespaces, the
-    /// ServiceAccount, and labels, environment, ports, volumes and mounts that the operator sets.
+    /// is refused (Stalled/InvalidPodOverrides): `hostNetwork`, `hostPID`, `hostIPC`,
+    /// `serviceAccountName`, `serviceAccount`, `automountServiceAccountToken`, `nodeName`, the agent's
+    /// `command` and `args`, and labels, ports, volumes and mounts that the operator sets. Of the
+    /// agent's environment, names that begin with `SLOTMESH_` are the operator's, but for
+    /// `SLOTMESH_LOG_LEVEL` and `SLOTMESH_LOG_FORMAT`, which are yours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub pod_overrides: Option<serde_json::Value>,

@@ -22,11 +22,12 @@ pub struct GossipClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired_members: Option<i32>,
 
-    /// Agents that the recorded map lists.
+    /// Agents that the recorded map lists, without those that it lists as failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<i32>,
 
-    /// Agents whose pod exists, that were members and are not members now.
+    /// Agents that the recorded map lists as failed, and agents whose pod exists, that were members and
+    /// are not listed now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_members: Option<i32>,
 
@@ -38,7 +39,8 @@ pub struct GossipClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served_slots: Option<i32>,
 
-    /// How ownership is decided, as the record says.
+    // Explained by the text of its type, which takes this place in the schema.
+    /// How ownership is decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<CellMode>,
 
@@ -82,7 +84,7 @@ pub struct CellSummary {
     pub name: String,
     /// Epoch of its map.
     pub epoch: i64,
-    /// Members that its map lists.
+    /// Members that its map lists, those that it lists as failed among them.
     pub members: i32,
     /// Slots of the cell that have an owner.
     pub slots: i32,

@@ -212,3 +212,26 @@ fn what_does_not_parse_names_the_field() {
         );
     }
 }
+
+/// `kubectl explain` teaches what is refused, or somebody finds out by a cluster that is Stalled.
+#[test]
+fn what_is_refused_is_explained() {
+    let (_, crd) = slotmesh_api::crds::all()
+        .into_iter()
+        .find(|(_, crd)| crd.spec.names.kind == "GossipCluster")
+        .unwrap();
+    let schema = serde_json::to_value(&crd.spec.versions[0].schema).unwrap();
+    let field = "/openAPIV3Schema/properties/spec/properties/agent/properties/podOverrides";
+    let text = schema.pointer(field).unwrap()["description"]
+        .as_str()
+        .unwrap();
+    let refused = REFUSED_IN_POD.map(|(name, _)| name);
+    for name in refused.into_iter().chain(["command", "args", ENV_PREFIX]) {
+        assert!(
+            text.contains(&format!("`{name}`")),
+            "{name} is not in: {text}"
+        );
+    }
+    let logs = text.split('`').filter(|word| word.starts_with(ENV_OF_LOGS));
+    assert!(logs.count() > 0, "what may be set of it: {text}");
+}
