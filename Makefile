@@ -9,7 +9,7 @@ SIM = RUSTFLAGS="--cfg beyond_record" $(CARGO) run --release --locked -q --targe
 E2E = $(shell $(CARGO) metadata --locked --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/release/slotmesh-e2e
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test build lint unit scenarios bench-main bench-operator bench-mesh mesh-sim soak mutants crds chart-docs manifests assets up clean
+.PHONY: help demo test build deny lint unit scenarios bench-main bench-operator bench-mesh mesh-sim soak mutants crds chart-docs manifests assets up clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,11 @@ test: lint unit scenarios ## everything CI runs: format, lints, unit, property a
 
 build: ## build the binaries (release)
 	@$(CARGO) build --release --locked -p slotmesh-agent -p slotmesh-operator -p slotmesh-e2e
+
+# Not in `make test`: the tool is no part of a toolchain.
+deny: ## what is depended on, beside deny.toml: bans, licenses, sources (needs cargo-deny)
+	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: cargo install cargo-deny --locked" >&2; exit 1; }
+	$(CARGO) deny --locked check bans licenses sources
 
 lint: ## formatting and clippy
 	$(CARGO) fmt --all --check
