@@ -9,6 +9,8 @@ pub mod chart_docs;
 pub mod control_plane;
 pub mod demo;
 pub mod deploy;
+#[cfg(test)]
+mod house;
 pub mod http;
 pub mod lookups;
 pub mod measure;
