@@ -1,10 +1,20 @@
 //! The life of one pod: one process for each container, restarted with back-off, probed, reported, and
 //! ended with grace.
+//!
+//! ```text
+//!   verbs, deletion ─▶ life ─▶ process        told ─▶ writer of the status ─▶ API
+//!                       ▲  └──▶ told ◀─ probes       volumes, kept up to date ◀─ API
+//!                       └─────────────────────────────── mounted
+//! ```
+//!
+//! Only the writer and the volumes ask the API, beside the life and not within it: while the API hangs
+//! or the node is cut off from it, processes are still started, watched, killed, held and frozen.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,28 +25,27 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::probe::Prober;
-use super::status::{Told, field, finalize, terminated};
-use super::volumes::Volumes;
+use super::probe::Probes;
+use super::status::{Teller, Told, field, finalize, running, terminated};
+use super::volumes::{Mounted, Volumes};
 use super::{Host, Starts, Verbs, map_path};
 use crate::process::{Process, Program, exit_code};
 
-/// Pause between looks at volumes.
-const REFRESH: Duration = Duration::from_secs(2);
 /// A kubelet's back-off: at once, then 10 s doubling to 5 min.
 const BACKOFF_MIN: Duration = Duration::from_secs(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 const NEVER: Duration = Duration::from_secs(3600);
 
-pub(super) struct Life {
-    pub(super) host: Arc<Host>,
-    pub(super) pod: watch::Receiver<Arc<Pod>>,
+struct Life {
+    host: Arc<Host>,
+    pod: watch::Receiver<Arc<Pod>>,
     verbs: watch::Receiver<Verbs>,
     starts: watch::Sender<Starts>,
-    pub(super) container: Container,
-    pub(super) ip: IpAddr,
-    volumes: Volumes,
-    pub(super) told: Told,
+    container: Container,
+    ip: IpAddr,
+    mounts: Vec<(String, PathBuf)>,
+    mounted: watch::Receiver<Mounted>,
+    told: watch::Sender<Told>,
 }
 
 /// How a process came to its end.
@@ -78,104 +87,156 @@ async fn live(
         .first()
         .cloned()
         .context("a pod without containers")?;
-    let image = container.image.clone().unwrap_or_default();
-    let mut life = Life {
+    let volumes = Volumes::new(host.pod_folder(&uid));
+    let (told, news) = watch::channel(Told::after(&current));
+    let (mounting, mounted) = watch::channel(Mounted::NotYet);
+    let teller = Teller {
+        host: host.clone(),
+        pod: pod.clone(),
+        container: container.clone(),
         ip: host.address_of(&uid)?,
-        volumes: Volumes::new(host.pod_folder(&uid)),
-        told: Told::after(&current),
+    };
+    let mut life = Life {
+        ip: teller.ip,
+        mounts: volumes.mounts(&current),
+        mounted,
+        told,
         host,
         pod,
         verbs,
         starts,
         container,
     };
-    let unsupported =
-        spec.containers.len() > 1 || spec.init_containers.as_ref().is_some_and(|c| !c.is_empty());
-    let binary = life
-        .host
-        .images
-        .get(&image)
-        .cloned()
-        .filter(|_| !unsupported);
-    let Some(binary) = binary else {
-        let message =
-            format!("process nodes run one container of a known image; this is `{image}`");
-        life.told.state = json!({"waiting": {"reason": "ErrImagePull", "message": message}});
-        life.tell().await;
-        life.deletion().await;
-        return finalize(&life.host, &current).await;
-    };
-    life.tell().await;
-    loop {
-        match life.volumes.refresh(&life.host, &current).await {
-            Ok(()) => break,
-            Err(error) => tracing::debug!(
-                pod = current.name_any(),
-                error = format!("{error:#}"),
-                "volumes"
-            ),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(200)) => {}
-            () = deleted(&mut life.pod) => return finalize(&life.host, &current).await,
-        }
+    let kept = volumes.keep_fresh(&teller.host, life.pod.clone(), &mounting);
+    tokio::select! {
+        () = life.live(&current) => {}
+        never = teller.keep_told(news) => match never {},
+        never = kept => match never {},
     }
-    life.run_container(&current, &binary).await?;
+    // One attempt: what is to be deleted need not be told of for ever.
+    let last = life.told.borrow().clone();
+    if let Err(error) = teller.tell(&last).await {
+        tracing::debug!(pod = current.name_any(), %error, "the last status");
+    }
     finalize(&life.host, &current).await
 }
 
 impl Life {
+    /// Everything until the pod is to be deleted and its process has ended.
+    async fn live(&mut self, pod: &Pod) {
+        let image = self.container.image.clone().unwrap_or_default();
+        let spec = pod.spec.iter();
+        let unsupported = spec
+            .map(|spec| spec.containers.len() + spec.init_containers.iter().flatten().count())
+            .any(|containers| containers > 1);
+        let binary = self.host.images.get(&image).cloned();
+        let Some(binary) = binary.filter(|_| !unsupported) else {
+            let message =
+                format!("process nodes run one container of a known image; this is `{image}`");
+            return self.wait_in_vain("ErrImagePull", &message).await;
+        };
+        if !self.mounted().await {
+            return;
+        }
+        if let Err(error) = self.run_container(pod, &binary).await {
+            tracing::warn!(
+                pod = pod.name_any(),
+                node = self.host.node,
+                error = format!("{error:#}"),
+                "a container cannot run"
+            );
+            self.wait_in_vain("CreateContainerError", &format!("{error:#}"))
+                .await;
+        }
+    }
+
+    /// Nothing is run: says why until the pod is deleted.
+    async fn wait_in_vain(&mut self, reason: &str, message: &str) {
+        self.wait_for(reason, message);
+        deleted(&mut self.pod).await;
+    }
+
+    fn wait_for(&self, reason: &str, message: &str) {
+        self.told.send_modify(|told| {
+            told.state = json!({"waiting": {"reason": reason, "message": message}});
+            (told.ready, told.started) = (false, false);
+        });
+    }
+
+    /// Waits until everything is mounted; false when the pod is deleted first.
+    async fn mounted(&mut self) -> bool {
+        loop {
+            let mounted = self.mounted.borrow_and_update().clone();
+            match mounted {
+                Mounted::All => return true,
+                Mounted::NotYet => {}
+                Mounted::Failed(why) => self.wait_for("ContainerCreating", &why),
+            }
+            tokio::select! {
+                () = deleted(&mut self.pod) => return false,
+                changed = self.mounted.changed() => if changed.is_err() {
+                    return false;
+                },
+            }
+        }
+    }
+
     /// Runs the container again and again, until the pod is deleted.
     async fn run_container(&mut self, pod: &Pod, binary: &Path) -> Result<()> {
         let mut backoff = Duration::ZERO;
-        loop {
+        let mut again = Instant::now();
+        while self.may_start(again).await {
             let begun = Instant::now();
             let end = self.run_once(pod, binary).await;
             self.host.logs.end(&self.log_key(pod));
             match end? {
                 End::Deleted => return Ok(()),
                 End::ByItself(code) if !restarts(pod, code) => {
-                    self.told.state = terminated(code);
-                    (self.told.ready, self.told.started) = (false, false);
-                    self.tell().await;
-                    self.deletion().await;
+                    self.tell_end(code);
+                    deleted(&mut self.pod).await;
                     return Ok(());
                 }
-                End::ByItself(code) => {
-                    self.told.last = terminated(code);
-                    self.told.state = json!({"waiting": {"reason": "CrashLoopBackOff"}});
-                    (self.told.ready, self.told.started) = (false, false);
-                    self.told.restarts += 1;
-                    self.tell().await;
-                }
+                End::ByItself(code) => self.told.send_modify(|told| {
+                    told.last = terminated(code);
+                    told.state = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+                    (told.ready, told.started) = (false, false);
+                    told.restarts += 1;
+                }),
             }
             if begun.elapsed() > BACKOFF_MAX * 2 {
                 backoff = Duration::ZERO;
             }
-            let again = Instant::now() + backoff;
+            again = Instant::now() + backoff;
             backoff = (backoff * 2).clamp(BACKOFF_MIN, BACKOFF_MAX);
-            // Held down by a test, or backing off; a release starts it at once.
-            loop {
-                let held = self.verbs.borrow_and_update().held;
-                if !held && Instant::now() >= again {
-                    break;
-                }
-                let wait = if held {
-                    NEVER
-                } else {
-                    again.saturating_duration_since(Instant::now())
-                };
-                let mut pod = self.pod.clone();
-                tokio::select! {
-                    changed = self.verbs.changed() => {
-                        changed?;
-                        if held && !self.verbs.borrow().held {
-                            break;
-                        }
+        }
+        Ok(())
+    }
+
+    /// Waits while a test holds it down, and for the end of the back-off; a release starts it at once.
+    /// False when the pod is deleted first.
+    async fn may_start(&mut self, mut again: Instant) -> bool {
+        loop {
+            let held = self.verbs.borrow_and_update().held;
+            if !held && Instant::now() >= again {
+                return true;
+            }
+            let wait = if held {
+                NEVER
+            } else {
+                again.saturating_duration_since(Instant::now())
+            };
+            tokio::select! {
+                biased;
+                () = deleted(&mut self.pod) => return false,
+                changed = self.verbs.changed() => {
+                    if changed.is_err() {
+                        return false;
                     }
-                    () = tokio::time::sleep(wait) => {}
-                    () = deleted(&mut pod) => return Ok(()),
+                    if held && !self.verbs.borrow().held {
+                        again = Instant::now();
+                    }
                 }
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
@@ -184,38 +245,30 @@ impl Life {
         let program = self.program(pod, binary)?;
         let log = self.host.run.log_file(&program.name);
         self.host.logs.begin(self.log_key(pod), &log);
+        // Looked at before it starts: whatever is ordered from here on is meant for this process.
+        let mut done = *self.verbs.borrow_and_update();
         let mut process = Process::start(&program, &self.host.run)?;
+        if done.frozen {
+            process.signal(Signal::SIGSTOP);
+        }
         self.starts.send_modify(|starts| {
             starts.count += 1;
             starts.last = Some(Instant::now());
         });
-        self.told.state = json!({"running": {"startedAt": jiff::Timestamp::now()}});
-        self.told.started = self.container.startup_probe.is_none();
-        self.told.ready = self.told.started && self.container.readiness_probe.is_none();
-        self.tell().await;
-        let mut startup = Prober::new(self.container.startup_probe.as_ref());
-        let mut readiness = Prober::new(self.container.readiness_probe.as_ref());
-        let mut liveness = Prober::new(self.container.liveness_probe.as_ref());
-        let mut refresh = tokio::time::interval(REFRESH);
-        let started = Instant::now();
-        let (mut next_ready, mut next_live) = (started, started);
-        let mut done = *self.verbs.borrow_and_update();
+        self.told.send_modify(|told| {
+            told.state = running();
+            told.started = self.container.startup_probe.is_none();
+            told.ready = told.started && self.container.readiness_probe.is_none();
+        });
+        let probes = Probes::of(&self.container);
+        let mut failing =
+            pin!(probes.until_failing(&self.host, &self.container, self.ip, &self.told));
+        let mut failed = false;
         loop {
-            let starting = startup.is_some() && !self.told.started;
-            let mut pod_changes = self.pod.clone();
-            let ready_wait = if starting || readiness.is_some() {
-                next_ready.saturating_duration_since(Instant::now())
-            } else {
-                NEVER
-            };
-            let live_wait = if !starting && liveness.is_some() {
-                next_live.saturating_duration_since(Instant::now())
-            } else {
-                NEVER
-            };
             tokio::select! {
+                biased;
                 status = process.wait() => return Ok(End::ByItself(exit_code(status?))),
-                () = deleted(&mut pod_changes) => {
+                () = deleted(&mut self.pod) => {
                     self.end(&mut process).await;
                     return Ok(End::Deleted);
                 }
@@ -230,40 +283,16 @@ impl Life {
                     }
                     done = now;
                 }
-                _ = refresh.tick() => {
-                    if let Err(error) = self.volumes.refresh(&self.host, pod).await {
-                        tracing::debug!(error = format!("{error:#}"), "volumes");
-                    }
-                }
-                () = tokio::time::sleep(ready_wait) => {
-                    let prober = if starting { &mut startup } else { &mut readiness };
-                    let Some(prober) = prober else { continue };
-                    next_ready = Instant::now() + prober.period();
-                    match prober.probe(&self.host, &self.container, self.ip).await {
-                        Some(true) if starting => {
-                            self.told.started = true;
-                            self.told.ready = readiness.is_none();
-                            next_ready = Instant::now();
-                        }
-                        Some(false) if starting => process.signal(Signal::SIGKILL),
-                        Some(well) => self.told.ready = well,
-                        None => {}
-                    }
-                    self.tell().await;
-                }
-                () = tokio::time::sleep(live_wait) => {
-                    let Some(prober) = &mut liveness else { continue };
-                    next_live = Instant::now() + prober.period();
-                    if prober.probe(&self.host, &self.container, self.ip).await == Some(false) {
-                        process.signal(Signal::SIGKILL);
-                    }
+                () = &mut failing, if !failed => {
+                    failed = true;
+                    process.signal(Signal::SIGKILL);
                 }
             }
         }
     }
 
     /// SIGTERM, then after the grace period SIGKILL.
-    async fn end(&mut self, process: &mut Process) {
+    async fn end(&self, process: &mut Process) {
         process.signal(Signal::SIGCONT);
         process.signal(Signal::SIGTERM);
         let grace = self
@@ -280,9 +309,14 @@ impl Life {
                 137
             }
         };
-        self.told.state = terminated(code);
-        (self.told.ready, self.told.started) = (false, false);
-        self.tell().await;
+        self.tell_end(code);
+    }
+
+    fn tell_end(&self, code: i32) {
+        self.told.send_modify(|told| {
+            told.state = terminated(code);
+            (told.ready, told.started) = (false, false);
+        });
     }
 
     fn log_key(&self, pod: &Pod) -> (String, String, String) {
@@ -290,12 +324,8 @@ impl Life {
         (namespace, pod.name_any(), self.container.name.clone())
     }
 
-    async fn deletion(&mut self) {
-        deleted(&mut self.pod).await;
-    }
-
     fn program(&self, pod: &Pod, binary: &Path) -> Result<Program> {
-        let mut mounts = self.volumes.mounts(pod);
+        let mut mounts = self.mounts.clone();
         let mut environment = BTreeMap::new();
         for entry in self.container.env.iter().flatten() {
             let from = entry

@@ -1,16 +1,22 @@
 //! What is told of a pod, and the end of its object.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::Host;
-use super::pod::Life;
 
+/// Pause before a status is written again that was not taken, or that somebody else has changed.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How a kubelet tells of a container that a power failure ended.
 const LOST: i32 = 255;
 
@@ -46,42 +52,100 @@ impl Told {
         }
         told
     }
-}
 
-impl Life {
-    /// Writes the status; a failure is made good by the next.
-    pub(super) async fn tell(&mut self) {
-        let pod = self.pod.borrow().clone();
-        let code = self.told.state.pointer("/terminated/exitCode");
-        let phase = if self.told.state.get("running").is_some() || self.told.restarts > 0 {
-            "Running"
-        } else {
-            "Pending"
-        };
-        let phase = match code.and_then(Value::as_i64) {
+    fn phase(&self) -> &'static str {
+        let code = self.state.pointer("/terminated/exitCode");
+        match code.and_then(Value::as_i64) {
             Some(0) => "Succeeded",
             Some(_) => "Failed",
-            None => phase,
-        };
-        let now = jiff::Timestamp::now();
-        let before = pod
-            .status
-            .as_ref()
-            .and_then(|status| status.conditions.clone())
-            .unwrap_or_default();
+            None if self.state.get("running").is_some() || self.restarts > 0 => "Running",
+            None => "Pending",
+        }
+    }
+}
+
+/// Writes the status of one pod. Nobody waits for it, as a kubelet's containers do not wait for its API.
+pub(super) struct Teller {
+    pub(super) host: Arc<Host>,
+    pub(super) pod: watch::Receiver<Arc<Pod>>,
+    pub(super) container: Container,
+    pub(super) ip: IpAddr,
+}
+
+impl Teller {
+    /// Writes what is told whenever it differs from what was written last, and again when somebody else
+    /// has changed it, as controllers do to the pods of a node that was silent.
+    pub(super) async fn keep_told(&self, mut news: watch::Receiver<Told>) -> Infallible {
+        let mut seen = self.pod.clone();
+        let mut written = None;
+        let mut differed = false;
+        loop {
+            let told = news.borrow_and_update().clone();
+            let pod = seen.borrow_and_update().clone();
+            let is_new = written.as_ref() != Some(&told);
+            let differs = differs(&self.status(&told, &pod), &pod);
+            if is_new || (differs && differed) {
+                if let Err(error) = self.tell(&told).await {
+                    tracing::debug!(pod = pod.name_any(), %error, "status");
+                    // Later, and then what is so by then.
+                    written = None;
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                }
+                written = Some(told);
+            } else if differs {
+                // Not at once: what is seen may be older than what was written, and a controller that
+                // has its reasons would write again as fast.
+                let paused = tokio::time::timeout(AGAIN, news.changed()).await;
+                differed = paused.is_err();
+                continue;
+            }
+            differed = false;
+            let changed = tokio::select! {
+                changed = news.changed() => changed,
+                changed = seen.changed() => changed,
+            };
+            // The pod is gone, or its life is: there is nobody left to tell of.
+            if changed.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Writes the status once.
+    pub(super) async fn tell(&self, told: &Told) -> Result<(), kube::Error> {
+        let pod = self.pod.borrow().clone();
+        // With the UID: another pod may have the name by the time that this arrives.
+        let patch = json!({
+            "metadata": {"uid": pod.uid()},
+            "status": self.status(told, &pod),
+        });
+        let pods: Api<Pod> = Api::namespaced(
+            self.host.client.clone(),
+            &pod.namespace().unwrap_or_default(),
+        );
+        pods.patch_status(
+            &pod.name_any(),
+            &PatchParams::default(),
+            &Patch::Merge(patch),
+        )
+        .await
+        .map(drop)
+    }
+
+    fn status(&self, told: &Told, pod: &Pod) -> Value {
+        let image = self.container.image.clone().unwrap_or_default();
+        let before = pod.status.as_ref().and_then(|s| s.conditions.as_deref());
         let condition = |kind: &str, holds: bool| {
             let status = if holds { "True" } else { "False" };
-            let since = before
-                .iter()
-                .find(|c| c.type_ == kind && c.status == status);
-            let since = since
-                .and_then(|c| c.last_transition_time.clone())
-                .map_or(now, |time| time.0);
+            let same = before.unwrap_or_default().iter();
+            let mut same = same.filter(|c| c.type_ == kind && c.status == status);
+            let since = same.next().and_then(|c| c.last_transition_time.as_ref());
+            let since = since.map_or_else(now, |time| time.0);
             json!({"type": kind, "status": status, "lastTransitionTime": since})
         };
-        let image = self.container.image.clone().unwrap_or_default();
-        let status = json!({"status": {
-            "phase": phase,
+        json!({
+            "phase": told.phase(),
             "hostIP": self.host.address,
             "hostIPs": [{"ip": self.host.address}],
             "podIP": self.ip,
@@ -90,37 +154,57 @@ impl Life {
             "conditions": [
                 condition("PodScheduled", true),
                 condition("Initialized", true),
-                condition("ContainersReady", self.told.ready),
-                condition("Ready", self.told.ready),
+                condition("ContainersReady", told.ready),
+                condition("Ready", told.ready),
             ],
             "containerStatuses": [{
                 "name": self.container.name,
                 "image": image,
                 "imageID": image,
-                "ready": self.told.ready,
-                "started": self.told.started,
-                "restartCount": self.told.restarts,
-                "state": self.told.state,
-                "lastState": if self.told.last.is_null() { json!({}) } else { self.told.last.clone() },
+                "ready": told.ready,
+                "started": told.started,
+                "restartCount": told.restarts,
+                "state": told.state,
+                "lastState": if told.last.is_null() { json!({}) } else { told.last.clone() },
             }],
-        }});
-        let pods: Api<Pod> = Api::namespaced(
-            self.host.client.clone(),
-            &pod.namespace().unwrap_or_default(),
-        );
-        let patch = Patch::Merge(status);
-        if let Err(error) = pods
-            .patch_status(&pod.name_any(), &PatchParams::default(), &patch)
-            .await
-        {
-            tracing::debug!(pod = pod.name_any(), %error, "status");
-        }
+        })
     }
+}
+
+/// Whether a pod says anything else of itself than that status. What a kubelet never writes is not
+/// compared: nobody may be fought over it.
+fn differs(status: &Value, pod: &Pod) -> bool {
+    let Ok(wanted) = serde_json::from_value::<PodStatus>(status.clone()) else {
+        return true;
+    };
+    let Some(found) = &pod.status else {
+        return true;
+    };
+    let conditions = |status: &PodStatus| -> BTreeMap<String, String> {
+        let all = status.conditions.iter().flatten();
+        all.map(|c| (c.type_.clone(), c.status.clone())).collect()
+    };
+    let has = conditions(found);
+    conditions(&wanted)
+        .iter()
+        .any(|(kind, status)| has.get(kind) != Some(status))
+        || (&wanted.phase, &wanted.pod_ip) != (&found.phase, &found.pod_ip)
+        || wanted.container_statuses != found.container_statuses
+}
+
+/// Without fractions of a second, as the API keeps it: what is read then equals what was written.
+fn now() -> jiff::Timestamp {
+    let now = jiff::Timestamp::now();
+    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+pub(super) fn running() -> Value {
+    json!({"running": {"startedAt": now()}})
 }
 
 pub(super) fn terminated(code: i32) -> Value {
     let reason = if code == 0 { "Completed" } else { "Error" };
-    json!({"terminated": {"exitCode": code, "reason": reason, "finishedAt": jiff::Timestamp::now()}})
+    json!({"terminated": {"exitCode": code, "reason": reason, "finishedAt": now()}})
 }
 
 /// The process has ended: the object may go.
@@ -167,3 +251,6 @@ pub(super) fn field(pod: &Pod, path: &str, host: &Host) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,10 @@
 //! left alone: it outlives containers, and goes with the pod's folder.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -13,11 +16,25 @@ use k8s_openapi::api::core::v1::{
 };
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
+use tokio::sync::watch;
 
 use super::{Host, write_whole};
 
 /// Tokens are renewed when this share of their life is left.
 const RENEW_SHARE: i64 = 5;
+
+/// Pause between two looks at what volumes are made of, while the process runs and before.
+const REFRESH: Duration = Duration::from_secs(2);
+const FIRST: Duration = Duration::from_millis(200);
+
+/// Whether the volumes of a pod are there, so that its process may start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Mounted {
+    NotYet,
+    /// And why; it is tried again.
+    Failed(String),
+    All,
+}
 
 /// The volumes of one pod.
 pub(super) struct Volumes {
@@ -46,8 +63,34 @@ impl Volumes {
         mounts
     }
 
+    /// Writes what is new, again and again; says when everything is there.
+    pub(super) async fn keep_fresh(
+        mut self,
+        host: &Host,
+        pod: watch::Receiver<Arc<Pod>>,
+        mounted: &watch::Sender<Mounted>,
+    ) -> Infallible {
+        loop {
+            let current = pod.borrow().clone();
+            let now = match self.refresh(host, &current).await {
+                Ok(()) => Mounted::All,
+                Err(error) => Mounted::Failed(format!("{error:#}")),
+            };
+            if let Mounted::Failed(why) = &now {
+                tracing::debug!(pod = current.name_any(), why, "volumes");
+            }
+            let all = mounted.borrow().clone() == Mounted::All;
+            // What was there once is still there, if perhaps not the newest.
+            if !all {
+                mounted.send_if_modified(|mounted| std::mem::replace(mounted, now.clone()) != now);
+            }
+            let pause = if now == Mounted::All { REFRESH } else { FIRST };
+            tokio::time::sleep(if all { REFRESH } else { pause }).await;
+        }
+    }
+
     /// Writes what is new.
-    pub(super) async fn refresh(&mut self, host: &Host, pod: &Pod) -> Result<()> {
+    async fn refresh(&mut self, host: &Host, pod: &Pod) -> Result<()> {
         for volume in pod
             .spec
             .iter()

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use slotmesh_e2e::assets::Assets;
@@ -31,12 +32,19 @@ pub const PROGRAMS: [&str; 6] = [
 ];
 
 /// An orderly end.
-pub async fn stop(plane: ControlPlane, run: RunFolder) -> Result<()> {
-    let path = run.path().to_owned();
-    let children = children_of(&path)?;
-    ensure!(children.iter().filter(|it| it.is_alive()).count() == COMPONENTS);
+pub async fn stop(plane: ControlPlane, run: &Path) -> Result<()> {
+    let children = children_of(run)?;
+    let alive = children.iter().filter(|it| it.is_alive()).count();
+    ensure!(alive == COMPONENTS, "{children:?}");
     plane.stop().await;
     ensure!(!children.iter().any(Noted::is_alive), "{children:?}");
+    Ok(())
+}
+
+/// The end of a run whose control plane has ended.
+pub fn leaves_nothing(run: Arc<RunFolder>) -> Result<()> {
+    let path = run.path().to_owned();
+    let run = Arc::into_inner(run).context("somebody still holds the run's folder")?;
     drop(run);
     ensure!(!path.exists(), "{} is left", path.display());
     Ok(())

@@ -12,9 +12,11 @@ mod builds;
 mod ends;
 mod networks;
 mod outages;
+mod pods;
 mod works;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -59,13 +61,19 @@ fn main() -> ExitCode {
 }
 
 async fn play_all(wanted: &[String]) -> Result<()> {
-    let run = RunFolder::create()?;
+    let run = Arc::new(RunFolder::create()?);
+    play_on(&run, wanted).await?;
+    // The control plane has ended: nothing of it may be left.
+    ends::leaves_nothing(run)
+}
+
+async fn play_on(run: &Arc<RunFolder>, wanted: &[String]) -> Result<()> {
     let assets = Assets::ensure(|line| println!("{line}")).await?;
     let is_wanted =
         |story: &str| wanted.is_empty() || wanted.iter().any(|word| story.contains(word.as_str()));
 
     let begun = Instant::now();
-    let mut plane = ControlPlane::start(assets.clone(), &run).await?;
+    let mut plane = ControlPlane::start(assets.clone(), run).await?;
     println!("control plane ready after {:.1} s", seconds(begun));
     macro_rules! story {
         ($name:literal, $played:expr) => {
@@ -80,11 +88,21 @@ async fn play_all(wanted: &[String]) -> Result<()> {
     story!("node_credentials", works::node_credentials(&plane));
     story!("tokens", works::tokens(&plane));
     story!("tools", works::tools(&plane));
+    story!("pods_without_api", pods::without_api(&plane, run));
+    story!(
+        "pods_ordered_at_starts",
+        pods::orders_at_starts(&plane, run)
+    );
+    story!(
+        "pods_held_from_the_start",
+        pods::held_from_the_start(&plane, run)
+    );
+    story!("pods_statuses", pods::statuses(&plane, run));
     story!("api_server_killed", outages::api_server_killed(&mut plane));
     story!("api_server_paused", outages::api_server_paused(&plane));
     story!("all_restarted", outages::all_restarted(&mut plane));
     // Last on the shared plane: it ends it.
-    ends::stop(plane, run).await.context("stop")?;
+    ends::stop(plane, run.path()).await.context("stop")?;
     println!("story stop: ok");
     story!("network_killed", networks::killed());
     story!("bridge_address", ends::bridge_address(&assets));
@@ -106,6 +124,11 @@ fn seconds(since: Instant) -> f64 {
 /// Makes a namespace and waits until the controllers have filled it: proof that they work.
 async fn controllers_fill(plane: &ControlPlane, namespace: &str) -> Result<()> {
     plane.kubectl(&["create", "namespace", namespace]).await?;
+    is_filled(plane, namespace).await
+}
+
+/// Waits until a namespace can have pods.
+async fn is_filled(plane: &ControlPlane, namespace: &str) -> Result<()> {
     let accounts: Api<ServiceAccount> = Api::namespaced(plane.client(), namespace);
     wait::until("the namespace's ServiceAccount", DEADLINE, async || {
         Ok(accounts.get_opt("default").await?)
