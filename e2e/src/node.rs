@@ -16,12 +16,13 @@ mod registration;
 mod status;
 mod verbs;
 mod volumes;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
@@ -37,6 +38,7 @@ use crate::network::{Fabric, Namespace, Place};
 use crate::run_folder::RunFolder;
 pub use verbs::{Starts, Verbs};
 use verbs::{Switch, Switches};
+use watched::{Change, Watched};
 
 /// Pods have addresses up to this; a namespace holds half of its network.
 const PODS: u8 = 126;
@@ -182,8 +184,8 @@ impl Nodes {
 }
 
 impl Machine {
-    fn running(&self) -> std::sync::MutexGuard<'_, Running> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    fn running(&self) -> MutexGuard<'_, Running> {
+        lock(&self.running)
     }
 
     fn is_off(&self) -> bool {
@@ -218,8 +220,7 @@ impl Machine {
         for task in &running.own {
             task.abort();
         }
-        let mut pods = running.pods.lock().unwrap_or_else(PoisonError::into_inner);
-        pods.abort_all();
+        lock(&running.pods).abort_all();
     }
 
     /// Waits until the tasks of a node that is off have ended.
@@ -229,7 +230,7 @@ impl Machine {
         for task in own {
             let _ = task.await;
         }
-        let mut pods = std::mem::take(&mut *pods.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut pods = std::mem::take(&mut *lock(&pods));
         pods.shutdown().await;
     }
 }
@@ -285,10 +286,7 @@ impl Host {
     /// An address of its own for a pod, tried before it is given away: orphans of a crashed run may
     /// hold one.
     pub(crate) fn address_of(&self, uid: &str) -> Result<IpAddr> {
-        let mut addresses = self
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = lock(&self.addresses);
         if let Some(address) = addresses.get(uid) {
             return Ok(*address);
         }
@@ -314,10 +312,7 @@ impl Host {
     }
 
     fn forget(&self, uid: &str) {
-        self.addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(uid);
+        lock(&self.addresses).remove(uid);
     }
 
     /// Folder of one pod.
@@ -330,55 +325,64 @@ async fn run_pods(host: Arc<Host>, switches: Switches, tasks: Pods) {
     let pods: Api<Pod> = Api::all(host.client.clone());
     let config = watcher::Config::default().fields(&format!("spec.nodeName={}", host.node));
     let mut stream = std::pin::pin!(watcher(pods, config).default_backoff());
-    let mut running: BTreeMap<String, watch::Sender<Arc<Pod>>> = BTreeMap::new();
-    let tasks = || tasks.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut watched = Watched::default();
+    let mut running = BTreeMap::new();
     while let Some(event) = stream.next().await {
-        while tasks().try_join_next().is_some() {}
-        let (pod, deleted) = match event {
-            Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => {
-                (Arc::new(pod), false)
-            }
-            Ok(watcher::Event::Delete(pod)) => (Arc::new(pod), true),
-            Ok(watcher::Event::Init | watcher::Event::InitDone) => continue,
-            Err(error) => {
-                tracing::debug!(node = host.node, %error, "watch of pods");
-                continue;
-            }
-        };
-        let Some(uid) = pod.uid() else { continue };
-        let key = (pod.namespace().unwrap_or_default(), pod.name_any());
-        if deleted {
-            // Only now is its UID forgotten: a late event must not start it again.
-            running.remove(&uid);
-            host.forget(&uid);
-            host.logs.forget(&key);
-            switches
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&key);
-            continue;
-        }
-        match running.get(&uid) {
-            Some(known) => drop(known.send_replace(pod)),
-            // Not started since the node is on: there is nothing to end.
-            None if pod.metadata.deletion_timestamp.is_some() => {
-                if let Err(error) = status::finalize(&host, &pod).await {
-                    tracing::debug!(node = host.node, error = format!("{error:#}"), "finalize");
+        while lock(&tasks).try_join_next().is_some() {}
+        match event {
+            Ok(event) => {
+                for change in watched.changes(event) {
+                    follow(&host, &switches, &tasks, &mut running, change).await;
                 }
             }
-            None => {
-                let (sender, receiver) = watch::channel(pod);
-                let (verbs, orders) = watch::channel(Verbs::default());
-                let (told, starts) = watch::channel(Starts::default());
-                switches
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(key, Switch { verbs, starts });
-                running.insert(uid, sender);
-                tasks().spawn(pod::run(host.clone(), receiver, orders, told));
-            }
+            Err(error) => tracing::debug!(node = host.node, %error, "watch of pods"),
         }
     }
+}
+
+/// Starts a pod, tells it what is new of it, or forgets it.
+async fn follow(
+    host: &Arc<Host>,
+    switches: &Switches,
+    tasks: &Pods,
+    running: &mut BTreeMap<String, watch::Sender<Arc<Pod>>>,
+    change: Change,
+) {
+    let (pod, gone) = match change {
+        Change::There(pod) => (pod, false),
+        Change::Gone(pod) => (pod, true),
+    };
+    let Some(uid) = pod.uid() else { return };
+    let key = (pod.namespace().unwrap_or_default(), pod.name_any());
+    if gone {
+        // Only now is its UID forgotten: a late event must not start it again.
+        running.remove(&uid);
+        host.forget(&uid);
+        host.logs.forget(&key);
+        lock(switches).remove(&key);
+        return;
+    }
+    match running.get(&uid) {
+        Some(known) => drop(known.send_replace(pod)),
+        // Not started since the node is on: there is nothing to end.
+        None if pod.metadata.deletion_timestamp.is_some() => {
+            if let Err(error) = status::finalize(host, &pod).await {
+                tracing::debug!(node = host.node, error = format!("{error:#}"), "finalize");
+            }
+        }
+        None => {
+            let (sender, receiver) = watch::channel(pod);
+            let (verbs, orders) = watch::channel(Verbs::default());
+            let (told, starts) = watch::channel(Starts::default());
+            lock(switches).insert(key, Switch { verbs, starts });
+            running.insert(uid, sender);
+            lock(tasks).spawn(pod::run(host.clone(), receiver, orders, told));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Replaces the start of a path inside the pod by that of its folder outside.
