@@ -2,13 +2,14 @@
 //! end; what a crashed run left behind is found by the next one, named, and cleaned.
 //!
 //! ```text
-//!   <cache>/slotmesh/runs/<pid>-<start time>/  machine    boot and PID namespace of the owner
+//!   <cache>/slotmesh/runs/<pid>-<start time>/  machine    boot, PID namespace and machine of the owner
 //!                                              children   "<pid> <start time> <name>" a line
 //!                                              resources  "<kind> <name>" a line
 //!                                              logs/ ...
 //! ```
 //!
-//! A process is known by its number *and* its start time, within one boot: numbers are used again.
+//! A process is known by its number *and* its start time, within one boot: numbers are used again. And
+//! a home may be shared by machines: what another one runs looks here like a process that is gone.
 
 mod leftovers;
 mod networks;
@@ -57,7 +58,7 @@ impl RunFolder {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
                 made => made.with_context(|| format!("cannot make {}", path.display()))?,
             }
-            fs::write(path.join("machine"), leftovers::machine())?;
+            fs::write(path.join("machine"), leftovers::Machine::here().to_string())?;
             fs::create_dir(path.join("logs"))?;
             return Ok(Self { path });
         }

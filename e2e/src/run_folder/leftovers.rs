@@ -1,5 +1,6 @@
 //! Finding and ending what a crashed run left behind.
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,6 +14,8 @@ use super::{resource, runs_folder};
 /// Longest wait for killed processes to be gone.
 const END: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(5);
+/// Many times what it takes to make a run folder.
+const MAKING: Duration = Duration::from_secs(60);
 
 /// Ends and removes what crashed runs left; one line for each thing.
 ///
@@ -63,35 +66,85 @@ enum Owner {
     Lives,
     Crashed,
     BeforeReboot,
-    /// It is of another container that shares our cache, or still being made: not ours to judge.
+    /// It is of another container or machine that shares our cache, or still being made: not ours to
+    /// judge.
     Unknown,
 }
 
 fn owner_of(run: &Path) -> Owner {
-    let there = fs::read_to_string(run.join("machine")).unwrap_or_default();
-    let here = machine();
     let name = run.file_name().unwrap_or_default().to_string_lossy();
     let mut parts = name.split('-');
     let lives = match (parts.next(), parts.next()) {
         (Some(pid), Some(started)) => is_running(pid, started),
         _ => return Owner::Unknown,
     };
-    if there == here || there.is_empty() {
-        // Without the note the owner died, or is, between two lines of `create`.
-        return if lives { Owner::Lives } else { Owner::Crashed };
+    let here = if lives { Owner::Lives } else { Owner::Crashed };
+    let there = fs::read_to_string(run.join("machine")).unwrap_or_default();
+    if there.trim().is_empty() {
+        // Its owner is, or died, between two lines of `create`; wherever it is, not for that long.
+        return if lives || is_old(run) {
+            here
+        } else {
+            Owner::Unknown
+        };
     }
-    if there.lines().next() == here.lines().next() {
-        Owner::Unknown
-    } else {
-        Owner::BeforeReboot
+    match (Machine::parse(&there), Machine::here()) {
+        (there, own) if there == own => here,
+        // A home may be shared by machines: only our own boots tell of our own ends.
+        (there, own) if there.id == own.id && there.boot != own.boot => Owner::BeforeReboot,
+        _ => Owner::Unknown,
     }
 }
 
-/// What process numbers are relative to: the boot, and the PID namespace.
-pub(super) fn machine() -> String {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    format!("{}\n{}\n", boot.trim(), namespace.display())
+fn is_old(run: &Path) -> bool {
+    let made = fs::metadata(run).and_then(|found| found.modified()).ok();
+    let age = made.and_then(|made| made.elapsed().ok());
+    age.is_some_and(|age| age > MAKING)
+}
+
+/// What process numbers are relative to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Machine {
+    pub(super) boot: String,
+    pub(super) namespace: String,
+    /// None is none's: a run that does not say is nobody's to remove.
+    pub(super) id: Option<String>,
+}
+
+impl Machine {
+    pub(super) fn here() -> Self {
+        let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        let id = read_trimmed("/etc/machine-id")
+            .or_else(|| read_trimmed("/proc/sys/kernel/hostname"))
+            .unwrap_or_else(|| "unknown".into());
+        Self {
+            boot: read_trimmed("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
+            namespace: namespace.display().to_string(),
+            id: Some(id),
+        }
+    }
+
+    fn parse(text: &str) -> Self {
+        let mut lines = text.lines().map(str::to_owned);
+        Self {
+            boot: lines.next().unwrap_or_default(),
+            namespace: lines.next().unwrap_or_default(),
+            id: lines.next(),
+        }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = self.id.as_deref().unwrap_or_default();
+        writeln!(f, "{}\n{}\n{id}", self.boot, self.namespace)
+    }
+}
+
+fn read_trimmed(path: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// Kills the listed children that still run and waits until they are gone; their names.

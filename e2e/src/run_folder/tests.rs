@@ -3,7 +3,7 @@
 
 use std::process::{Child, Command};
 
-use super::leftovers::{clean_leftovers_in, machine, start_time};
+use super::leftovers::{Machine, clean_leftovers_in, start_time};
 use super::*;
 
 fn sleeper() -> Child {
@@ -29,7 +29,7 @@ fn children_of_a_crashed_run_are_ended_and_named() {
     let path = crashed(
         runs.path(),
         &format!("{} {started} etcd\n", child.id()),
-        &machine(),
+        &Machine::here().to_string(),
     );
     let done = clean_leftovers_in(runs.path()).unwrap();
     assert!(!child.wait().unwrap().success());
@@ -49,10 +49,14 @@ fn a_stranger_with_the_number_of_a_child_is_left_alone() {
     let mut stranger = sleeper();
     let started = start_time(stranger.id()).unwrap();
     let list = format!("{} {} etcd\n", stranger.id(), started + 1);
-    let path = crashed(runs.path(), &list, &machine());
+    let path = crashed(runs.path(), &list, &Machine::here().to_string());
     // The same number and start time, but from before a reboot.
     let list = format!("{} {started} etcd\n", stranger.id());
-    let before = crashed(runs.path(), &list, "another boot\npid:[1]\n");
+    let rebooted = Machine {
+        boot: "another boot".into(),
+        ..Machine::here()
+    };
+    let before = crashed(runs.path(), &list, &rebooted.to_string());
     assert_eq!(clean_leftovers_in(runs.path()).unwrap().len(), 2);
     assert!(!path.exists() && !before.exists());
     assert!(
@@ -64,17 +68,45 @@ fn a_stranger_with_the_number_of_a_child_is_left_alone() {
 }
 
 #[test]
-fn runs_of_other_containers_and_living_runs_are_left_alone() {
+fn runs_of_other_containers_and_machines_and_living_runs_are_left_alone() {
     let runs = tempfile::tempdir().unwrap();
-    let boot = machine().lines().next().unwrap().to_owned();
-    let other = crashed(runs.path(), "", &format!("{boot}\npid:[1]\n"));
+    let container = Machine {
+        namespace: "pid:[1]".into(),
+        ..Machine::here()
+    };
+    let machine = Machine {
+        boot: "the boot of another machine".into(),
+        id: Some("another machine".into()),
+        ..Machine::here()
+    };
+    let one_that_does_not_say = "the boot of a machine\npid:[1]\n";
+    let others = [
+        crashed(runs.path(), "", &container.to_string()),
+        crashed(runs.path(), "", &machine.to_string()),
+        crashed(runs.path(), "", one_that_does_not_say),
+        // Being made, perhaps on another machine.
+        crashed(runs.path(), "", ""),
+    ];
     let own = RunFolder::create_in(runs.path()).unwrap();
     let second = RunFolder::create_in(runs.path()).unwrap();
     assert_eq!(
         clean_leftovers_in(runs.path()).unwrap(),
         Vec::<String>::new()
     );
-    assert!(other.exists() && own.path().exists() && second.path().exists());
+    assert!(others.iter().all(|other| other.exists()));
+    assert!(own.path().exists() && second.path().exists());
+}
+
+#[test]
+fn a_run_whose_owner_died_while_it_was_made_is_removed_once_nobody_can_be_at_it() {
+    let runs = tempfile::tempdir().unwrap();
+    let half_made = crashed(runs.path(), "", "");
+    assert_eq!(clean_leftovers_in(runs.path()).unwrap().len(), 0);
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(120);
+    let folder = fs::File::open(&half_made).unwrap();
+    folder.set_modified(long_ago).unwrap();
+    assert_eq!(clean_leftovers_in(runs.path()).unwrap().len(), 1);
+    assert!(!half_made.exists());
 }
 
 #[test]
@@ -104,7 +136,7 @@ fn only_names_of_this_run_are_registered() {
 #[test]
 fn a_network_namespace_of_a_crashed_run_is_removed() {
     let runs = tempfile::tempdir().unwrap();
-    let path = crashed(runs.path(), "", &machine());
+    let path = crashed(runs.path(), "", &Machine::here().to_string());
     let name = format!("{}-node-1", resource::tag_of(&path));
     let made = Command::new("ip").args(["netns", "add", &name]).output();
     if !made.is_ok_and(|output| output.status.success()) {
