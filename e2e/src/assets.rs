@@ -1,7 +1,8 @@
 //! The binaries of Kubernetes: found, or built once from pinned Go modules.
 //!
-//! `KUBEBUILDER_ASSETS` and `PATH` are searched for binaries of a fitting version. What is missing is
-//! built from `e2e/kubernetes/` into the user's cache, keyed by everything that goes into a build.
+//! `KUBEBUILDER_ASSETS` comes first, then what was built before, then `PATH`; the first and the last are
+//! asked for their version. What is missing is built from `e2e/kubernetes/` into the user's cache, keyed
+//! by everything that goes into a build.
 
 mod build;
 #[cfg(test)]
@@ -19,6 +20,9 @@ use crate::run_folder::cache_folder;
 
 /// Longest time for a binary to tell its version.
 const TELL: Duration = Duration::from_secs(10);
+
+/// The user's own folder of binaries, as envtest knows it too.
+const CHOSEN: &str = "KUBEBUILDER_ASSETS";
 
 /// One binary: where it comes from, how it tells a version that fits, and how long it takes to build
 /// relative to those before it (seconds on two cores, measured; the first of Kubernetes pays for the
@@ -90,19 +94,20 @@ impl Assets {
     /// When something is missing that cannot be built.
     pub async fn ensure(mut say: impl FnMut(&str)) -> Result<Self> {
         let cache = cache_folder()?.join("kubernetes").join(build::key()?);
+        let sources = Sources::of_environment(cache, &mut say);
         let mut paths = BTreeMap::new();
         let mut missing = Vec::new();
         for asset in &ASSETS {
-            match find(asset, &cache).await {
+            match sources.find(asset, &mut say).await {
                 Some(path) => drop(paths.insert(asset.name, path)),
                 None => missing.push(asset),
             }
         }
         if !missing.is_empty() {
-            build::build_all(&missing, &cache, &mut say).await?;
+            build::build_all(&missing, &sources.cache, &mut say).await?;
         }
         for asset in missing {
-            paths.insert(asset.name, cache.join(asset.name));
+            paths.insert(asset.name, sources.cache.join(asset.name));
         }
         Ok(Self { paths })
     }
@@ -119,25 +124,58 @@ impl Assets {
     }
 }
 
-async fn find(asset: &Asset, cache: &Path) -> Option<PathBuf> {
-    // Renamed into place whole under a key of its inputs: it need not be asked.
-    let built = cache.join(asset.name);
-    if built.is_file() {
-        return Some(built);
-    }
-    let assets = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    for folder in assets.into_iter().chain(std::env::split_paths(&path)) {
-        let candidate = folder.join(asset.name);
-        if candidate.is_file() && fits(asset, &candidate).await {
-            return Some(candidate);
-        }
-    }
-    None
+/// Where binaries are looked for.
+struct Sources {
+    chosen: Option<PathBuf>,
+    cache: PathBuf,
+    path: Vec<PathBuf>,
 }
 
-/// Asks a binary for its version.
-async fn fits(asset: &Asset, path: &Path) -> bool {
+impl Sources {
+    fn of_environment(cache: PathBuf, say: &mut impl FnMut(&str)) -> Self {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let chosen = std::env::var_os(CHOSEN).filter(|folder| !folder.is_empty());
+        let chosen = chosen.map(PathBuf::from);
+        if let Some(folder) = chosen.as_ref().filter(|folder| !folder.is_dir()) {
+            let folder = folder.display();
+            say(&format!(
+                "{CHOSEN} names {folder}, which is no folder: not used"
+            ));
+        }
+        Self {
+            chosen,
+            cache,
+            path: std::env::split_paths(&path).collect(),
+        }
+    }
+
+    /// Whatever the user chose is said if it is not used. It need not be all: envtest's folder holds no
+    /// controllers.
+    async fn find(&self, asset: &Asset, say: &mut impl FnMut(&str)) -> Option<PathBuf> {
+        let chosen = self.chosen.as_ref().map(|folder| folder.join(asset.name));
+        if let Some(chosen) = chosen.filter(|chosen| chosen.exists()) {
+            match fits(asset, &chosen).await {
+                Ok(()) => return Some(chosen),
+                Err(why) => say(&format!("{CHOSEN}/{} {why}: not used", asset.name)),
+            }
+        }
+        // Renamed into place whole under a key of its inputs: it need not be asked.
+        let built = self.cache.join(asset.name);
+        if built.is_file() {
+            return Some(built);
+        }
+        for folder in &self.path {
+            let candidate = folder.join(asset.name);
+            if candidate.is_file() && fits(asset, &candidate).await.is_ok() {
+                return Some(candidate);
+            }
+        }
+        None
+    }
+}
+
+/// Asks a binary for its version; why it does not fit.
+async fn fits(asset: &Asset, path: &Path) -> Result<(), String> {
     let output = Command::new(path)
         .args(asset.version_arguments)
         .env_clear()
@@ -146,10 +184,19 @@ async fn fits(asset: &Asset, path: &Path) -> bool {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    match tokio::time::timeout(TELL, output).await {
-        Ok(Ok(output)) => tells(&String::from_utf8_lossy(&output.stdout), asset.fits),
-        _ => false,
+    let said = match tokio::time::timeout(TELL, output).await {
+        Ok(Ok(output)) => String::from_utf8_lossy(&output.stdout).into_owned(),
+        Ok(Err(error)) => return Err(format!("cannot be run ({error})")),
+        Err(_) => return Err(format!("says nothing within {} s", TELL.as_secs())),
+    };
+    if tells(&said, asset.fits) {
+        return Ok(());
     }
+    let (begin, version) = asset.fits.rsplit_once(' ').unwrap_or(("", asset.fits));
+    let line = said.lines().find(|line| line.starts_with(begin));
+    let told = line.and_then(|line| line.get(begin.len()..));
+    let told = told.map_or("nothing of its version", str::trim);
+    Err(format!("says {told}, {version} is needed"))
 }
 
 /// Whether that version is told: at the start of a line, and not as the start of a longer number.

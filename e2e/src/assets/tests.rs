@@ -1,11 +1,12 @@
 //! Which versions fit, and what is told of the time left.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use super::build::Estimate;
-use super::{ASSETS, Asset, fits, tells};
+use super::{ASSETS, Asset, Sources, fits, tells};
 
 #[test]
 fn only_the_same_minor_version_fits() {
@@ -39,24 +40,78 @@ fn only_the_same_minor_version_fits() {
     }
 }
 
+/// A program that only tells a version.
+fn put(folder: &Path, name: &str, script: &str) -> PathBuf {
+    let path = folder.join(name);
+    // Written by another process: a file open for writing here could be inherited by a child of a
+    // test beside this one, and then not be run ("text file busy").
+    let write = "mkdir -p \"$3\" && printf '%s' \"$1\" > \"$2\" && chmod +x \"$2\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", write, "sh", script]);
+    assert!(command.arg(&path).arg(folder).status().unwrap().success());
+    path
+}
+
+fn asset(name: &str) -> &'static Asset {
+    ASSETS.iter().find(|asset| asset.name == name).unwrap()
+}
+
+const HELM: &str = "#!/bin/sh\n[ \"$1\" = version ] && echo v4.1.2\n";
+const NEWER_HELM: &str = "#!/bin/sh\necho v4.2.0\n";
+
 #[tokio::test]
 async fn a_binary_is_asked_and_one_that_fails_does_not_fit() {
     let folder = tempfile::tempdir().unwrap();
-    let helm = ASSETS.iter().find(|asset| asset.name == "helm").unwrap();
-    let path = folder.path().join("helm");
-    for (script, expected) in [
-        ("#!/bin/sh\n[ \"$1\" = version ] && echo v4.1.2\n", true),
-        ("#!/bin/sh\necho v4.2.0\n", false),
-        ("not a program", false),
+    let path = put(folder.path(), "helm", HELM);
+    assert_eq!(fits(asset("helm"), &path).await, Ok(()));
+    for (name, script, why) in [
+        ("helm", NEWER_HELM, "says v4.2.0, v4.1 is needed"),
+        (
+            "helm",
+            "#!/bin/sh\n",
+            "says nothing of its version, v4.1 is needed",
+        ),
+        (
+            "etcd",
+            "#!/bin/sh\necho 'etcd Version: 3.5.6'; echo 'Git SHA: 1'\n",
+            "says 3.5.6, 3.6 is needed",
+        ),
     ] {
-        // Written by another process: a file open for writing here could be inherited by a child of a
-        // test beside this one, and then not be run ("text file busy").
-        let write = "printf '%s' \"$1\" > \"$2\" && chmod +x \"$2\"";
-        let mut command = Command::new("sh");
-        command.args(["-c", write, "sh", script]).arg(&path);
-        assert!(command.status().unwrap().success());
-        assert_eq!(fits(helm, &path).await, expected, "{script}");
+        let path = put(folder.path(), name, script);
+        assert_eq!(fits(asset(name), &path).await, Err(why.to_owned()));
     }
+    let path = put(folder.path(), "helm", "not a program");
+    let why = fits(asset("helm"), &path).await.unwrap_err();
+    assert!(why.starts_with("cannot be run"), "{why}");
+}
+
+#[tokio::test]
+async fn what_the_user_chose_comes_first_then_what_was_built_then_the_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let [chosen, cache, path] = ["chosen", "cache", "path"].map(|name| folder.path().join(name));
+    let sources = Sources {
+        chosen: Some(chosen.clone()),
+        cache: cache.clone(),
+        path: vec![path.clone()],
+    };
+    let find = async || {
+        let mut said = Vec::new();
+        let mut say = |line: &str| said.push(line.to_owned());
+        (sources.find(asset("helm"), &mut say).await, said)
+    };
+    assert_eq!(find().await, (None, vec![]));
+    let on_path = put(&path, "helm", HELM);
+    assert_eq!(find().await, (Some(on_path.clone()), vec![]));
+    let built = put(&cache, "helm", "whole by its name, and not asked");
+    assert_eq!(find().await, (Some(built.clone()), vec![]));
+    let own = put(&chosen, "helm", HELM);
+    assert_eq!(find().await, (Some(own), vec![]));
+    put(&chosen, "helm", NEWER_HELM);
+    let line = "KUBEBUILDER_ASSETS/helm says v4.2.0, v4.1 is needed: not used";
+    assert_eq!(find().await, (Some(built), vec![line.to_owned()]));
+    put(&path, "helm", NEWER_HELM);
+    std::fs::remove_dir_all(&cache).unwrap();
+    assert_eq!(find().await, (None, vec![line.to_owned()]));
 }
 
 #[test]

@@ -24,8 +24,17 @@ echo "$package" >> "$NOTES"
 /bin/sleep 0.2
 echo "$package" > "$part"
 "#;
-/// Notes its number, and never ends by itself.
-const HANGS: &str = "#!/bin/sh\necho $$ > \"$NOTES.part\"\n/bin/mv \"$NOTES.part\" \"$NOTES\"\nexec /bin/sleep 600\n";
+/// Writes half of what it builds, notes its number, and never ends by itself.
+const HANGS: &str = r#"#!/bin/sh
+while [ $# -gt 0 ]; do
+  [ "$1" = -o ] && part=$2
+  shift
+done
+echo half > "$part"
+echo $$ > "$NOTES.part"
+/bin/mv "$NOTES.part" "$NOTES"
+exec /bin/sleep 600
+"#;
 const FAILS: &str = "#!/bin/sh\necho 'no space left, say' >&2\nexit 1\n";
 
 /// A machine on which nothing of Kubernetes is found.
@@ -35,15 +44,22 @@ struct Machine {
 
 impl Machine {
     fn with(go: Option<&str>) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let programs = folder.path().join("programs");
-        fs::create_dir(&programs)?;
+        let machine = Self {
+            folder: tempfile::tempdir()?,
+        };
         if let Some(script) = go {
-            let path = programs.join("go");
-            fs::write(&path, script)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+            machine.put("programs/go", script)?;
         }
-        Ok(Self { folder })
+        Ok(machine)
+    }
+
+    /// A program of this machine.
+    fn put(&self, name: &str, script: &str) -> Result<()> {
+        let path = self.folder.path().join(name);
+        fs::create_dir_all(path.parent().context("no folder")?)?;
+        fs::write(&path, script)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        Ok(())
     }
 
     fn notes(&self) -> PathBuf {
@@ -64,19 +80,38 @@ impl Machine {
         command
     }
 
-    /// Files in the cache of programs.
-    fn built(&self) -> Result<Vec<String>> {
+    /// The cache of programs.
+    fn cache(&self) -> Result<PathBuf> {
         let keys: Vec<_> = fs::read_dir(self.folder.path().join("slotmesh/kubernetes"))?
             .flatten()
             .collect();
         ensure!(keys.len() == 1, "{keys:?}");
-        let mut names: Vec<String> = fs::read_dir(keys[0].path())?
+        Ok(keys[0].path())
+    }
+
+    /// Files in it.
+    fn built(&self) -> Result<Vec<String>> {
+        let mut names: Vec<String> = fs::read_dir(self.cache()?)?
             .flatten()
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
             .filter(|name| name != "lock")
             .collect();
         names.sort();
         Ok(names)
+    }
+
+    /// Every program is there, whole, and nothing else.
+    fn holds_all(&self) -> Result<()> {
+        let mut expected = PROGRAMS.map(str::to_owned);
+        expected.sort();
+        let built = self.built()?;
+        ensure!(built == expected, "{built:?}");
+        for name in built {
+            let program = fs::read_to_string(self.cache()?.join(&name))?;
+            // The pretended `go` writes the name of the package.
+            ensure!(program.contains('/'), "{name} is {program:?}");
+        }
+        Ok(())
     }
 }
 
@@ -96,9 +131,7 @@ pub async fn once() -> Result<()> {
     ensure!(waited.count() == 1, "{said:?}");
     ensure!(said.iter().any(|said| said.contains(" left)")), "{said:?}");
 
-    let mut expected = PROGRAMS.map(str::to_owned);
-    expected.sort();
-    ensure!(machine.built()? == expected, "{:?}", machine.built()?);
+    machine.holds_all()?;
     let third = machine.assets().output().await?;
     ensure!(
         third.status.success() && third.stdout.is_empty(),
@@ -109,7 +142,7 @@ pub async fn once() -> Result<()> {
     Ok(())
 }
 
-/// SIGTERM ends the build, and no half of a program passes for a whole one.
+/// SIGTERM ends the build, and no half of a program passes for a whole one, then or later.
 pub async fn interrupted() -> Result<()> {
     let machine = Machine::with(Some(HANGS))?;
     let mut assets = machine.assets().spawn()?;
@@ -118,6 +151,11 @@ pub async fn interrupted() -> Result<()> {
     })
     .await?;
     let go = Noted::of(go.trim().parse()?, "go").context("go is gone")?;
+    let halves = machine.built()?;
+    ensure!(
+        halves.iter().any(|name| name.ends_with(".part")),
+        "no half was written: {halves:?}"
+    );
     send("TERM", &assets)?;
     let status = tokio::time::timeout(DEADLINE, assets.wait()).await??;
     ensure!(!status.success(), "{status}");
@@ -125,8 +163,44 @@ pub async fn interrupted() -> Result<()> {
         Ok((!go.is_alive()).then_some(()))
     })
     .await?;
-    let built = machine.built()?;
-    ensure!(!built.iter().any(|name| name == "etcd"), "{built:?}");
+    let left = machine.built()?;
+    ensure!(!left.iter().any(|name| name == "etcd"), "{left:?}");
+    // The next run begins where this one was ended, and clears away what it left.
+    machine.put("programs/go", BUILDS)?;
+    let next = machine.assets().output().await?;
+    ensure!(next.status.success(), "{next:?}");
+    machine.holds_all()
+}
+
+/// What the user chose and is not used is said, and built instead.
+pub async fn chosen() -> Result<()> {
+    let old = "#!/bin/sh\necho 'etcd Version: 3.5.6'\n";
+    let fitting = "#!/bin/sh\necho 'etcd Version: 3.6.1'\n";
+    for (etcd, line, built) in [
+        (
+            Some(old),
+            "KUBEBUILDER_ASSETS/etcd says 3.5.6, 3.6 is needed: not used",
+            PROGRAMS.len(),
+        ),
+        (None, "which is no folder: not used", PROGRAMS.len()),
+        (Some(fitting), "building 5 programs", PROGRAMS.len() - 1),
+    ] {
+        let machine = Machine::with(Some(BUILDS))?;
+        if let Some(script) = etcd {
+            machine.put("chosen/etcd", script)?;
+        }
+        let mut assets = machine.assets();
+        assets.env("KUBEBUILDER_ASSETS", machine.folder.path().join("chosen"));
+        let output = assets.output().await?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(
+            output.status.success() && said.contains(line),
+            "no {line:?} in: {output:?}"
+        );
+        // What fits is not built.
+        let names = machine.built()?;
+        ensure!(names.len() == built, "{names:?}");
+    }
     Ok(())
 }
 

@@ -112,6 +112,7 @@ async fn play_on(run: &Arc<RunFolder>, wanted: &[String]) -> Result<()> {
     story!("up_killed", ends::up_killed(&assets));
     story!("build_once", builds::once());
     story!("build_interrupted", builds::interrupted());
+    story!("build_chosen", builds::chosen());
     story!("build_complaints", builds::complaints());
     story!("panic", ends::panic(&assets));
     Ok(())
