@@ -27,6 +27,7 @@ use crate::tokens::TokenMint;
 use crate::wait;
 
 pub use audit::Write;
+pub use tools::Complaint;
 
 /// Time for a component's threads to stop where they are.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);

@@ -1,10 +1,11 @@
 //! kubectl and helm, as a user has them.
 
-use std::path::Path;
-use std::process::Stdio;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -13,11 +14,34 @@ use super::{Component, ControlPlane};
 /// Longest run of a tool; helm's own `--timeout` is shorter.
 const DEADLINE: Duration = Duration::from_secs(300);
 
+/// The failure of a tool, part of the error.
+#[derive(Debug)]
+pub struct Complaint {
+    command: String,
+    status: ExitStatus,
+    /// What the tool said itself.
+    pub said: String,
+    log: PathBuf,
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { command, said, .. } = self;
+        let (status, log) = (self.status, self.log.display());
+        write!(
+            f,
+            "{command} failed ({status}): {said}\nThe API server's log: {log}"
+        )
+    }
+}
+
+impl std::error::Error for Complaint {}
+
 impl ControlPlane {
     /// Runs kubectl; its output.
     ///
     /// # Errors
-    /// When it fails, with what it said.
+    /// When it fails, with a [`Complaint`].
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.tool("kubectl", arguments, "").await
     }
@@ -78,12 +102,12 @@ impl ControlPlane {
             .await
             .with_context(|| format!("{command}: no end within {} s", DEADLINE.as_secs()))??;
         if !output.status.success() {
-            bail!(
-                "{command} failed ({}): {}\nThe API server's log: {}",
-                output.status,
-                String::from_utf8_lossy(&output.stderr).trim(),
-                self.process(Component::ApiServer)?.log().display()
-            );
+            return Err(anyhow::Error::new(Complaint {
+                command,
+                status: output.status,
+                said: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+                log: self.process(Component::ApiServer)?.log().to_owned(),
+            }));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }

@@ -5,7 +5,11 @@ mod clusters;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
+use slotmesh_e2e::control_plane::Complaint;
 use slotmesh_e2e::stage::{NAMESPACE, OPERATOR_USER, Stage};
+
+/// A cluster of no agents, for tries at its status.
+const STATUS: &str = "status";
 
 fn cluster(name: &str, spec: Value) -> Value {
     json!({
@@ -20,7 +24,7 @@ pub fn cell(change: impl FnOnce(&mut Value)) -> Value {
     let mut spec = json!({
         "clusterRef": {"name": "c", "uid": uid}, "era": 1, "epoch": 10, "slots": "0-16383",
         "protocol": {"wireVersion": 1, "mode": "Affinity", "heartbeatIntervalMilliseconds": 200, "observers": 10, "verdictPercent": 70},
-        "members": [{"name": "a", "uid": uid, "incarnation": 5, "key": key, "node": "n", "zone": "z", "address": "10.0.0.1:7400",
+        "members": [{"name": "a", "uid": uid, "incarnation": 5, "key": key, "node": "n", "zone": "z", "address": "10.0.0.1:7400", "failed": false,
             "owners": [{"name": "a", "uid": uid, "address": "10.0.0.1:7402", "capacity": 100, "slots": "0-16383"}]}],
         "delegation": [{"cell": "c-a", "slots": "0-16383", "firstMapSha256": key, "startEpoch": 11}],
         "directory": [{"cell": "c-b", "slots": "", "entries": ["10.0.0.2:7402"]}],
@@ -36,7 +40,7 @@ pub fn cell(change: impl FnOnce(&mut Value)) -> Value {
 pub async fn play(stage: &Stage) -> Result<()> {
     let names = [
         ("a name of 40", "x".repeat(40), None),
-        ("a name of 41", "x".repeat(41), Some("at most 40")),
+        ("a name of 41", "x".repeat(41), Some("must be at most 40")),
     ];
     for (what, name, refused) in names {
         let object = cluster(&name, json!({}));
@@ -51,23 +55,29 @@ pub async fn play(stage: &Stage) -> Result<()> {
         (
             "mode Exclusive, not yet",
             cell(|s| s["protocol"]["mode"] = "Exclusive".into()),
-            Some("Exclusive"),
+            Some("spec.protocol.mode: Unsupported value: \"Exclusive\""),
         ),
         (
             "a short seal",
             cell(|s| s["seal"] = "x".into()),
-            Some("seal"),
+            Some("spec.seal in body should be at least 44 chars long"),
         ),
         (
             "a negative era",
             cell(|s| s["era"] = (-1).into()),
-            Some("era"),
+            Some("spec.era in body should be greater than or equal to 0"),
         ),
-        ("epoch 0", cell(|s| s["epoch"] = 0.into()), Some("epoch")),
+        (
+            "epoch 0",
+            cell(|s| s["epoch"] = 0.into()),
+            Some("spec.epoch in body should be greater than or equal to 1"),
+        ),
         (
             "capacity above 10000",
             cell(|s| s["members"][0]["owners"][0]["capacity"] = 10_001.into()),
-            Some("capacity"),
+            Some(
+                "spec.members[0].owners[0].capacity in body should be less than or equal to 10000",
+            ),
         ),
     ];
     for (what, object, refused) in cells {
@@ -76,6 +86,11 @@ pub async fn play(stage: &Stage) -> Result<()> {
 
     let whole = cluster("a", clusters::whole());
     try_it(stage, "create", &whole, true, "every field", None).await?;
+    // Statuses need an object that stays, of which nobody makes anything.
+    let nowhere = json!({"agent": {"nodeSelector": {"nobody": "is-here"}}});
+    stage.apply_cluster(STATUS, &nowhere).await?;
+    let mut whole = cluster(STATUS, clusters::whole());
+    whole["status"] = clusters::whole_status();
     let (accepted, refused) = bounds::try_all(stage, &whole, &cell(|_| {})).await?;
     println!("  bounds of the schemas: {accepted} objects accepted, {refused} refused");
 
@@ -122,9 +137,43 @@ pub async fn play(stage: &Stage) -> Result<()> {
     for (what, object, refused) in steps {
         try_it(stage, "replace", &object, false, what, refused).await?;
     }
+    shown(stage).await?;
+    stage
+        .plane
+        .kubectl(&["delete", "gossip", STATUS, "-n", NAMESPACE])
+        .await?;
     let delete = ["delete", "gcell", "rules", "-n", NAMESPACE];
     let delete = [&delete[..], &["--as", OPERATOR_USER]].concat();
     stage.plane.kubectl(&delete).await?;
+    Ok(())
+}
+
+/// What a user reads of the kinds: that ownership is best effort, and the columns.
+async fn shown(stage: &Stage) -> Result<()> {
+    for kind in ["gossipcluster", "gossipcell"] {
+        let said = stage.plane.kubectl(&["explain", kind]).await?;
+        // Lines are wrapped somewhere.
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        let promises = said.to_lowercase().contains("best effort");
+        ensure!(promises, "{kind} is explained without best effort: {said}");
+    }
+    for (arguments, columns) in [
+        (
+            &["get", "gossip"][..],
+            "NAME READY MEMBERS OWNERS SERVED CELLS REASON AGE",
+        ),
+        (
+            &["get", "gossip", "-o", "wide"],
+            "NAME READY MEMBERS OWNERS SERVED CELLS REASON AGE DESIRED FAILED EPOCH MODE MESSAGE",
+        ),
+        (&["get", "gcell"], "NAME CLUSTER EPOCH SLOTS MODE AGE"),
+    ] {
+        let said = stage.plane.kubectl(arguments).await?;
+        let first = said.lines().next().unwrap_or_default();
+        let found = first.split_whitespace().collect::<Vec<_>>().join(" ");
+        ensure!(found == columns, "{arguments:?} shows {found}");
+    }
+    println!("  explained and shown as promised");
     Ok(())
 }
 
@@ -136,10 +185,8 @@ async fn try_it(
     what: &str,
     refused: Option<&str>,
 ) -> Result<()> {
-    let file = std::env::temp_dir().join(format!("slotmesh-rule-{}.json", std::process::id()));
-    std::fs::write(&file, serde_json::to_vec(object)?)?;
-    let path = file.display().to_string();
-    let mut arguments = vec![verb, "-f", path.as_str(), "--validate=strict"];
+    // From a pipe: whatever kubectl says of a file has its path in it.
+    let mut arguments = vec![verb, "-f", "-", "--validate=strict"];
     if dry {
         arguments.push("--dry-run=server");
     }
@@ -147,14 +194,18 @@ async fn try_it(
     if object["kind"] == "GossipCell" {
         arguments.extend(["--as", OPERATOR_USER]);
     }
-    let answer = stage.plane.kubectl(&arguments).await;
-    std::fs::remove_file(&file)?;
+    let plane = &stage.plane;
+    let answer = plane
+        .kubectl_with_input(&arguments, &object.to_string())
+        .await;
     match (answer, refused) {
         (Ok(_), None) => println!("  accepted: {what}"),
         (Err(error), Some(expected)) => {
+            // Its own words alone: the command and the paths of logs hold half of ours.
+            let said = error.downcast_ref::<Complaint>().map(|it| &it.said);
             ensure!(
-                error.to_string().contains(expected),
-                "{what}: refused for another reason: {error:#}"
+                said.is_some_and(|said| said.contains(expected)),
+                "{what}: refused for another reason than {expected:?}: {error:#}"
             );
             println!("  refused:  {what}");
         }

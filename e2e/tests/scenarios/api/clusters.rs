@@ -13,29 +13,37 @@ pub fn cases() -> Vec<Case> {
         (
             "an unknown field",
             json!({"pause": true}),
-            Some("unknown field"),
+            Some("unknown field \"spec.pause\""),
         ),
         ("paused", json!({"paused": true}), None),
-        ("paused by a word", json!({"paused": "yes"}), Some("paused")),
+        (
+            "paused by a word",
+            json!({"paused": "yes"}),
+            Some("spec.paused in body must be of type boolean"),
+        ),
         (
             "an interval of 99",
             json!({"health": {"heartbeatIntervalMilliseconds": 99}}),
-            Some("100"),
+            Some(
+                "spec.health.heartbeatIntervalMilliseconds in body should be greater than or equal to 100",
+            ),
         ),
         (
             "an interval of 5001",
             json!({"health": {"heartbeatIntervalMilliseconds": 5001}}),
-            Some("5000"),
+            Some(
+                "spec.health.heartbeatIntervalMilliseconds in body should be less than or equal to 5000",
+            ),
         ),
         (
             "a long image",
             json!({"agent": {"image": "x".repeat(513)}}),
-            Some("512"),
+            Some("spec.agent.image: Too long: may not be more than 512 "),
         ),
         (
             "an empty image",
             json!({"agent": {"image": ""}}),
-            Some("agent.image"),
+            Some("spec.agent.image in body should be at least 1 chars long"),
         ),
         (
             "every field absent in its part",
@@ -50,17 +58,17 @@ pub fn cases() -> Vec<Case> {
         (
             "an unknown mode",
             json!({"balancing": {"mode": "Manual"}}),
-            Some("balancing.mode"),
+            Some("spec.balancing.mode: Unsupported value: \"Manual\""),
         ),
         (
             "a share of 0",
             json!({"balancing": {"maxUnhealthyPercent": 0}}),
-            Some("maxUnhealthyPercent"),
+            Some("spec.balancing.maxUnhealthyPercent in body should be greater than or equal to 1"),
         ),
         (
             "cells of 7",
             json!({"cells": {"maxMembers": 7}}),
-            Some("maxMembers"),
+            Some("spec.cells.maxMembers in body should be greater than or equal to 8"),
         ),
     ];
     cases.extend(surges());
@@ -91,28 +99,36 @@ fn surges() -> Vec<Case> {
 }
 
 fn resources() -> Vec<Case> {
-    let of = |cpu: Value| json!({"agent": {"resources": {"requests": {"cpu": cpu}}}});
-    let refused = Some("requests");
-    vec![
-        ("1 CPU", of(json!(1)), None),
-        ("20m of CPU", of(json!("20m")), None),
-        ("half a CPU", of(json!("0.5")), None),
-        ("64Mi", of(json!("64Mi")), None),
-        ("no number at all", of(json!("much")), refused),
-        ("less than nothing", of(json!("-1")), refused),
-    ]
+    let mut cases = Vec::new();
+    for (part, refused) in [
+        ("requests", "spec.agent.resources.requests.cpu"),
+        ("limits", "spec.agent.resources.limits.cpu"),
+    ] {
+        let of = |cpu: Value| json!({"agent": {"resources": {part: {"cpu": cpu}}}});
+        let refused = Some(refused);
+        cases.extend([
+            ("1 CPU", of(json!(1)), None),
+            ("20m of CPU", of(json!("20m")), None),
+            ("half a CPU", of(json!("0.5")), None),
+            ("64Mi", of(json!("64Mi")), None),
+            ("no number at all", of(json!("much")), refused),
+            ("less than nothing", of(json!("-1")), refused),
+        ]);
+    }
+    cases
 }
 
 fn overrides() -> Vec<Case> {
     let of = |overrides: Value| json!({"agent": {"podOverrides": overrides}});
+    let refused = Some("spec.agent.podOverrides in body must be of type object");
     vec![
         (
             "overrides",
             of(json!({"metadata": {"labels": {"a": "b"}}, "spec": {"hostNetwork": false}})),
             None,
         ),
-        ("overrides as text", of(json!("x")), Some("podOverrides")),
-        ("overrides as a list", of(json!([])), Some("podOverrides")),
+        ("overrides as text", of(json!("x")), refused),
+        ("overrides as a list", of(json!([])), refused),
     ]
 }
 
@@ -126,7 +142,7 @@ pub fn whole() -> Value {
             "imagePullSecrets": [{"name": "pull"}],
             "resources": {"requests": {"cpu": "20m"}, "limits": {"memory": "128Mi"}},
             "nodeSelector": {"disk": "ssd"},
-            "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}],
+            "tolerations": [{"key": "gpu", "operator": "Equal", "value": "a", "effect": "NoExecute", "tolerationSeconds": 60}],
             "priorityClassName": "high",
             "update": {"type": "RollingUpdate", "maxSurge": "10%"},
             "podOverrides": {"metadata": {"annotations": {"a": "b"}}},
@@ -134,5 +150,34 @@ pub fn whole() -> Value {
         "health": {"heartbeatIntervalMilliseconds": 200},
         "balancing": {"mode": "Automatic", "maxUnhealthyPercent": 40},
         "cells": {"mode": "Automatic", "maxMembers": 250},
+    })
+}
+
+/// A status in which every field is set.
+pub fn whole_status() -> Value {
+    json!({
+        "observedGeneration": 1,
+        "mode": "Affinity",
+        "epoch": 10,
+        "members": 3,
+        "desiredMembers": 3,
+        "failedMembers": 0,
+        "owners": 3,
+        "servedSlots": 16384,
+        "cellCount": 1,
+        "wireVersion": 1,
+        "agentVersions": [{"version": "0.1.0", "members": 3}],
+        "cells": [{
+            "name": "c-a", "epoch": 10, "members": 3, "slots": 16384,
+            "convergence": {
+                "epoch": 10, "members": 3, "appliedMembers": 3,
+                "halfMilliseconds": 1, "ninetyNinePercentMilliseconds": 2, "allMilliseconds": 3,
+            },
+        }],
+        "plan": {"cause": "Rebalance", "parentEpoch": 10, "slots": 1, "moves": 1, "doneSlots": 0},
+        "conditions": [{
+            "type": "Ready", "status": "True", "reason": "AllSlotsServed", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1,
+        }],
     })
 }
