@@ -28,10 +28,13 @@ pub use resource::Resource;
 /// Folders of logs of failed runs that are kept; older ones are removed.
 const LOGS_KEPT: usize = 5;
 
-/// A run's folder. Dropping it ends what the run started and removes the folder.
+/// A run's folder. Dropping it ends what the run started and removes the folder; while the program
+/// panics, its logs are kept.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    // Where logs stay after a failure.
+    kept: PathBuf,
 }
 
 impl RunFolder {
@@ -44,10 +47,10 @@ impl RunFolder {
         for line in clean_leftovers()? {
             eprintln!("{line}");
         }
-        Self::create_in(&runs)
+        Self::create_in(&runs, &cache_folder()?.join("logs"))
     }
 
-    fn create_in(runs: &Path) -> Result<Self> {
+    fn create_in(runs: &Path, kept: &Path) -> Result<Self> {
         let own = std::process::id();
         let started = leftovers::start_time(own).context("cannot read our own /proc entry")?;
         // Several in one process, as tests have them, differ by a number.
@@ -60,7 +63,8 @@ impl RunFolder {
             }
             fs::write(path.join("machine"), leftovers::Machine::here().to_string())?;
             fs::create_dir(path.join("logs"))?;
-            return Ok(Self { path });
+            let kept = kept.to_owned();
+            return Ok(Self { path, kept });
         }
         bail!("this process has 100 run folders in {}", runs.display())
     }
@@ -122,10 +126,7 @@ impl RunFolder {
     /// # Errors
     /// When they cannot be moved.
     pub fn keep_logs(&self) -> Result<PathBuf> {
-        self.keep_logs_in(&cache_folder()?.join("logs"))
-    }
-
-    fn keep_logs_in(&self, folder: &Path) -> Result<PathBuf> {
+        let folder = &self.kept;
         fs::create_dir_all(folder)?;
         let mut older: Vec<_> = fs::read_dir(folder)?
             .flatten()
@@ -159,6 +160,13 @@ impl Drop for RunFolder {
         // in the folder while it is removed.
         leftovers::end_children(&self.path);
         resource::remove_all(&self.path);
+        // Who panics had no chance to keep them, and what is said then may point at them.
+        if std::thread::panicking() && self.path.join("logs").is_dir() {
+            match self.keep_logs() {
+                Ok(kept) => eprintln!("logs: {}", kept.display()),
+                Err(error) => eprintln!("{error:#}"),
+            }
+        }
         if let Err(error) = fs::remove_dir_all(&self.path) {
             eprintln!("cannot remove {}: {error}", self.path.display());
         }

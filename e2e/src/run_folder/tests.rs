@@ -1,5 +1,10 @@
 //! Leftovers: only what is surely ours is ended or removed.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 
 use std::process::{Child, Command};
 
@@ -8,6 +13,10 @@ use super::*;
 
 fn sleeper() -> Child {
     Command::new("sleep").arg("600").spawn().unwrap()
+}
+
+fn run_in(runs: &Path) -> Result<RunFolder> {
+    RunFolder::create_in(runs, &runs.join("kept"))
 }
 
 /// A folder as a run leaves it whose owner is gone.
@@ -87,8 +96,8 @@ fn runs_of_other_containers_and_machines_and_living_runs_are_left_alone() {
         // Being made, perhaps on another machine.
         crashed(runs.path(), "", ""),
     ];
-    let own = RunFolder::create_in(runs.path()).unwrap();
-    let second = RunFolder::create_in(runs.path()).unwrap();
+    let own = run_in(runs.path()).unwrap();
+    let second = run_in(runs.path()).unwrap();
     assert_eq!(
         clean_leftovers_in(runs.path()).unwrap(),
         Vec::<String>::new()
@@ -112,7 +121,7 @@ fn a_run_whose_owner_died_while_it_was_made_is_removed_once_nobody_can_be_at_it(
 #[test]
 fn the_end_of_a_run_ends_its_children_and_leaves_no_file() {
     let runs = tempfile::tempdir().unwrap();
-    let run = RunFolder::create_in(runs.path()).unwrap();
+    let run = run_in(runs.path()).unwrap();
     let mut child = sleeper();
     let pid = i32::try_from(child.id()).unwrap();
     note_child(&run.children_file(), pid, "sleep").unwrap();
@@ -124,7 +133,7 @@ fn the_end_of_a_run_ends_its_children_and_leaves_no_file() {
 #[test]
 fn only_names_of_this_run_are_registered() {
     let runs = tempfile::tempdir().unwrap();
-    let run = RunFolder::create_in(runs.path()).unwrap();
+    let run = run_in(runs.path()).unwrap();
     let foreign = Resource::Link("eth0".into());
     assert!(run.register(&foreign).is_err());
     let own = Resource::NetworkNamespace(format!("{}-node-1", run.tag()));
@@ -167,9 +176,9 @@ fn logs_of_several_runs_of_one_process_are_all_kept() {
     let mut kept = Vec::new();
     for text in ["first", "second"] {
         // The number in the folder's name is free again once the first is gone.
-        let run = RunFolder::create_in(&folder.path().join("runs")).unwrap();
+        let run = run_in(&folder.path().join("runs")).unwrap();
         fs::write(run.log_file("etcd"), text).unwrap();
-        kept.push(run.keep_logs_in(&folder.path().join("logs")).unwrap());
+        kept.push(run.keep_logs().unwrap());
     }
     let text = |path: &PathBuf| fs::read_to_string(path.join("etcd.log")).unwrap();
     assert_eq!(
@@ -179,9 +188,32 @@ fn logs_of_several_runs_of_one_process_are_all_kept() {
 }
 
 #[test]
+fn logs_of_a_program_that_panics_are_kept() {
+    let runs = tempfile::tempdir().unwrap();
+    let path = runs.path().to_owned();
+    let fallen = std::thread::spawn(move || {
+        let run = run_in(&path).unwrap();
+        fs::write(run.log_file("etcd"), "what it said").unwrap();
+        panic!("a story fell over");
+    });
+    assert!(fallen.join().is_err());
+    let kept: Vec<PathBuf> = fs::read_dir(runs.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert_eq!(kept, [runs.path().join("kept")], "the run is left");
+    let logs = fs::read_dir(&kept[0]).unwrap().next().unwrap().unwrap();
+    let said = fs::read_to_string(logs.path().join("etcd.log")).unwrap();
+    assert_eq!(said, "what it said");
+    // Without a panic nothing is kept.
+    drop(run_in(runs.path()).unwrap());
+    assert_eq!(fs::read_dir(&kept[0]).unwrap().count(), 1);
+}
+
+#[test]
 fn a_running_child_is_found_by_its_name() {
     let runs = tempfile::tempdir().unwrap();
-    let run = RunFolder::create_in(runs.path()).unwrap();
+    let run = run_in(runs.path()).unwrap();
     let mut older = sleeper();
     let mut newer = sleeper();
     for child in [&older, &newer] {

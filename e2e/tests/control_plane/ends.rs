@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::DEADLINE;
+use crate::{DEADLINE, kept};
 
 /// Argument that makes of this test the program that panics.
 pub const PANIC: &str = "panicking-run";
@@ -67,16 +67,21 @@ pub async fn bridge_address(assets: &Assets) -> Result<()> {
         address,
         ..Options::default()
     };
-    let plane = ControlPlane::start_with(assets.clone(), &run, options).await?;
+    kept(&run, on_bridge(assets, &run, options).await)?;
+    drop(run);
+    let interface = Path::new("/sys/class/net").join(&link);
+    ensure!(!interface.exists(), "{link} is left");
+    Ok(())
+}
+
+async fn on_bridge(assets: &Assets, run: &RunFolder, options: Options) -> Result<()> {
+    let plane = ControlPlane::start_with(assets.clone(), run, options).await?;
     ensure!(plane.server().starts_with("https://198.18.77.1:"));
     plane.kubectl(&["get", "namespaces"]).await?;
     let port = plane.server().rsplit_once(':').context("no port")?.1;
     let elsewhere = http::get(&format!("http://127.0.0.1:{port}/")).await;
     ensure!(elsewhere.is_err(), "it listens on loopback too");
     plane.stop().await;
-    drop(run);
-    let interface = Path::new("/sys/class/net").join(&link);
-    ensure!(!interface.exists(), "{link} is left");
     Ok(())
 }
 
@@ -147,7 +152,7 @@ pub async fn up_killed(assets: &Assets) -> Result<()> {
     Ok(())
 }
 
-/// A harness that panics ends everything and leaves no file.
+/// A harness that panics ends everything and leaves no file but its logs.
 pub async fn panic(assets: &Assets) -> Result<()> {
     let home = Home::with(assets)?;
     let output = home
@@ -165,6 +170,10 @@ pub async fn panic(assets: &Assets) -> Result<()> {
     ensure!(!children.iter().any(Noted::is_alive), "{children:?}");
     let left = home.runs()?;
     ensure!(left.is_empty(), "{left:?}");
+    let mut logs = fs::read_dir(home.folder.path().join("slotmesh/logs"))?.flatten();
+    let logs = logs.next().context("no logs are kept")?.path();
+    let etcd = fs::metadata(logs.join("etcd.log"))?;
+    ensure!(etcd.len() > 0, "the logs that are kept are empty");
     Ok(())
 }
 

@@ -62,9 +62,21 @@ fn main() -> ExitCode {
 
 async fn play_all(wanted: &[String]) -> Result<()> {
     let run = Arc::new(RunFolder::create()?);
-    play_on(&run, wanted).await?;
+    kept(&run, play_on(&run, wanted).await)?;
     // The control plane has ended: nothing of it may be left.
     ends::leaves_nothing(run)
+}
+
+/// Keeps what errors speak of: the logs of a run that failed.
+fn kept<T>(run: &RunFolder, played: Result<T>) -> Result<T> {
+    if played.is_err() {
+        match run.keep_logs() {
+            Ok(kept) => println!("logs: {}", kept.display()),
+            // The failure itself is what matters.
+            Err(error) => println!("{error:#}"),
+        }
+    }
+    played
 }
 
 async fn play_on(run: &Arc<RunFolder>, wanted: &[String]) -> Result<()> {
