@@ -6,12 +6,14 @@
 //! ```
 //!
 //! A node acts with its own certificate (Node authorizer, NodeRestriction). What it cannot show:
-//! isolation, images, CNI, and endpoints of Services, which refuse loopback addresses.
+//! isolation, images, CNI, and endpoints of Services, which refuse loopback addresses. A pod that asks
+//! for more than is done here is refused with words in its status.
 
 mod gate;
 mod logs;
 mod pod;
 mod probe;
+mod refused;
 mod registration;
 mod status;
 mod verbs;

@@ -26,6 +26,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::probe::Probes;
+use super::refused::refusal;
 use super::status::{Teller, Told, field, finalize, running, terminated};
 use super::volumes::{Mounted, Volumes};
 use super::{Host, Starts, Verbs, map_path};
@@ -124,15 +125,13 @@ async fn live(
 impl Life {
     /// Everything until the pod is to be deleted and its process has ended.
     async fn live(&mut self, pod: &Pod) {
+        if let Some(what) = refusal(pod) {
+            let message = format!("process nodes do not do this: {what}");
+            return self.wait_in_vain("CreateContainerError", &message).await;
+        }
         let image = self.container.image.clone().unwrap_or_default();
-        let spec = pod.spec.iter();
-        let unsupported = spec
-            .map(|spec| spec.containers.len() + spec.init_containers.iter().flatten().count())
-            .any(|containers| containers > 1);
-        let binary = self.host.images.get(&image).cloned();
-        let Some(binary) = binary.filter(|_| !unsupported) else {
-            let message =
-                format!("process nodes run one container of a known image; this is `{image}`");
+        let Some(binary) = self.host.images.get(&image).cloned() else {
+            let message = format!("process nodes run known images; this is `{image}`");
             return self.wait_in_vain("ErrImagePull", &message).await;
         };
         if !self.mounted().await {

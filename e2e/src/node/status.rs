@@ -228,6 +228,17 @@ pub(super) async fn finalize(host: &Host, pod: &Pod) -> Result<()> {
     }
 }
 
+/// Fields of the downward API that are known, beside those of labels and annotations.
+pub(super) const FIELDS: [&str; 7] = [
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.podIP",
+];
+
 /// A field of the downward API.
 pub(super) fn field(pod: &Pod, path: &str, host: &Host) -> Option<String> {
     let metadata = &pod.metadata;

@@ -127,32 +127,23 @@ impl Volumes {
         folder: &Path,
     ) -> Result<()> {
         let namespace = pod.namespace().unwrap_or_default();
+        let mut files = Files::default();
         if let Some(source) = &volume.config_map {
-            let files = config_map(host, &namespace, &source.name, source.items.as_deref()).await?;
-            return write_all(folder, &files);
-        }
-        if let Some(source) = &volume.secret {
+            let items = source.items.as_deref();
+            files.add(config_map(host, &namespace, &source.name, items).await?);
+        } else if let Some(source) = &volume.secret {
             let name = source.secret_name.as_deref().unwrap_or_default();
-            let secret = Api::<Secret>::namespaced(host.client.clone(), &namespace)
-                .get(name)
-                .await?;
-            let data = secret
-                .data
-                .unwrap_or_default()
-                .into_iter()
-                .map(|(key, value)| (key, value.0))
-                .collect();
-            return write_all(folder, &select(data, source.items.as_deref()));
+            files.add(secret(host, &namespace, name, source.items.as_deref()).await?);
+        } else if let Some(projected) = &volume.projected {
+            for source in projected.sources.iter().flatten() {
+                self.refresh_projection(host, pod, &namespace, source, folder, &mut files)
+                    .await?;
+            }
+        } else {
+            // An emptyDir is the pod's own.
+            return Ok(());
         }
-        for source in volume
-            .projected
-            .iter()
-            .flat_map(|projected| projected.sources.iter().flatten())
-        {
-            self.refresh_projection(host, pod, &namespace, source, folder)
-                .await?;
-        }
-        Ok(())
+        files.write(folder)
     }
 
     async fn refresh_projection(
@@ -162,31 +153,31 @@ impl Volumes {
         namespace: &str,
         source: &VolumeProjection,
         folder: &Path,
+        files: &mut Files,
     ) -> Result<()> {
+        ensure!(
+            source.cluster_trust_bundle.is_none(),
+            "process nodes project no clusterTrustBundle"
+        );
         if let Some(token) = &source.service_account_token {
             self.refresh_token(host, pod, namespace, token, folder)
                 .await?;
+            files.leave(&token.path);
         }
         if let Some(source) = &source.config_map {
-            let files = config_map(host, namespace, &source.name, source.items.as_deref()).await?;
-            write_all(folder, &files)?;
+            let items = source.items.as_deref();
+            files.add(config_map(host, namespace, &source.name, items).await?);
         }
-        for item in source
-            .downward_api
-            .iter()
-            .flat_map(|api| api.items.iter().flatten())
-        {
-            let path = item
-                .field_ref
-                .as_ref()
-                .map(|field| field.field_path.as_str());
-            let value = path
-                .and_then(|path| super::status::field(pod, path, host))
-                .unwrap_or_default();
-            write_all(
-                folder,
-                &BTreeMap::from([(item.path.clone(), value.into_bytes())]),
-            )?;
+        if let Some(source) = &source.secret {
+            let items = source.items.as_deref();
+            files.add(secret(host, namespace, &source.name, items).await?);
+        }
+        let items = source.downward_api.iter();
+        for item in items.flat_map(|api| api.items.iter().flatten()) {
+            let path = item.field_ref.as_ref().map(|field| &field.field_path);
+            let path = path.context("process nodes know no resources of a container")?;
+            let value = super::status::field(pod, path, host).unwrap_or_default();
+            files.add(BTreeMap::from([(item.path.clone(), value.into_bytes())]));
         }
         Ok(())
     }
@@ -201,11 +192,8 @@ impl Volumes {
     ) -> Result<()> {
         let path = folder.join(&source.path);
         let now = jiff::Timestamp::now().as_second();
-        if self
-            .tokens
-            .get(&path)
-            .is_some_and(|renew_at| now < *renew_at)
-        {
+        let renew_at = self.tokens.get(&path);
+        if renew_at.is_some_and(|renew_at| now < *renew_at) {
             return Ok(());
         }
         let account = pod
@@ -234,10 +222,7 @@ impl Volumes {
             .create_token_request(&account, &PostParams::default(), &request)
             .await?;
         let status = granted.status.context("the token request has no status")?;
-        write_all(
-            folder,
-            &BTreeMap::from([(source.path.clone(), status.token.into_bytes())]),
-        )?;
+        write_one(&path, status.token.as_bytes())?;
         let ends = status.expiration_timestamp.0.as_second();
         self.tokens.insert(path, ends - (ends - now) / RENEW_SHARE);
         Ok(())
@@ -266,6 +251,22 @@ async fn config_map(
     Ok(select(text.chain(binary).collect(), items))
 }
 
+async fn secret(
+    host: &Host,
+    namespace: &str,
+    name: &str,
+    items: Option<&[KeyToPath]>,
+) -> Result<BTreeMap<String, Vec<u8>>> {
+    let secret = Api::<Secret>::namespaced(host.client.clone(), namespace)
+        .get(name)
+        .await?;
+    let data = secret.data.unwrap_or_default().into_iter();
+    Ok(select(
+        data.map(|(key, value)| (key, value.0)).collect(),
+        items,
+    ))
+}
+
 fn select(
     data: BTreeMap<String, Vec<u8>>,
     items: Option<&[KeyToPath]>,
@@ -279,15 +280,52 @@ fn select(
         .collect()
 }
 
-fn write_all(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
-    for (name, content) in files {
-        let path = folder.join(name);
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
+/// What a volume is to hold, by path within it.
+#[derive(Default)]
+struct Files(BTreeMap<PathBuf, Option<Vec<u8>>>);
+
+impl Files {
+    fn add(&mut self, files: BTreeMap<String, Vec<u8>>) {
+        let files = files.into_iter();
+        self.0
+            .extend(files.map(|(path, content)| (path.into(), Some(content))));
+    }
+
+    /// One that is there as it should be.
+    fn leave(&mut self, path: &str) {
+        self.0.insert(path.into(), None);
+    }
+
+    /// Writes what differs, and removes what is no longer part of it.
+    fn write(&self, folder: &Path) -> Result<()> {
+        for (path, content) in &self.0 {
+            if let Some(content) = content {
+                write_one(&folder.join(path), content)?;
+            }
         }
-        if std::fs::read(&path).ok().as_ref() != Some(content) {
-            write_whole(&path, content)?;
+        self.remove_others(folder, Path::new(""))
+    }
+
+    fn remove_others(&self, folder: &Path, within: &Path) -> Result<()> {
+        for entry in std::fs::read_dir(folder.join(within))? {
+            let entry = entry?;
+            let path = within.join(entry.file_name());
+            if entry.file_type()?.is_dir() {
+                self.remove_others(folder, &path)?;
+            } else if !self.0.contains_key(&path) {
+                std::fs::remove_file(entry.path())?;
+            }
         }
+        Ok(())
+    }
+}
+
+fn write_one(path: &Path, content: &[u8]) -> Result<()> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    if std::fs::read(path).ok().as_deref() != Some(content) {
+        write_whole(path, content)?;
     }
     Ok(())
 }

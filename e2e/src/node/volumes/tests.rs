@@ -67,3 +67,30 @@ fn what_is_not_known_is_refused() {
     };
     assert!(volumes.prepare(&volume).is_err());
 }
+
+#[test]
+fn a_key_that_is_gone_leaves_no_file() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let files = |data: &[(&str, &str)]| {
+        let data = data.iter();
+        let mut files = Files::default();
+        files.add(
+            data.map(|(path, content)| ((*path).to_owned(), content.as_bytes().to_vec()))
+                .collect(),
+        );
+        // A token is renewed on its own.
+        files.leave("token");
+        files
+    };
+    let read = |path: &str| std::fs::read_to_string(folder.path().join(path)).ok();
+    std::fs::write(folder.path().join("token"), "signed").unwrap();
+    let before = files(&[("a", "1"), ("b", "2"), ("in/c", "3"), ("in/d", "4")]);
+    before.write(folder.path()).unwrap();
+    assert_eq!(read("in/d").as_deref(), Some("4"));
+    let after = files(&[("b", "new"), ("in/c", "3")]);
+    after.write(folder.path()).unwrap();
+    assert_eq!((read("a"), read("in/d")), (None, None));
+    assert_eq!(read("b").as_deref(), Some("new"));
+    assert_eq!(read("in/c").as_deref(), Some("3"));
+    assert_eq!(read("token").as_deref(), Some("signed"));
+}
