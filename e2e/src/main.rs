@@ -17,8 +17,9 @@ use tracing_subscriber::EnvFilter;
 
 /// Printed below `--help`.
 const HELP: &str = "\
-The programs of Kubernetes are taken from KUBEBUILDER_ASSETS or PATH when their version fits, else built
-once with Go (about 7 minutes on 2 cores) into XDG_CACHE_HOME/slotmesh, usually ~/.cache/slotmesh.
+The programs of Kubernetes are taken from KUBEBUILDER_ASSETS when their version fits (what does not is named), from an
+earlier build, or from PATH; else they are built once with Go (about 7 minutes on 2 cores) into XDG_CACHE_HOME/slotmesh,
+usually ~/.cache/slotmesh.
 Everything that is started lives in a folder of its own there and ends with this program, also after
 Ctrl-C; what a crash leaves behind is cleaned at the next start, or by `slotmesh-e2e clean`.
 

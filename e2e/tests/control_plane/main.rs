@@ -24,8 +24,9 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use slotmesh_e2e::assets::Assets;
 use slotmesh_e2e::control_plane::ControlPlane;
+use slotmesh_e2e::process::{self, until_signal};
 use slotmesh_e2e::run_folder::RunFolder;
-use slotmesh_e2e::{network, process, wait};
+use slotmesh_e2e::{network, wait};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -51,8 +52,9 @@ fn main() -> ExitCode {
         .into_iter()
         .filter(|word| !word.starts_with('-'))
         .collect();
-    match runtime.block_on(play_all(&wanted)) {
-        Ok(()) => ExitCode::SUCCESS,
+    match runtime.block_on(until_signal(play_all(&wanted))) {
+        Ok(Some(())) => ExitCode::SUCCESS,
+        Ok(None) => ExitCode::FAILURE,
         Err(error) => {
             println!("FAILED: {error:#}");
             ExitCode::FAILURE
