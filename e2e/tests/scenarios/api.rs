@@ -38,9 +38,18 @@ pub fn cell(change: impl FnOnce(&mut Value)) -> Value {
 }
 
 pub async fn play(stage: &Stage) -> Result<()> {
+    let of_a_service = Some("must begin with a letter and hold only");
     let names = [
         ("a name of 40", "x".repeat(40), None),
         ("a name of 41", "x".repeat(41), Some("must be at most 40")),
+        ("a name of one letter", "x".to_owned(), None),
+        ("a name with digits and -", "a-1b2".to_owned(), None),
+        ("a name with a dot", "a.b".to_owned(), of_a_service),
+        (
+            "a name that begins with a digit",
+            "1a".to_owned(),
+            of_a_service,
+        ),
     ];
     for (what, name, refused) in names {
         let object = cluster(&name, json!({}));
