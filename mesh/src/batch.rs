@@ -4,7 +4,7 @@
 //! ```text
 //!   change ──▶ open ──── BATCH after the first change ────────────▶ due
 //!                │  a join: BATCH after the last join, CROWD at most
-//!                │  a death: BATCH after it at the latest
+//!                │  a departure: BATCH after it at the latest; so a verdict, but where beats are slow it ripens longer
 //!                │  more deaths are awaited: when they are found, CROWD at most
 //! ```
 //!
@@ -21,6 +21,15 @@ pub const BATCH: Duration = Duration::from_millis(300);
 /// A window is held open for further joins that long at most.
 pub const CROWD: Duration = Duration::from_millis(1500);
 
+/// A wait that is made for the usual interval, where beats come at this one: reports of one cut come over as many beats,
+/// however slow these are.
+#[must_use]
+pub fn at_pace(wait: Duration, interval: Duration) -> Duration {
+    let milliseconds = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    let usual = milliseconds(limits::USUAL_INTERVAL);
+    wait.saturating_mul(milliseconds(interval).max(usual)) / usual
+}
+
 /// The window that is open, if one is.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Batch(Option<Open>);
@@ -31,14 +40,17 @@ struct Open {
     ends: Instant,
     /// It stays open for more deaths.
     held: Option<Instant>,
+    /// It stays open for reports that say otherwise of those who were found failed.
+    ripens: Option<Instant>,
 }
 
 impl Batch {
     /// When the window closes.
     #[must_use]
     pub fn ends(self) -> Option<Instant> {
-        self.0
-            .map(|open| open.held.map_or(open.ends, |held| held.max(open.ends)))
+        let open = self.0?;
+        let longer = open.held.max(open.ripens);
+        Some(longer.map_or(open.ends, |longer| longer.max(open.ends)))
     }
 
     /// Something changed.
@@ -47,6 +59,7 @@ impl Batch {
             began: now,
             ends: now + BATCH,
             held: None,
+            ripens: None,
         });
     }
 
@@ -58,7 +71,7 @@ impl Batch {
         }
     }
 
-    /// Somebody died: that waits for no crowd.
+    /// Somebody is gone: that waits for no crowd.
     pub fn hasten(&mut self, now: Instant) {
         self.begin(now);
         if let Some(open) = &mut self.0 {
@@ -66,10 +79,23 @@ impl Batch {
         }
     }
 
+    /// The mesh finds somebody failed. When a cell is cut the first reports can make a verdict that the next ones end, and
+    /// slow beats bring them slowly. That somebody else leaves meanwhile makes no verdict ripe.
+    pub fn ripen(&mut self, now: Instant, interval: Duration) {
+        self.hasten(now);
+        if let Some(open) = &mut self.0
+            && interval > limits::USUAL_INTERVAL
+        {
+            open.ripens.get_or_insert(now + at_pace(BATCH, interval));
+        }
+    }
+
     /// Reports of more deaths are coming: those that are known wait for them, in one map.
-    pub fn hold_for_deaths(&mut self, now: Instant) {
+    pub fn hold_for_deaths(&mut self, now: Instant, interval: Duration) {
         if let Some(open) = &mut self.0 {
-            open.held = Some((now + limits::REPORTS_PATIENCE).min(open.began + CROWD));
+            let longest = open.began + at_pace(CROWD, interval);
+            let patience = at_pace(limits::REPORTS_PATIENCE, interval);
+            open.held = Some((now + patience).min(longest));
         }
     }
 

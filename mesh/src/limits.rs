@@ -117,6 +117,9 @@ pub const UNFOUND_FEW: usize = 2;
 pub const REPORTS_QUIET: Duration = Duration::from_millis(250);
 /// ... or it has waited so long.
 pub const REPORTS_PATIENCE: Duration = Duration::from_secs(1);
+/// Those two times, and the operator's window for deaths, are made for beats at that interval. Where beats are slower reports come
+/// slower by the same factor, and it waits longer by it.
+pub const USUAL_INTERVAL: Duration = Duration::from_millis(200);
 /// Reported members up to which news of them are sent on at once.
 pub const NEWS_AT_ONCE: usize = 3;
 /// For each member reported beyond them news wait so long for further news, so that both go out in one message.

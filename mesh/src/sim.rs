@@ -99,6 +99,8 @@ pub struct Settings {
     pub seed: u64,
     /// Members of the first map.
     pub members: u16,
+    /// Time between two beats.
+    pub heartbeat_interval_ms: u32,
     /// The network.
     pub network: NetworkSettings,
     /// Zones, to which members are dealt out in turn.
@@ -121,6 +123,7 @@ impl Settings {
         Self {
             seed,
             members,
+            heartbeat_interval_ms: Protocol::default().heartbeat_interval_ms,
             network: NetworkSettings::default(),
             zones: 3,
             founders: None,
@@ -235,7 +238,10 @@ impl Simulation {
             era: 0,
             epoch: FIRST_EPOCH,
             slots: SlotSet::full(),
-            protocol: Protocol::default(),
+            protocol: Protocol {
+                heartbeat_interval_ms: settings.heartbeat_interval_ms,
+                ..Protocol::default()
+            },
             members: Vec::with_capacity(nodes.len()),
             delegation: Vec::new(),
             directory: Vec::new(),

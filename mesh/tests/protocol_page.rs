@@ -103,6 +103,7 @@ fn limits_are_those_of_the_code() {
         REST_FOR_EACH_REPORT,
         REPORTS_QUIET,
         REPORTS_PATIENCE,
+        USUAL_INTERVAL,
         PULL_PAUSE_MIN,
         PULL_PAUSE_MAX,
         FAR_PATIENCE,

@@ -253,11 +253,14 @@ impl Life {
         self.note_who_is_away(now);
         self.batch.release();
         self.begin_batch(now);
+        if !self.failed.is_empty() && self.is_anybody_in_question() {
+            self.batch.ripen(now, self.interval());
+        }
     }
 
     /// The mesh is about to find more: those that it has found wait for them.
     pub fn await_deaths(&mut self, now: Instant) {
-        self.batch.hold_for_deaths(now);
+        self.batch.hold_for_deaths(now, self.interval());
     }
 
     /// The operator's own probes stay unanswered and the API says that pod or node is not well.
@@ -410,6 +413,15 @@ impl Life {
                 .is_some_and(|directory| *directory != map.directory)
             || map.protocol.heartbeat_interval_ms != self.settings.heartbeat_interval_ms
             || self.is_anybody_in_question()
+    }
+
+    /// Time between two beats, by the map in force.
+    fn interval(&self) -> Duration {
+        let map = self.map.as_ref();
+        let ms = map.map_or(self.settings.heartbeat_interval_ms, |map| {
+            map.protocol.heartbeat_interval_ms
+        });
+        Duration::from_millis(ms.into())
     }
 
     fn is_anybody_in_question(&self) -> bool {

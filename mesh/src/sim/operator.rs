@@ -130,13 +130,17 @@ impl Simulation {
     }
 
     pub(super) fn on_operator_event(&mut self, event: &Event) {
+        let protocol = &self.operator.record.map().protocol;
+        let interval = Duration::from_millis(protocol.heartbeat_interval_ms.into());
         match event {
             Event::Verdict { failed, .. } => {
                 self.operator.failed = failed.iter().copied().collect();
                 self.check_verdict(OPERATOR, failed);
             }
             Event::VerdictWithdrawn { .. } => self.operator.failed.clear(),
-            Event::VerdictAwaited { .. } => return self.begin_batch(Batch::hold_for_deaths),
+            Event::VerdictAwaited { .. } => {
+                return self.begin_batch(|batch, now| batch.hold_for_deaths(now, interval));
+            }
             Event::Leaving { member } => {
                 self.operator.leaving.insert(*member);
             }
@@ -144,7 +148,10 @@ impl Simulation {
         }
         self.begin_batch(|batch, now| {
             batch.release();
-            batch.hasten(now);
+            match event {
+                Event::Verdict { .. } => batch.ripen(now, interval),
+                _ => batch.hasten(now),
+            }
         });
     }
 
@@ -183,7 +190,7 @@ impl Simulation {
     }
 
     /// What comes during a write opens a window after it.
-    fn begin_batch(&mut self, change: fn(&mut Batch, Instant)) {
+    fn begin_batch(&mut self, change: impl FnOnce(&mut Batch, Instant)) {
         let due = self.operator.watch.is_some() && self.operator.has_changes();
         if due && !self.operator.writes {
             let before = self.operator.batch.ends();

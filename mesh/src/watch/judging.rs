@@ -1,6 +1,9 @@
 //! The operator's verdict: evidence comes in, is checked as members check it, and is judged by the same
 //! function.
 
+use std::time::Duration;
+
+use crate::batch::at_pace;
 use crate::evidence::{Evidence, EvidenceError, Grounds};
 use crate::identity::Uid;
 use crate::limits;
@@ -23,7 +26,7 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    fn waits(&mut self, now: Instant, found: usize, reported: usize) -> bool {
+    fn waits(&mut self, now: Instant, interval: Duration, found: usize, reported: usize) -> bool {
         self.until = None;
         let missing = reported.saturating_sub(found);
         if missing <= limits::UNFOUND_FEW.max(found / 3) {
@@ -31,8 +34,9 @@ impl Patience {
             return false;
         }
         let since = *self.since.get_or_insert(now);
-        let quiet = self.last_report + limits::REPORTS_QUIET;
-        let until = quiet.min(since + limits::REPORTS_PATIENCE);
+        let quiet = at_pace(limits::REPORTS_QUIET, interval);
+        let patience = at_pace(limits::REPORTS_PATIENCE, interval);
+        let until = (self.last_report + quiet).min(since + patience);
         self.until = (now < until).then_some(until);
         self.until.is_some()
     }
@@ -134,7 +138,8 @@ impl Watch {
         let found = verdict.failed.len() + verdict.unclaimed.len();
         let epoch = self.map().epoch;
         let waited = self.patience.deadline().is_some();
-        let waits = self.patience.waits(now, found, self.evidence.reported());
+        let (interval, reported) = (self.interval(), self.evidence.reported());
+        let waits = self.patience.waits(now, interval, found, reported);
         if waits {
             // Nobody is added meanwhile; whoever is cleared is told at once.
             self.announced.keep_known(&mut verdict.failed);

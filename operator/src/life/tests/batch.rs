@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::life::tests::{at, candidate, die, id, running, step};
+use crate::life::tests::{at, candidate, die, id, life, running, step};
 
 #[test]
 fn a_crowd_is_listed_at_once_and_a_death_does_not_wait_for_it() {
@@ -31,6 +31,25 @@ fn a_crowd_is_listed_at_once_and_a_death_does_not_wait_for_it() {
         Some(at(3400)),
         "nor for long with a death"
     );
+}
+
+/// At a tenth of the usual pace a verdict ripens ten times as long; whoever leaves does not wait for that.
+#[test]
+fn where_beats_are_slow_a_verdict_waits_and_a_departure_does_not() {
+    let mut life = life();
+    life.settings.heartbeat_interval_ms = 2000;
+    for n in 1..=4 {
+        life.join(at(0), candidate(n, n));
+    }
+    let first = life.propose(at(300), 4, 0).unwrap().unwrap();
+    life.recorded(first.map, at(1000));
+    life.leave(at(2000), id(&life, 1));
+    assert_eq!(life.next_deadline(), Some(at(2300)));
+    step(&mut life, 2300);
+    die(&mut life, 4000, [2]);
+    assert_eq!(life.next_deadline(), Some(at(7000)));
+    life.await_deaths(at(5000));
+    assert_eq!(life.next_deadline(), Some(at(15_000)));
 }
 
 /// Somebody who touches the record again and again does not put off what is to be written.
