@@ -38,10 +38,10 @@ scenarios: build ## stories on a real Kubernetes API, on two control planes at o
 	@$(E2E) assets
 	$(CARGO) test --release --locked -p slotmesh-e2e --test control_plane --test scenarios
 
-bench-main: build ## measure what is promised, about 40 min; with ARGS=--all the demo and CI in clean clones too, about 80 min more (ARGS="--help" lists the parts, ARGS="--only kills" runs one)
+bench-main: build ## measure what is promised, about 40 min; with ARGS=--all the demo and CI in clean clones too, about 65 min more (ARGS="--help" lists the parts, ARGS="--only kills" runs one)
 	@$(E2E) bench main $(ARGS)
 
-bench-operator: build ## measure the product on Kubernetes, about 30 min; with ARGS=--all CI in a clean clone too, about 60 min more (ARGS="--help" lists the parts, ARGS="--only split" runs one)
+bench-operator: build ## measure the product on Kubernetes, about 30 min; with ARGS=--all CI in a clean clone too, about 50 min more (ARGS="--help" lists the parts, ARGS="--only split" runs one)
 	@$(E2E) bench operator $(ARGS)
 
 # With ARGS the live parts that they name, else the simulated rows as well. The page is written whatever is

@@ -175,7 +175,12 @@ async fn seen_by(survivors: &[&Agent], dead: &Agent) -> Result<()> {
             "  {} sees {KEY} at {} (epoch {})",
             agent.name, seen.owner.name, seen.epoch
         );
-        ensure!(seen.owner.uid != dead.uid, "that one is dead");
+        ensure!(
+            seen.owner.uid != dead.uid,
+            "{} still names the dead: {}",
+            agent.name,
+            dead.name
+        );
     }
     Ok(())
 }

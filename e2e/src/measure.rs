@@ -101,6 +101,7 @@ pub async fn fail_by(
         .iter()
         .filter(|agent| !victims.contains(agent))
         .collect();
+    ensure!(!survivors.is_empty(), "nobody survives");
     let before = Record::whole(stage, cluster).await?;
     let spread = spread_by(&survivors, victims, bring_down).await?;
     let after = Record::whole(stage, cluster).await?;

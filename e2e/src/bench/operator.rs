@@ -31,7 +31,7 @@ Parts, and how long they take on 2 cores:
   idle     operator with 1 cluster, 20 clusters, two on the same nodes: memory, CPU      about 6 min
   large    the same with one cluster of 300 members, heartbeats of 2 s                   about 6 min
   write    40 agents fail in turn: from the operator's verdict to the recorded epoch     about 4 min
-  ci       `.ci/run` in a clean clone, cold and warm (only with --all, or when named)    about 60 min
+  ci       `.ci/run` in a clean clone, cold and warm (only with --all, or when named)    about 48 min
 
 Every part runs on a control plane of its own. Nothing else should run on the machine meanwhile. The rows
 are written to target/report/operator.json after each part, and those of parts that were run earlier stay

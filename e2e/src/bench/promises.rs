@@ -21,8 +21,8 @@ Parts, and how long they take on 2 cores:
   busy    the same while four threads keep the machine busy                            about 11 min
   writes  what an idle cluster writes to the API, from the API server's audit log      about 2 min
   cost    CPU, memory, bytes and connections of each agent, 30 nodes                   about 2 min
-  demo    `make demo` in a clean clone, cold and warm (only with --all, or when named) about 20 min
-  ci      `.ci/run` in a clean clone, cold and warm (only with --all, or when named)   about 60 min
+  demo    `make demo` in a clean clone, cold and warm (only with --all, or when named) about 17 min
+  ci      `.ci/run` in a clean clone, cold and warm (only with --all, or when named)   about 48 min
 
 Every part runs on a control plane of its own. Nothing else should run on the machine meanwhile: the
 verdicts are timed in milliseconds. The rows are written to target/report/main.json after each part, and

@@ -48,10 +48,11 @@ pub struct Chosen<P: ValueEnum + Send + Sync + 'static> {
 
 impl<P: Part> Chosen<P> {
     /// Those that are left out because nobody named them.
-    fn long_ones(&self) -> impl Iterator<Item = P> {
-        let unasked = !self.all && self.only.is_empty();
-        let all = P::value_variants().iter().copied();
-        all.filter(move |part| unasked && part.is_long())
+    fn left_out(&self) -> Vec<String> {
+        let run = self.parts();
+        let others = P::value_variants().iter();
+        let others = others.filter(|part| self.only.is_empty() && !run.contains(part));
+        others.map(|part| part.name()).collect()
     }
 
     /// In the order of the table.
@@ -97,7 +98,7 @@ pub(super) async fn run<T: Table>(table: &T) -> Result<bool> {
     let report = Report::read(T::NAME)?;
     report.print_since(begun);
     println!("written to {}", report.write(T::NAME)?.display());
-    let left_out: Vec<String> = table.chosen().long_ones().map(Part::name).collect();
+    let left_out = table.chosen().left_out();
     if !left_out.is_empty() {
         println!(
             "not measured now: {}; each takes long and runs only when named, e.g. make bench-{} ARGS=\"--only {}\"",

@@ -74,18 +74,22 @@ impl Volumes {
             let current = pod.borrow().clone();
             let now = match self.refresh(host, &current).await {
                 Ok(()) => Mounted::All,
-                Err(error) => Mounted::Failed(format!("{error:#}")),
+                Err(error) => {
+                    let why = format!("{error:#}");
+                    tracing::debug!(pod = current.name_any(), why, "volumes");
+                    Mounted::Failed(why)
+                }
             };
-            if let Mounted::Failed(why) = &now {
-                tracing::debug!(pod = current.name_any(), why, "volumes");
-            }
-            let all = mounted.borrow().clone() == Mounted::All;
             // What was there once is still there, if perhaps not the newest.
-            if !all {
-                mounted.send_if_modified(|mounted| std::mem::replace(mounted, now.clone()) != now);
-            }
-            let pause = if now == Mounted::All { REFRESH } else { FIRST };
-            tokio::time::sleep(if all { REFRESH } else { pause }).await;
+            mounted.send_if_modified(|mounted| {
+                let is_news = *mounted != Mounted::All && *mounted != now;
+                if is_news {
+                    *mounted = now;
+                }
+                is_news
+            });
+            let all = *mounted.borrow() == Mounted::All;
+            tokio::time::sleep(if all { REFRESH } else { FIRST }).await;
         }
     }
 

@@ -207,6 +207,7 @@ impl CellMesh {
             (reached, view)
         });
         let Ok((reached, view)) = looked.await else {
+            tracing::error!("the mesh's task has ended; it is started again");
             self.running = None;
             return View::default();
         };

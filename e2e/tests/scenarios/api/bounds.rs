@@ -49,7 +49,7 @@ const BY_HAND: [(&str, &str, &str, &str); 5] = [
         "GossipCluster",
         "",
         "x-kubernetes-validations",
-        "names of 40 and 41",
+        "names of clusters",
     ),
     (
         "GossipCluster",
